@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The shim's whole face: what TypeScript sees of the kernel's sockets.
+ *
+ * A *source* is one kernel socket, one thread that reads it, and one bounded ring of fixed-size records.
+ * The thread never calls JavaScript. It rings a doorbell (a byte in a pipe) when records wait; the owner then
+ * calls hg_source_take(), which copies them into a buffer that the owner has allocated.
+ * When the ring is full the thread stops reading: the kernel's socket buffer fills, and what is lost there
+ * arrives later as a record of kind HG_OVERRUN. A dump, which the kernel makes on demand, just pauses.
+ *
+ * Numbers are in host byte order, addresses are bytes in network order with an IPv4 address in the first
+ * four of sixteen and zeros behind it. Times are nanoseconds of CLOCK_REALTIME; 0 where the kernel gave none.
+ */
+#ifndef HEADGATE_H
+#define HEADGATE_H
+
+#include <stdint.h>
+
+#define HG_ABI 1 /* changes with every change of a record or a function; hg_abi() returns it */
+
+/* What happened, where, and the kernel's own words for it (extended ACK), when it said any. */
+struct hg_error {
+	int32_t code;  /* errno, positive; 0: no error */
+	char what[60]; /* the call that failed: "bind", "setns", ... */
+	char text[192];
+};
+
+enum hg_kind {
+	HG_NEW = 1,        /* conntrack: IPCTNL_MSG_CT_NEW with NLM_F_CREATE */
+	HG_UPDATE = 2,     /* conntrack: IPCTNL_MSG_CT_NEW without */
+	HG_DESTROY = 3,    /* conntrack: IPCTNL_MSG_CT_DELETE */
+	HG_DUMPED = 4,     /* conntrack: one entry of a dump */
+	HG_DUMP_START = 5, /* head.count: number of the attempt, from 1; what an earlier attempt said still holds or is said again */
+	HG_DUMP_END = 6,   /* the source has ended; head.count: attempts made; flag HG_F_INTERRUPTED if the last one was, too */
+	HG_PACKET = 7,     /* NFLOG: a sampled packet */
+	HG_LINK = 8,       /* rtnetlink: a link as it is now */
+	HG_LINK_GONE = 9,
+	HG_ADDRESS = 10,
+	HG_ADDRESS_GONE = 11,
+	HG_ROUTE = 12, /* main table, unicast */
+	HG_ROUTE_GONE = 13,
+	HG_OVERRUN = 32, /* ENOBUFS: the kernel dropped messages for this socket; head.count: overruns reported at once */
+	HG_FAILED = 33,  /* the source has ended; head.count: errno */
+};
+
+enum hg_flag { /* which optional fields of a record hold something */
+	HG_F_COUNTERS = 1 << 0,
+	HG_F_START = 1 << 1,
+	HG_F_STOP = 1 << 2,
+	HG_F_MARK = 1 << 3,
+	HG_F_TIMEOUT = 1 << 4,
+	HG_F_TCP_STATE = 1 << 5,
+	HG_F_REPLY = 1 << 6,
+	HG_F_INTERRUPTED = 1 << 7,
+	HG_F_PORTS = 1 << 8,
+	HG_F_ICMP = 1 << 9,
+	HG_F_FRAGMENT = 1 << 10, /* packet: a fragment after the first, so no ports */
+	HG_F_STATUS = 1 << 11,
+	HG_F_MAC = 1 << 12,
+};
+
+struct hg_head { /* 16 bytes, first in every record */
+	uint16_t kind;
+	uint16_t flags;
+	uint32_t count;
+	uint64_t time_ns; /* when the shim received it */
+};
+
+struct hg_tuple { /* 40 bytes */
+	uint8_t src[16], dst[16];
+	uint16_t src_port, dst_port; /* TCP, UDP, SCTP, DCCP, UDPLITE; GRE keys where the kernel gives them */
+	uint16_t icmp_id;
+	uint8_t icmp_type, icmp_code; /* ICMP and ICMPv6 */
+};
+
+struct hg_flow { /* 168 bytes; zone to original is the flow's identity, 44 bytes in one piece */
+	struct hg_head head;
+	uint32_t id; /* CTA_ID: reused by the kernel, and not unique in a large table */
+	uint32_t status; /* IPS_* of linux/netfilter/nf_conntrack_common.h */
+	uint32_t mark;
+	uint32_t timeout; /* seconds */
+	uint64_t start_ns, stop_ns;
+	uint64_t original_packets, original_bytes, reply_packets, reply_bytes;
+	uint16_t zone;
+	uint8_t family;   /* AF_INET or AF_INET6 */
+	uint8_t protocol; /* IPPROTO_* */
+	struct hg_tuple original;
+	struct hg_tuple reply;
+	uint8_t tcp_state; /* TCP_CONNTRACK_* */
+	uint8_t pad[3];
+};
+
+struct hg_packet { /* 96 bytes */
+	struct hg_head head; /* time_ns: the packet's own time stamp where it has one */
+	uint32_t mark;
+	uint32_t in_ifindex, out_ifindex;
+	uint32_t length; /* of the packet from its network header, as that header says */
+	uint16_t group;  /* NFLOG group */
+	uint16_t ethertype;
+	uint8_t hook; /* NF_INET_* */
+	uint8_t family, protocol;
+	uint8_t dscp;      /* 0..63 */
+	uint8_t hop_limit; /* or TTL */
+	uint8_t tcp_flags;
+	uint8_t mac[6]; /* source, where the device has one */
+	struct hg_tuple tuple;
+	char prefix[8]; /* start of the rule's log prefix, padded with NUL */
+};
+
+struct hg_link { /* 72 bytes: link, address or route */
+	struct hg_head head;
+	uint32_t ifindex; /* of a route: its output device, 0 where there is none or several */
+	uint32_t flags;   /* IFF_* of a link */
+	uint32_t mtu;
+	uint16_t type; /* ARPHRD_* of a link */
+	uint8_t family;
+	uint8_t prefix_length;
+	uint8_t address[16]; /* of an address, or a route's destination */
+	char name[16];       /* of a link */
+	uint32_t table;      /* of a route */
+	uint32_t pad;
+};
+
+struct hg_mark_request { /* 52 bytes */
+	uint16_t zone;
+	uint8_t family;
+	uint8_t protocol;
+	struct hg_tuple original;
+	uint32_t mark;
+	uint32_t mask; /* only these bits change: new = (old & ~mask) | (mark & mask) */
+};
+
+struct hg_tc_stat { /* 80 bytes: one qdisc or one class */
+	uint32_t handle; /* major << 16 | minor */
+	uint32_t parent; /* 0xffffffff: root, 0xfffffff1: ingress or clsact */
+	uint32_t is_class;
+	uint32_t drops, overlimits, qlen, backlog; /* backlog in bytes, qlen in packets */
+	uint32_t pad;
+	uint64_t bytes, packets;
+	char kind[32]; /* "htb", "bfifo", ... */
+};
+
+struct hg_source_stats {
+	uint64_t records;  /* put into the ring so far */
+	uint64_t overruns; /* ENOBUFS seen so far */
+	uint64_t ring_full; /* times the thread had to wait for the owner */
+	uint32_t receive_buffer; /* SO_RCVBUF as the kernel reports it: twice what it grants */
+	uint32_t waiting; /* records in the ring now */
+};
+
+struct hg_source;
+struct hg_marks;
+
+uint32_t hg_abi(void);
+
+/* All open functions: `netns` is a path such as /run/netns/box, or NULL for the caller's own.
+ * `receive_buffer` in bytes (SO_RCVBUFFORCE, or SO_RCVBUF where that is not allowed), 0: the system's default.
+ * `ring` in records, rounded up to a power of two, at least 64.
+ * They return NULL and fill *error when they fail, and then nothing is left open. */
+
+#define HG_GROUP_NEW 1
+#define HG_GROUP_UPDATE 2
+#define HG_GROUP_DESTROY 4
+/* Follows conntrack events. groups: HG_GROUP_*. Records: struct hg_flow. */
+struct hg_source *hg_conntrack_open(const char *netns, uint32_t groups, uint32_t receive_buffer, uint32_t ring,
+				    struct hg_error *error);
+
+/* Dumps the conntrack table on a socket of its own: HG_DUMP_START, HG_DUMPED..., HG_DUMP_END. An interrupted dump
+ * (NLM_F_DUMP_INTR) is begun again, at most `attempts` times in all. Where mask is not 0 the kernel sends only
+ * entries with (mark & mask) == mark given. family: AF_INET, AF_INET6 or AF_UNSPEC. Records: struct hg_flow. */
+struct hg_source *hg_conntrack_dump(const char *netns, uint8_t family, uint32_t mark, uint32_t mask, uint32_t attempts,
+				    uint32_t ring, struct hg_error *error);
+
+/* Receives packets that nft `log group GROUP` or NFLOG sends up; copies at most 192 bytes of each. Records: struct hg_packet. */
+struct hg_source *hg_packets_open(const char *netns, uint16_t group, uint32_t receive_buffer, uint32_t ring,
+				  struct hg_error *error);
+
+/* Says what links, addresses and main-table routes there are, then follows them. HG_DUMP_END marks the end of the
+ * first telling; the source goes on. After an overrun it tells everything again, HG_DUMP_START first. Records: struct hg_link. */
+struct hg_source *hg_links_open(const char *netns, uint32_t ring, struct hg_error *error);
+
+/* The doorbell's read end: non-blocking, and the caller's to close. One byte or more means records wait. */
+int32_t hg_source_doorbell(struct hg_source *);
+/* Moves at most `max` records into `records`, oldest first; returns how many. Never blocks. */
+int32_t hg_source_take(struct hg_source *, void *records, uint32_t max);
+void hg_source_get_stats(struct hg_source *, struct hg_source_stats *);
+/* Stops the thread, closes the socket, frees everything but the doorbell's read end. */
+void hg_source_close(struct hg_source *);
+
+struct hg_marks *hg_marks_open(const char *netns, struct hg_error *error);
+/* Writes marks in as few sends as fit. results[i]: 0 written, -ENOENT flow gone (no error), other -errno.
+ * Returns 0, or -errno when the socket itself failed (results not filled are then set to that). */
+int32_t hg_marks_write(struct hg_marks *, const struct hg_mark_request *requests, uint32_t count, int32_t *results);
+void hg_marks_close(struct hg_marks *);
+
+/* Reads statistics of every qdisc and class of a device; returns how many there are (may exceed max), or -errno. */
+int32_t hg_tc_stats(const char *netns, uint32_t ifindex, struct hg_tc_stat *stats, uint32_t max, struct hg_error *error);
+
+/* Sums, over all processors, the values of the per-cpu array map `map` (8-byte values) that program prog_id uses.
+ * Returns how many values the map has (may exceed max), or -errno. */
+int32_t hg_bpf_counters(uint32_t prog_id, const char *map, uint64_t *values, uint32_t max, struct hg_error *error);
+
+#endif

@@ -1,0 +1,5 @@
+export * from './address.ts';
+export * from './error.ts';
+export * from './flow.ts';
+export * from './mark.ts';
+export * from './rate.ts';
