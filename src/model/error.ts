@@ -4,22 +4,66 @@
  */
 export const ERRORS = {
   HG_USAGE: { exit: 2, message: '{problem}', hint: 'headgate {command} --help shows how it is called.' },
-  HG_POLICY: { exit: 1, message: '{file}: {count} in the policy; nothing was changed.', hint: 'headgate check {file} shows them again.' },
-  HG_FILE: { exit: 2, message: 'cannot read {file}: {problem}', hint: 'Name a policy file, or none for the one that ships (rules/favour-local.gate).' },
-  HG_LINK_INCOMPLETE: { exit: 2, message: 'link {link} has no {missing}.', hint: 'Write it into the link block, or give --device, --download or --upload.' },
+  HG_POLICY: {
+    exit: 1,
+    message: '{file}: {count} in the policy; nothing was changed.',
+    hint: 'headgate check {file} shows them again.',
+  },
+  HG_FILE: {
+    exit: 2,
+    message: 'cannot read {file}: {problem}',
+    hint: 'Name a policy file, or none for the one that ships (rules/favour-local.gate).',
+  },
+  HG_LINK_INCOMPLETE: {
+    exit: 2,
+    message: 'link {link} has no {missing}.',
+    hint: 'Write it into the link block, or give --device, --download or --upload.',
+  },
   HG_NOT_ROOT: { exit: 3, message: 'this needs root: {what}.', hint: 'Run it with sudo.' },
   HG_NO_TOOL: { exit: 3, message: '{tool} is not installed.', hint: 'On Debian: apt-get install {package}' },
   HG_NO_SHIM: { exit: 3, message: 'the native shim cannot be loaded: {problem}', hint: 'Build it: npm run build' },
-  HG_NO_BTF: { exit: 3, message: 'this kernel has no BTF (/sys/kernel/btf/vmlinux), so the bpf datapath cannot look at conntrack.', hint: 'Use a kernel with CONFIG_DEBUG_INFO_BTF=y; those of Debian, Ubuntu, Fedora and Arch have it.' },
+  HG_NO_BTF: {
+    exit: 3,
+    message: 'this kernel has no BTF (/sys/kernel/btf/vmlinux), so the bpf datapath cannot look at conntrack.',
+    hint: 'Use a kernel with CONFIG_DEBUG_INFO_BTF=y; those of Debian, Ubuntu, Fedora and Arch have it.',
+  },
   HG_NO_KERNEL: { exit: 3, message: 'this kernel cannot do {what}: {problem}', hint: 'It needs {needs}.' },
   HG_NO_DEVICE: { exit: 3, message: 'there is no network device "{device}".', hint: 'Devices here: {devices}' },
-  HG_IFB_TAKEN: { exit: 4, message: 'a device named {ifb} exists and is not ours.', hint: 'Rename or remove it: ip link show {ifb}' },
-  HG_QDISC_TAKEN: { exit: 4, message: '{device} has a root qdisc that is not ours: {found}.', hint: 'Remove it (tc qdisc del dev {device} root), or leave upload out of the link to shape arriving packets only.' },
-  HG_FILTER_TAKEN: { exit: 4, message: '{device} has ingress filters that are not ours: {found}.', hint: 'Look at them (tc filter show dev {device} ingress); they would no longer see what Headgate redirects.' },
-  HG_TABLE_TAKEN: { exit: 4, message: 'an nft table inet {table} exists and is not ours.', hint: 'Look at it: nft list table inet {table}' },
-  HG_RUNNING: { exit: 4, message: 'headgate runs here already (pid {pid}).', hint: 'headgate status shows it; stop it with Ctrl-C, or kill {pid}.' },
-  HG_NOT_RUNNING: { exit: 6, message: 'headgate is not running in this network namespace.', hint: 'Start it: headgate up' },
-  HG_KERNEL: { exit: 5, message: 'the kernel refused "{command}": {problem}', hint: 'Everything done before it was undone.' },
+  HG_IFB_TAKEN: {
+    exit: 4,
+    message: 'a device named {ifb} exists and is not ours.',
+    hint: 'Rename or remove it: ip link show {ifb}',
+  },
+  HG_QDISC_TAKEN: {
+    exit: 4,
+    message: '{device} has a root qdisc that is not ours: {found}.',
+    hint: 'Remove it (tc qdisc del dev {device} root), or leave upload out of the link to shape arriving packets only.',
+  },
+  HG_FILTER_TAKEN: {
+    exit: 4,
+    message: '{device} has ingress filters that are not ours: {found}.',
+    hint: 'Look at them (tc filter show dev {device} ingress); they would no longer see what Headgate redirects.',
+  },
+  HG_TABLE_TAKEN: {
+    exit: 4,
+    message: 'an nft table inet {table} exists and is not ours.',
+    hint: 'Look at it: nft list table inet {table}',
+  },
+  HG_RUNNING: {
+    exit: 4,
+    message: 'headgate runs here already (pid {pid}).',
+    hint: 'headgate status shows it; stop it with Ctrl-C, or kill {pid}.',
+  },
+  HG_NOT_RUNNING: {
+    exit: 6,
+    message: 'headgate is not running in this network namespace.',
+    hint: 'Start it: headgate up',
+  },
+  HG_KERNEL: {
+    exit: 5,
+    message: 'the kernel refused "{command}": {problem}',
+    hint: 'Everything done before it was undone.',
+  },
   HG_LAB: { exit: 5, message: 'the demo could not run: {problem}', hint: 'Everything it had built was taken down.' },
 } as const satisfies Record<string, { exit: number; message: string; hint: string }>;
 
@@ -34,7 +78,8 @@ export class HeadgateError extends Error {
 
   constructor(code: ErrorCode, fields: Record<string, string | number> = {}, options?: ErrorOptions) {
     const entry = ERRORS[code];
-    const fill = (template: string) => template.replace(/\{(\w+)\}/g, (whole, name: string) => String(fields[name] ?? whole));
+    const fill = (template: string) =>
+      template.replace(/\{(\w+)\}/g, (whole, name: string) => String(fields[name] ?? whole));
     super(fill(entry.message), options);
     this.name = 'HeadgateError';
     this.code = code;

@@ -1,0 +1,79 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { HeadgateError } from '../model/index.ts';
+
+/** Debian's name for the package that holds a tool, where it differs from the tool's. */
+const PACKAGES: Record<string, string> = {
+  ip: 'iproute2',
+  tc: 'iproute2',
+  nft: 'nftables',
+  ping: 'iputils-ping',
+  sysctl: 'procps',
+};
+
+/** Where a command runs: the caller's network namespace, or one named in /run/netns. */
+export interface Where {
+  readonly netns?: string | undefined;
+}
+
+export interface CommandOptions extends Where {
+  /** Text for the command's standard input. */
+  readonly input?: string | undefined;
+}
+
+/** A command as an argument vector; no shell ever sees it. */
+export type Argv = readonly [tool: string, ...args: string[]];
+
+const within = (argv: Argv, where: Where): [string, string[]] => {
+  const [tool, ...args] = where.netns === undefined ? argv : ['ip', 'netns', 'exec', where.netns, ...argv];
+  return [tool!, args];
+};
+
+/**
+ * Runs a command to its end and returns what it printed.
+ *
+ * @throws HeadgateError HG_NO_TOOL where the program is not installed; HG_KERNEL, with the last line of what it
+ * said on standard error, where it exits with another status than 0.
+ */
+export function run(argv: Argv, options: CommandOptions = {}): Promise<string> {
+  const [tool, args] = within(argv, options);
+  return new Promise((resolve, reject) => {
+    const child = execFile(tool, args, { maxBuffer: 64 << 20, encoding: 'utf8' }, (error, stdout, stderr) => {
+      if (!error) return resolve(stdout);
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT')
+        return reject(new HeadgateError('HG_NO_TOOL', { tool, package: PACKAGES[tool] ?? tool }, { cause: error }));
+      reject(
+        new HeadgateError(
+          'HG_KERNEL',
+          { command: argv.join(' '), problem: complaint(stderr) || error.message, status: Number(error.code ?? -1) },
+          { cause: error },
+        ),
+      );
+    });
+    // A command that ends before it has read its input gives EPIPE; its exit status says what went wrong.
+    child.stdin?.on('error', () => {});
+    child.stdin?.end(options.input ?? '');
+  });
+}
+
+/** Starts a command that goes on; its standard output and error are pipes unless `stdio` says otherwise. */
+export function start(
+  argv: Argv,
+  options: Where & { readonly stdio?: 'pipe' | 'inherit' | 'ignore' } = {},
+): ChildProcess {
+  const [tool, args] = within(argv, options);
+  return spawn(tool, args, { stdio: options.stdio ?? 'pipe' });
+}
+
+/** What the kernel or the tool said: iproute2 prints "Error: ..." and then, on some, a line that only says where. */
+function complaint(stderr: string): string {
+  const lines = stderr
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line && !/^We have an error talking/.test(line));
+  return (
+    lines.find((line) => /^(Error|RTNETLINK answers):/.test(line)) ??
+    lines.find((line) => /error/i.test(line)) ??
+    lines.at(-1) ??
+    ''
+  ).replace(/^(Error|RTNETLINK answers): /, '');
+}
