@@ -39,7 +39,9 @@ enum hg_kind {
 	HG_ADDRESS_GONE = 11,
 	HG_ROUTE = 12, /* main table, unicast */
 	HG_ROUTE_GONE = 13,
-	HG_OVERRUN = 32, /* ENOBUFS: the kernel dropped messages for this socket; head.count: overruns reported at once */
+	/* ENOBUFS: the kernel dropped messages for this socket; head.count: overruns told at once. It stands where the
+	 * loss was: behind it nothing is missing, so that a dump begun now makes good what is missing before it. */
+	HG_OVERRUN = 32,
 	HG_FAILED = 33,  /* the source has ended; head.count: errno */
 };
 
@@ -50,7 +52,6 @@ enum hg_flag { /* which optional fields of a record hold something */
 	HG_F_MARK = 1 << 3,
 	HG_F_TIMEOUT = 1 << 4,
 	HG_F_TCP_STATE = 1 << 5,
-	HG_F_REPLY = 1 << 6,
 	HG_F_INTERRUPTED = 1 << 7,
 	HG_F_PORTS = 1 << 8,
 	HG_F_ICMP = 1 << 9,
@@ -110,7 +111,7 @@ struct hg_packet { /* 96 bytes */
 struct hg_link { /* 72 bytes: link, address or route */
 	struct hg_head head;
 	uint32_t ifindex; /* of a route: its output device, 0 where there is none or several */
-	uint32_t flags;   /* IFF_* of a link */
+	uint32_t flags;   /* IFF_* of a link, IFA_F_* of an address */
 	uint32_t mtu;
 	uint16_t type; /* ARPHRD_* of a link */
 	uint8_t family;
@@ -130,13 +131,14 @@ struct hg_mark_request { /* 52 bytes */
 	uint32_t mask; /* only these bits change: new = (old & ~mask) | (mark & mask) */
 };
 
-struct hg_tc_stat { /* 80 bytes: one qdisc or one class */
+struct hg_tc_stat { /* 96 bytes: one qdisc or one class */
 	uint32_t handle; /* major << 16 | minor */
 	uint32_t parent; /* 0xffffffff: root, 0xfffffff1: ingress or clsact */
 	uint32_t is_class;
 	uint32_t drops, overlimits, qlen, backlog; /* backlog in bytes, qlen in packets */
 	uint32_t pad;
 	uint64_t bytes, packets;
+	uint64_t rate, ceil; /* of an HTB class, bytes a second; else 0 */
 	char kind[32]; /* "htb", "bfifo", ... */
 };
 
@@ -175,21 +177,24 @@ struct hg_source *hg_conntrack_dump(const char *netns, uint8_t family, uint32_t 
 struct hg_source *hg_packets_open(const char *netns, uint16_t group, uint32_t receive_buffer, uint32_t ring,
 				  struct hg_error *error);
 
-/* Says what links, addresses and main-table routes there are, then follows them. HG_DUMP_END marks the end of the
- * first telling; the source goes on. After an overrun it tells everything again, HG_DUMP_START first. Records: struct hg_link. */
+/* Tells what links, addresses and main-table routes there are, between HG_DUMP_START and HG_DUMP_END, and follows
+ * them. After an overrun, or where the kernel calls its answer interrupted, it tells everything again: what was
+ * known at HG_DUMP_START and is not told by HG_DUMP_END is gone. Records: struct hg_link. */
 struct hg_source *hg_links_open(const char *netns, uint32_t ring, struct hg_error *error);
 
 /* The doorbell's read end: non-blocking, and the caller's to close. One byte or more means records wait. */
 int32_t hg_source_doorbell(struct hg_source *);
-/* Moves at most `max` records into `records`, oldest first; returns how many. Never blocks. */
+/* Moves at most `max` records into `records`, oldest first; returns how many. Never blocks. After the doorbell, take
+ * until fewer than `max` come: it does not ring for records that were there already. */
 int32_t hg_source_take(struct hg_source *, void *records, uint32_t max);
 void hg_source_get_stats(struct hg_source *, struct hg_source_stats *);
 /* Stops the thread, closes the socket, frees everything but the doorbell's read end. */
 void hg_source_close(struct hg_source *);
 
 struct hg_marks *hg_marks_open(const char *netns, struct hg_error *error);
-/* Writes marks in as few sends as fit. results[i]: 0 written, -ENOENT flow gone (no error), other -errno.
- * Returns 0, or -errno when the socket itself failed (results not filled are then set to that). */
+/* Writes marks in as few sends as fit. results[i]: 0 written, -ENOENT flow gone (no error), other -errno; -ENOBUFS:
+ * it is not known, for the kernel's answer was lost. Returns 0, -ENOBUFS where a result is, or -errno when the socket
+ * itself failed (results not filled are then set to that). */
 int32_t hg_marks_write(struct hg_marks *, const struct hg_mark_request *requests, uint32_t count, int32_t *results);
 void hg_marks_close(struct hg_marks *);
 

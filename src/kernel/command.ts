@@ -1,5 +1,5 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { HeadgateError } from '../model/index.ts';
+import { type Argv, HeadgateError } from '../model/index.ts';
 
 /** Debian's name for the package that holds a tool, where it differs from the tool's. */
 const PACKAGES: Record<string, string> = {
@@ -19,9 +19,6 @@ export interface CommandOptions extends Where {
   /** Text for the command's standard input. */
   readonly input?: string | undefined;
 }
-
-/** A command as an argument vector; no shell ever sees it. */
-export type Argv = readonly [tool: string, ...args: string[]];
 
 const within = (argv: Argv, where: Where): [string, string[]] => {
   const [tool, ...args] = where.netns === undefined ? argv : ['ip', 'netns', 'exec', where.netns, ...argv];

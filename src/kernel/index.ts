@@ -1,1 +1,7 @@
+export * from './bpf-object.ts';
 export * from './command.ts';
+export * from './local-socket.ts';
+export * from './machine.ts';
+export * from './netdev.ts';
+export * from './shim/index.ts';
+export * from './sources.ts';

@@ -1,5 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
-import { type Argv, type CommandOptions, run, start } from '../kernel/index.ts';
+import { type CommandOptions, run, start } from '../kernel/index.ts';
+import type { Argv } from '../model/index.ts';
 
 let made = 0;
 
@@ -15,7 +16,12 @@ export class Namespace {
   static async add(label: string): Promise<Namespace> {
     const ns = new Namespace(label);
     await run(['ip', 'netns', 'add', ns.name]);
-    await ns.run('ip', 'link', 'set', 'lo', 'up');
+    try {
+      await ns.run('ip', 'link', 'set', 'lo', 'up');
+    } catch (error) {
+      await ns.del();
+      throw error;
+    }
     return ns;
   }
 
@@ -40,16 +46,8 @@ export class Namespace {
   }
 
   /** Ends all processes in it and removes it, with every device inside. Twice is no error. */
-  async del(): Promise<void> {
-    const pids = (await run(['ip', 'netns', 'pids', this.name]).catch(() => '')).split('\n').filter(Boolean);
-    for (const pid of pids) {
-      try {
-        process.kill(Number(pid), 'SIGKILL');
-      } catch {
-        // it has ended by itself
-      }
-    }
-    await run(['ip', 'netns', 'del', this.name]).catch(() => {});
+  del(): Promise<void> {
+    return del(this.name);
   }
 }
 
@@ -58,4 +56,39 @@ export async function addVeth(a: Namespace, deviceA: string, b: Namespace, devic
   await a.run('ip', 'link', 'add', deviceA, 'type', 'veth', 'peer', 'name', deviceB, 'netns', b.name);
   await a.run('ip', 'link', 'set', deviceA, 'up');
   await b.run('ip', 'link', 'set', deviceB, 'up');
+}
+
+/**
+ * Removes what a process of ours left that died without {@link Namespace.del}: the namespaces that carry the id of a
+ * process which is no more. Returns their names.
+ */
+export async function delLeftovers(): Promise<string[]> {
+  const names = (await run(['ip', 'netns', 'list'])).split('\n').map((line) => line.split(' ')[0]!);
+  const left = names.filter((name) => {
+    const pid = /^hg-(\d+)-\d+-/.exec(name)?.[1];
+    return pid !== undefined && !isAlive(Number(pid));
+  });
+  await Promise.all(left.map(del));
+  return left;
+}
+
+async function del(name: string): Promise<void> {
+  const pids = (await run(['ip', 'netns', 'pids', name]).catch(() => '')).split('\n').filter(Boolean);
+  for (const pid of pids) {
+    try {
+      process.kill(Number(pid), 'SIGKILL');
+    } catch {
+      // it has ended by itself
+    }
+  }
+  await run(['ip', 'netns', 'del', name]).catch(() => {});
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
 }

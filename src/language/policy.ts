@@ -1,4 +1,4 @@
-import type { Origin, Prefix, Rate } from '../model/index.ts';
+import type { Family, Origin, Prefix, Rate } from '../model/index.ts';
 
 /** A policy as its author meant it: checked, frozen, and knowing nothing of the kernel. */
 export interface Policy {
@@ -43,12 +43,18 @@ export interface Rule {
   readonly line: number;
 }
 
-/** A condition on a flow, as a tree of frozen tagged nodes. Sets are resolved: no names are left in it. */
+/**
+ * A condition on a flow, as a tree of frozen tagged nodes. Sets are resolved: no names are left in it.
+ *
+ * `and` of no terms always holds (a rule without `when`). A flow without ports is in no port range, so that
+ * `not` of one holds for it.
+ */
 export type Condition =
   | { readonly kind: 'and' | 'or'; readonly terms: readonly Condition[] }
   | { readonly kind: 'not'; readonly term: Condition }
   | { readonly kind: 'origin'; readonly origin: Origin }
   | { readonly kind: 'protocol'; readonly protocol: number }
+  | { readonly kind: 'family'; readonly family: Family }
   | { readonly kind: 'address'; readonly end: 'local' | 'remote'; readonly prefixes: readonly Prefix[] }
   | { readonly kind: 'port'; readonly end: 'local' | 'remote'; readonly ranges: readonly PortRange[] };
 

@@ -1,4 +1,5 @@
 export * from './address.ts';
+export * from './command.ts';
 export * from './error.ts';
 export * from './flow.ts';
 export * from './mark.ts';

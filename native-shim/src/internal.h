@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT
+ * What the shim's own files share. */
+#ifndef HEADGATE_INTERNAL_H
+#define HEADGATE_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <libmnl/libmnl.h>
+
+#include "headgate.h"
+
+#define HG_EXPORT __attribute__((visibility("default")))
+
+/* error.c */
+
+/* Fills *error, which may be NULL; text may be NULL. Returns -code. */
+int hg_fail(struct hg_error *error, int code, const char *what, const char *text);
+
+/* netlink.c */
+
+/* Opens a bound netlink socket in a network namespace (a path, NULL: ours). Returns it, or -errno. */
+int hg_netlink_open(const char *netns, int protocol, uint32_t receive_buffer, struct hg_error *error);
+int hg_netlink_join(int fd, unsigned int group, struct hg_error *error);
+int hg_netlink_send(int fd, const struct nlmsghdr *request);
+/* Sends a request and hands every answer to `answer` until the acknowledgement or the end of the dump.
+ * Returns 0, 1 where the kernel called the dump interrupted, or -errno. */
+int hg_netlink_ask(int fd, struct nlmsghdr *request, mnl_cb_t answer, void *data, const char *what,
+		   struct hg_error *error);
+/* The number that a NLMSG_ERROR or NLMSG_DONE carries: 0 or -errno; -EBADMSG where it is cut off. */
+int hg_netlink_status(const struct nlmsghdr *message);
+
+/* conntrack.c */
+
+/* A netlink socket that the kernel's ctnetlink has answered on once, so that it is loaded and allowed. */
+int hg_conntrack_socket(const char *netns, uint32_t receive_buffer, struct hg_error *error);
+/* Packs an entry from a ctnetlink message into flow, which is zeroed but for its head; sets head.kind where it is 0.
+ * Returns false, with flow undefined, for a message without both whole tuples. */
+bool hg_flow_parse(struct hg_flow *flow, const struct nlmsghdr *message);
+
+/* packets.c */
+
+bool hg_packet_parse(struct hg_packet *packet, const struct nlmsghdr *message);
+/* Reads the header fields of an IP packet of which the first `length` bytes are here. */
+void hg_packet_read(struct hg_packet *packet, const uint8_t *data, size_t length);
+
+/* links.c */
+
+/* Packs a link, an address, or a unicast route of the main table; false for anything else. */
+bool hg_link_parse(struct hg_link *link, const struct nlmsghdr *message);
+
+/* marks.c */
+
+/* Builds one request at `buffer`, which has room for HG_MARK_BYTES. */
+#define HG_MARK_BYTES 192
+struct nlmsghdr *hg_mark_build(void *buffer, const struct hg_mark_request *request, uint32_t sequence);
+
+/* tc.c */
+
+bool hg_tc_parse(struct hg_tc_stat *stat, uint32_t ifindex, const struct nlmsghdr *message);
+
+/* The payload of an attribute that holds at least `size` bytes, or NULL; attr may be NULL. */
+static inline const void *hg_attr(const struct nlattr *attr, size_t size)
+{
+	return attr && mnl_attr_get_payload_len(attr) >= size ? mnl_attr_get_payload(attr) : NULL;
+}
+
+/* Sorts attributes into table[0..max] by type; unknown and cut off ones are left out. Later ones win. */
+void hg_attrs(const struct nlattr **table, uint16_t max, const void *data, size_t length);
+
+#endif

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: MIT
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <libnetfilter_log/libnetfilter_log.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "source.h"
+
+#define COPY_BYTES 192	   /* an IPv6 header, some extension headers, a transport header */
+#define FLUSH_CENTISECONDS 1 /* the kernel's default lets a lone packet wait for a second */
+#define BUFFER_BYTES 16384
+#define ATTRIBUTES 64 /* more than libnetfilter_log's NFULA_MAX, of whatever version */
+
+static uint16_t be16(const uint8_t *at)
+{
+	return (uint16_t)(at[0] << 8 | at[1]);
+}
+
+static void read_transport(struct hg_packet *p, const uint8_t *data, size_t length)
+{
+	switch (p->protocol) {
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		if (length < 8)
+			return;
+		p->head.flags |= HG_F_ICMP;
+		p->tuple.icmp_type = data[0];
+		p->tuple.icmp_code = data[1];
+		p->tuple.icmp_id = be16(data + 4);
+		return;
+	case IPPROTO_TCP:
+		if (length >= 14)
+			p->tcp_flags = data[13];
+		/* fall through */
+	case IPPROTO_UDP:
+	case IPPROTO_UDPLITE:
+	case IPPROTO_SCTP:
+	case IPPROTO_DCCP:
+		if (length < 4)
+			return;
+		p->head.flags |= HG_F_PORTS;
+		p->tuple.src_port = be16(data);
+		p->tuple.dst_port = be16(data + 2);
+	}
+}
+
+static void read_ipv4(struct hg_packet *p, const uint8_t *data, size_t length)
+{
+	size_t header;
+
+	if (length < 20 || data[0] >> 4 != 4)
+		return;
+	header = (size_t)(data[0] & 15) * 4;
+	p->family = AF_INET;
+	p->dscp = data[1] >> 2;
+	p->length = be16(data + 2);
+	p->hop_limit = data[8];
+	p->protocol = data[9];
+	memcpy(p->tuple.src, data + 12, 4);
+	memcpy(p->tuple.dst, data + 16, 4);
+	if (be16(data + 6) & 0x1fff)
+		p->head.flags |= HG_F_FRAGMENT;
+	else if (header >= 20 && header <= length)
+		read_transport(p, data + header, length - header);
+}
+
+/* Steps over extension headers (RFC 8200, section 4) as far as they are here; each is at least 8 bytes long, so
+ * that COPY_BYTES bounds the loop. */
+static void read_ipv6(struct hg_packet *p, const uint8_t *data, size_t length)
+{
+	size_t at = 40;
+
+	if (length < 40 || data[0] >> 4 != 6)
+		return;
+	p->family = AF_INET6;
+	p->dscp = (uint8_t)((data[0] & 15) << 2 | data[1] >> 6);
+	p->length = 40u + be16(data + 4);
+	p->protocol = data[6];
+	p->hop_limit = data[7];
+	memcpy(p->tuple.src, data + 8, 16);
+	memcpy(p->tuple.dst, data + 24, 16);
+	for (;;) {
+		size_t size;
+
+		switch (p->protocol) {
+		case IPPROTO_HOPOPTS:
+		case IPPROTO_ROUTING:
+		case IPPROTO_DSTOPTS:
+		case 135: /* mobility, RFC 6275 */
+			if (length - at < 8)
+				return;
+			size = (data[at + 1] + 1u) * 8;
+			break;
+		case IPPROTO_FRAGMENT:
+			if (length - at < 8)
+				return;
+			size = 8;
+			if (be16(data + at + 2) & 0xfff8) {
+				p->protocol = data[at];
+				p->head.flags |= HG_F_FRAGMENT;
+				return;
+			}
+			break;
+		case IPPROTO_AH:
+			if (length - at < 8)
+				return;
+			size = (data[at + 1] + 2u) * 4;
+			break;
+		default:
+			read_transport(p, data + at, length - at);
+			return;
+		}
+		p->protocol = data[at];
+		if (size > length - at)
+			return;
+		at += size;
+	}
+}
+
+void hg_packet_read(struct hg_packet *packet, const uint8_t *data, size_t length)
+{
+	if (length == 0)
+		return;
+	packet->length = (uint32_t)length; /* until a header says better */
+	if (data[0] >> 4 == 4)
+		read_ipv4(packet, data, length);
+	else if (data[0] >> 4 == 6)
+		read_ipv6(packet, data, length);
+}
+
+static uint32_t read_be32(const struct nlattr *attr)
+{
+	const void *field = hg_attr(attr, sizeof(uint32_t));
+	uint32_t value = 0;
+
+	if (field)
+		memcpy(&value, field, sizeof(value));
+	return ntohl(value);
+}
+
+static void read_meta(struct hg_packet *p, struct nlattr **attrs)
+{
+	const struct nfulnl_msg_packet_hw *hw = hg_attr(attrs[NFULA_HWADDR], sizeof(*hw));
+	const struct nfulnl_msg_packet_timestamp *stamp = hg_attr(attrs[NFULA_TIMESTAMP], sizeof(*stamp));
+	const struct nlattr *prefix = attrs[NFULA_PREFIX];
+
+	p->mark = read_be32(attrs[NFULA_MARK]);
+	if (attrs[NFULA_MARK])
+		p->head.flags |= HG_F_MARK;
+	p->in_ifindex = read_be32(attrs[NFULA_IFINDEX_INDEV]);
+	p->out_ifindex = read_be32(attrs[NFULA_IFINDEX_OUTDEV]);
+	if (hw && ntohs(hw->hw_addrlen) == 6) {
+		p->head.flags |= HG_F_MAC;
+		memcpy(p->mac, hw->hw_addr, 6);
+	}
+	if (stamp) {
+		struct nfulnl_msg_packet_timestamp t;
+
+		memcpy(&t, stamp, sizeof(t));
+		p->head.time_ns = be64toh(t.sec) * 1000000000u + be64toh(t.usec) * 1000u;
+	}
+	if (prefix) {
+		size_t bytes = mnl_attr_get_payload_len(prefix);
+
+		if (bytes > sizeof(p->prefix))
+			bytes = sizeof(p->prefix);
+		memcpy(p->prefix, mnl_attr_get_payload(prefix), strnlen(mnl_attr_get_payload(prefix), bytes));
+	}
+}
+
+bool hg_packet_parse(struct hg_packet *packet, const struct nlmsghdr *message)
+{
+	struct nlattr *attrs[ATTRIBUTES] = { NULL };
+	const struct nfulnl_msg_packet_hdr *header;
+	const struct nfgenmsg *generic;
+
+	if (message->nlmsg_len < NLMSG_HDRLEN + sizeof(*generic) ||
+	    message->nlmsg_type != (NFNL_SUBSYS_ULOG << 8 | NFULNL_MSG_PACKET) || nflog_nlmsg_parse(message, attrs) < 0)
+		return false;
+	generic = mnl_nlmsg_get_payload(message);
+	packet->head.kind = HG_PACKET;
+	packet->group = ntohs(generic->res_id);
+	header = hg_attr(attrs[NFULA_PACKET_HDR], sizeof(*header));
+	if (header) {
+		packet->ethertype = ntohs(header->hw_protocol);
+		packet->hook = header->hook;
+	}
+	read_meta(packet, attrs);
+	if (attrs[NFULA_PAYLOAD])
+		hg_packet_read(packet, mnl_attr_get_payload(attrs[NFULA_PAYLOAD]),
+			       mnl_attr_get_payload_len(attrs[NFULA_PAYLOAD]));
+	return true;
+}
+
+static int receive(struct hg_source *source, void *state, const void *datagram, size_t length)
+{
+	const struct nlmsghdr *message = datagram;
+	int left = (int)length;
+
+	(void)state;
+	for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
+		struct hg_packet *packet = hg_source_put(source, HG_PACKET);
+
+		if (!packet)
+			return 0;
+		if (hg_packet_parse(packet, message))
+			hg_source_commit(source);
+	}
+	return 0;
+}
+
+static const struct hg_source_ops ops = { .record_size = sizeof(struct hg_packet), .receive = receive };
+
+static int bind_group(int fd, uint16_t group, struct hg_error *error)
+{
+	char buffer[256] __attribute__((aligned(8)));
+	struct nlmsghdr *request = nflog_nlmsg_put_header(buffer, NFULNL_MSG_CONFIG, AF_UNSPEC, group);
+	int status;
+
+	nflog_attr_put_cfg_cmd(request, NFULNL_CFG_CMD_BIND);
+	status = hg_netlink_ask(fd, request, NULL, NULL, "bind the log group", error);
+	if (status < 0)
+		return status;
+	request = nflog_nlmsg_put_header(buffer, NFULNL_MSG_CONFIG, AF_UNSPEC, group);
+	nflog_attr_put_cfg_mode(request, NFULNL_COPY_PACKET, COPY_BYTES);
+	mnl_attr_put_u32(request, NFULA_CFG_TIMEOUT, htonl(FLUSH_CENTISECONDS));
+	mnl_attr_put_u32(request, NFULA_CFG_NLBUFSIZ, htonl(BUFFER_BYTES));
+	return hg_netlink_ask(fd, request, NULL, NULL, "configure the log group", error);
+}
+
+HG_EXPORT struct hg_source *hg_packets_open(const char *netns, uint16_t group, uint32_t receive_buffer, uint32_t ring,
+					    struct hg_error *error)
+{
+	int fd = hg_netlink_open(netns, NETLINK_NETFILTER, receive_buffer, error);
+
+	if (fd < 0)
+		return NULL;
+	if (bind_group(fd, group, error) < 0) {
+		close(fd);
+		return NULL;
+	}
+	return hg_source_start(&ops, NULL, fd, ring, error);
+}

@@ -1,0 +1,4 @@
+export * from './check.ts';
+export * from './inspect.ts';
+export * from './run.ts';
+export * from './teardown.ts';

@@ -1,0 +1,49 @@
+import { runCommand, type Where } from '../kernel/index.ts';
+import type { Command } from '../model/index.ts';
+import { removeClsact, removeIfb, removeRedirect, removeTable, removeUpload } from '../shape/index.ts';
+import { inspect, isOurFilter, isOurUpload, type Scene } from './inspect.ts';
+
+/** A removal, and what to call it. */
+export interface Removal {
+  readonly about: string;
+  readonly command: Command;
+}
+
+/**
+ * What has to go so that nothing of ours is left, in the one safe order: filters first, so that no redirect ever
+ * points to a missing device. Pure; an empty list means there is nothing of ours.
+ */
+export function teardownOf(scene: Scene): Removal[] {
+  const filters = [...scene.hooks].filter(([, hook]) => hook.ingress.some(isOurFilter)).map(([device]) => device);
+  const uploads = scene.qdiscs.filter(isOurUpload).map((q) => q.device);
+  const hooks = scene.ifbs.flatMap(({ ownership }) =>
+    ownership.clsact ? (hookRemoval(scene, ownership.device) ?? []) : [],
+  );
+  return [
+    ...filters.map((device) => ({
+      about: `stop redirecting what arrives on ${device}`,
+      command: removeRedirect(device),
+    })),
+    ...uploads.map((device) => ({ about: `remove the tree on ${device}`, command: removeUpload(device) })),
+    ...hooks,
+    ...scene.ifbs.map(({ device }) => ({ about: `remove ifb ${device.name}`, command: removeIfb(device.name) })),
+    ...(scene.table === 'ours' ? [{ about: 'remove nft table inet headgate', command: removeTable() }] : []),
+  ];
+}
+
+/** How a clsact that we added goes; undefined where it has gone, or where somebody has put filters of their own there since. */
+export function hookRemoval(scene: Scene, device: string): Removal | undefined {
+  const hook = scene.hooks.get(device);
+  if (!hook || hook.egress.length > 0 || !hook.ingress.every(isOurFilter)) return undefined;
+  return { about: `remove clsact from ${device}`, command: removeClsact(device) };
+}
+
+/** Takes everything of ours down and returns what that was. Goes on where a removal fails, and throws the first failure at the end. */
+export async function teardown(where: Where = {}): Promise<Removal[]> {
+  const removals = teardownOf(await inspect(where));
+  const failures: unknown[] = [];
+  for (const { command } of removals) await runCommand(command, where).catch((error) => failures.push(error));
+  // An object may have gone by itself between the look and the removal: only what is still there is a failure.
+  if (failures.length > 0 && teardownOf(await inspect(where)).length > 0) throw failures[0];
+  return removals;
+}

@@ -1,0 +1,37 @@
+import { HeadgateError } from '../model/index.ts';
+
+/** Colours for a terminal that wants them: not in a pipe, not with NO_COLOR (no-color.org), not on a dumb one. */
+export const wantsColor = (stream: NodeJS.WriteStream): boolean =>
+  stream.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== 'dumb';
+
+export const print = (line: string): void => void process.stdout.write(`${line}\n`);
+export const printJson = (value: unknown): void => print(JSON.stringify(value));
+/** What is for the person alone, not for the pipe. */
+export const note = (line: string): void => void process.stderr.write(`${line}\n`);
+
+/** Prints an error with its hint, or as JSON, and returns the exit status that it ends with. */
+export function report(error: unknown, json: boolean): number {
+  if (error instanceof HeadgateError) {
+    if (json)
+      note(JSON.stringify({ error: { code: error.code, message: error.message, hint: error.hint, ...error.fields } }));
+    else note(`headgate: ${error.message}\n  ${error.hint}`);
+    return error.exit;
+  }
+  note(`headgate: internal error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+  return 70;
+}
+
+/** Rows in columns, two spaces apart; columns named in `right` are aligned to the right. */
+export function table(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  right: ReadonlySet<number> = new Set(),
+): string {
+  const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]!.length)));
+  const line = (cells: readonly string[]) =>
+    cells
+      .map((cell, i) => (right.has(i) ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!)))
+      .join('  ')
+      .trimEnd();
+  return [head, ...rows].map(line).join('\n');
+}

@@ -1,0 +1,78 @@
+import type { Command } from 'commander';
+import { overrideLink } from '../language/index.ts';
+import { HeadgateError, parseRate, type Rate } from '../model/index.ts';
+import { formatItem } from '../monitor/index.ts';
+import { note, print, printJson, wantsColor } from './output.ts';
+import { DEFAULT_POLICY, loadPolicy } from './policy-file.ts';
+
+interface UpOptions {
+  device?: string;
+  download?: string;
+  upload?: string;
+  keep?: boolean;
+  json?: boolean;
+}
+
+export function addUpCommand(program: Command): void {
+  program
+    .command('up')
+    .description('apply a policy and stay, classifying; Ctrl-C or SIGTERM takes everything down without a trace')
+    .argument('[file]', 'policy; without one, rules/favour-local.gate')
+    .option('--device <device>', 'network device of the link, in place of what the policy says')
+    .option('--download <rate>', 'rate of what arrives, such as 90mbit: about 90 % of what the line carries')
+    .option('--upload <rate>', 'rate of what leaves')
+    .option('--keep', 'leave queues and marks in the kernel at the end; `headgate down` removes them')
+    .option('--json', 'print one JSON object a line: ready, links, overruns, resyncs')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  sudo headgate up --device eth0 --download 90mbit --upload 18mbit
+  sudo headgate up my.gate
+
+Rates: bit, kbit, mbit, gbit a second; bps, kbps, mbps are bytes, as in tc(8).
+Exit status: 0 taken down as asked; 1 mistakes in the policy; 2 to 5: headgate --help`,
+    )
+    .action(async (file: string | undefined, options: UpOptions) => {
+      const json = options.json === true;
+      const policy = overrideLink(await loadPolicy(file ?? DEFAULT_POLICY, json), {
+        device: options.device,
+        download: rateOption('--download', options.download),
+        upload: rateOption('--upload', options.upload),
+      });
+      // The service brings rxjs and the shim: 100 ms that no other command should pay.
+      const { startService } = await import('../service/index.ts');
+      const stopped = stopSignal();
+      const service = await startService(policy, (item) => {
+        if (item.kind.startsWith('flow.')) return;
+        if (json) printJson(item);
+        else print(formatItem(item));
+      });
+      if (!json)
+        note(
+          wantsColor(process.stderr)
+            ? '\x1b[2mCtrl-C takes it down; headgate status and headgate events show what it does\x1b[22m'
+            : 'Ctrl-C takes it down; headgate status and headgate events show what it does',
+        );
+      await stopped;
+      await service.stop({ keep: options.keep === true });
+    });
+}
+
+function rateOption(option: string, text: string | undefined): Rate | undefined {
+  if (text === undefined) return undefined;
+  const rate = parseRate(text);
+  if (rate === undefined)
+    throw new HeadgateError('HG_USAGE', {
+      command: 'up',
+      problem: `${option} ${text}: that is no rate. Write a number and a unit, such as 90mbit`,
+    });
+  return rate;
+}
+
+/** Resolves at the first SIGINT or SIGTERM. Further ones are ignored: a teardown cut short would be worse. */
+function stopSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve());
+  });
+}

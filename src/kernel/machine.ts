@@ -1,0 +1,91 @@
+import { constants } from 'node:fs';
+import { access, mkdtemp, readFile, readlink, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { type Command, HeadgateError } from '../model/index.ts';
+import { type CommandOptions, run, type Where } from './command.ts';
+
+/** @throws HeadgateError HG_NOT_ROOT */
+export function ensureRoot(what: string): void {
+  if (process.geteuid?.() !== 0) throw new HeadgateError('HG_NOT_ROOT', { what });
+}
+
+/** @throws HeadgateError HG_NO_BTF where the kernel does not describe its types, which the classifier needs to find `nf_conn.mark` */
+export async function ensureBtf(): Promise<void> {
+  await access('/sys/kernel/btf/vmlinux', constants.R_OK).catch((cause) => {
+    throw new HeadgateError('HG_NO_BTF', {}, { cause });
+  });
+}
+
+/** A number that names the caller's network namespace as long as it lives: its inode. */
+export async function getNamespaceId(): Promise<string> {
+  return /\d+/.exec(await readlink('/proc/self/ns/net'))![0];
+}
+
+/** Reads a sysctl of the caller's namespace, such as `net/netfilter/nf_conntrack_acct`; undefined where it does not exist. */
+export async function getSysctl(name: string): Promise<string | undefined> {
+  return readFile(join('/proc/sys', name), 'utf8').then(
+    (text) => text.trim(),
+    () => undefined,
+  );
+}
+
+/** A folder for files that tc has to read; remove it with {@link delFolder}. */
+export const addFolder = (): Promise<string> => mkdtemp(join(tmpdir(), 'headgate-'));
+export const delFolder = (folder: string): Promise<void> => rm(folder, { recursive: true, force: true });
+export const addFile = (path: string, content: string | Uint8Array): Promise<void> =>
+  writeFile(path, content, { mode: 0o600 });
+
+/** Reads a file that was built with Headgate. @throws HeadgateError HG_NO_SHIM */
+export const getFile = (path: string): Promise<Uint8Array> =>
+  readFile(path).catch((cause: Error) => {
+    throw new HeadgateError('HG_NO_SHIM', { problem: cause.message }, { cause });
+  });
+
+/** Reads a text file, or standard input where it is named `-`. @throws HeadgateError HG_FILE */
+export const getText = (file: string): Promise<string> =>
+  (file === '-' ? text(process.stdin) : readFile(file, 'utf8')).catch((cause: NodeJS.ErrnoException) => {
+    const problem =
+      cause.code === 'ENOENT'
+        ? 'no such file'
+        : cause.code === 'EACCES'
+          ? 'permission denied'
+          : cause.code === 'EISDIR'
+            ? 'it is a folder'
+            : cause.message;
+    throw new HeadgateError('HG_FILE', { file, problem }, { cause });
+  });
+
+export const runCommand = (command: Command, where: Where = {}): Promise<string> =>
+  run(command.argv, { ...where, input: command.input } satisfies CommandOptions);
+
+/** Which of the qdiscs `kinds` this kernel has, found by trying each in a network namespace that lives as long as the trial. */
+export async function probeQdiscs<Kind extends string>(kinds: readonly Kind[]): Promise<Set<Kind>> {
+  const options: Record<string, string[]> = { bfifo: ['limit', '65536'] };
+  const tried = await Promise.all(
+    kinds.map((kind) =>
+      run([
+        'unshare',
+        '--net',
+        'tc',
+        'qdisc',
+        'add',
+        'dev',
+        'lo',
+        'root',
+        'handle',
+        '1:',
+        kind,
+        ...(options[kind] ?? []),
+      ]).then(
+        () => true,
+        (error) => {
+          if (error instanceof HeadgateError && error.code === 'HG_NO_TOOL') throw error;
+          return false;
+        },
+      ),
+    ),
+  );
+  return new Set(kinds.filter((_, i) => tried[i]));
+}

@@ -1,0 +1,99 @@
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { HeadgateError } from '../../model/index.ts';
+
+/** HG_ABI of the header that the layouts were written from. */
+const ABI = 1;
+
+/** A C pointer as koffi hands it out; null for NULL. */
+export type Pointer = bigint;
+
+/** The functions of native-shim/include/headgate.h; see there. Buffers are the caller's, and used during the call only. */
+export interface Shim {
+  hg_conntrack_open(
+    netns: string | null,
+    groups: number,
+    receiveBuffer: number,
+    ring: number,
+    error: Uint8Array,
+  ): Pointer | null;
+  hg_conntrack_dump(
+    netns: string | null,
+    family: number,
+    mark: number,
+    mask: number,
+    attempts: number,
+    ring: number,
+    error: Uint8Array,
+  ): Pointer | null;
+  hg_packets_open(
+    netns: string | null,
+    group: number,
+    receiveBuffer: number,
+    ring: number,
+    error: Uint8Array,
+  ): Pointer | null;
+  hg_links_open(netns: string | null, ring: number, error: Uint8Array): Pointer | null;
+  hg_source_doorbell(source: Pointer): number;
+  hg_source_take(source: Pointer, records: Uint8Array, max: number): number;
+  hg_source_get_stats(source: Pointer, stats: Uint8Array): void;
+  hg_source_close(source: Pointer): void;
+  hg_marks_open(netns: string | null, error: Uint8Array): Pointer | null;
+  hg_marks_write(marks: Pointer, requests: Uint8Array, count: number, results: Int32Array): number;
+  hg_marks_close(marks: Pointer): void;
+  hg_tc_stats(netns: string | null, ifindex: number, stats: Uint8Array, max: number, error: Uint8Array): number;
+  hg_bpf_counters(progId: number, map: string, values: BigUint64Array, max: number, error: Uint8Array): number;
+}
+
+/** The same as C prototypes; structs cross as bytes, which the layouts describe. */
+const PROTOTYPES: Readonly<Record<keyof Shim, string>> = {
+  hg_conntrack_open:
+    'void *hg_conntrack_open(const char *netns, uint32_t groups, uint32_t receive_buffer, uint32_t ring, void *error)',
+  hg_conntrack_dump:
+    'void *hg_conntrack_dump(const char *netns, uint8_t family, uint32_t mark, uint32_t mask, uint32_t attempts, uint32_t ring, void *error)',
+  hg_packets_open:
+    'void *hg_packets_open(const char *netns, uint16_t group, uint32_t receive_buffer, uint32_t ring, void *error)',
+  hg_links_open: 'void *hg_links_open(const char *netns, uint32_t ring, void *error)',
+  hg_source_doorbell: 'int32_t hg_source_doorbell(void *source)',
+  hg_source_take: 'int32_t hg_source_take(void *source, void *records, uint32_t max)',
+  hg_source_get_stats: 'void hg_source_get_stats(void *source, void *stats)',
+  hg_source_close: 'void hg_source_close(void *source)',
+  hg_marks_open: 'void *hg_marks_open(const char *netns, void *error)',
+  hg_marks_write: 'int32_t hg_marks_write(void *marks, const void *requests, uint32_t count, void *results)',
+  hg_marks_close: 'void hg_marks_close(void *marks)',
+  hg_tc_stats: 'int32_t hg_tc_stats(const char *netns, uint32_t ifindex, void *stats, uint32_t max, void *error)',
+  hg_bpf_counters:
+    'int32_t hg_bpf_counters(uint32_t prog_id, const char *map, void *values, uint32_t max, void *error)',
+};
+
+/** Where make puts the library; the same from src/kernel/shim and from dist/kernel/shim. */
+export const LIBRARY_PATH = fileURLToPath(new URL('../../../native-shim/build/libheadgate.so', import.meta.url));
+
+/**
+ * Loads a shim.
+ *
+ * @throws HeadgateError HG_NO_SHIM where the library is not built, does not load, or is of another version.
+ */
+export function loadShim(path: string): Shim {
+  try {
+    // Required here, not imported above: only a command that talks to the kernel pays for it.
+    const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
+    const library = koffi.load(path);
+    const abi = library.func('uint32_t hg_abi()')() as number;
+    if (abi !== ABI) throw new Error(`${path} has version ${abi}, not ${ABI}`);
+    return Object.fromEntries(
+      Object.entries(PROTOTYPES).map(([name, prototype]) => [name, library.func(prototype)]),
+    ) as unknown as Shim;
+  } catch (cause) {
+    const problem = cause instanceof Error ? cause.message.trim() : String(cause);
+    throw new HeadgateError('HG_NO_SHIM', { problem }, { cause });
+  }
+}
+
+let loaded: Shim | undefined;
+
+/** The shim, loaded on first use. */
+export function shim(): Shim {
+  loaded ??= loadShim(LIBRARY_PATH);
+  return loaded;
+}

@@ -1,0 +1,74 @@
+import { constants } from 'node:os';
+import { call, kernelError } from './error.ts';
+import { KEY_BYTES, LITTLE_ENDIAN, MARK_REQUEST } from './layout.ts';
+import { type Pointer, type Shim, shim } from './library.ts';
+
+export interface MarkRequest {
+  /** The flow: {@link FlowRecord.key}. */
+  readonly key: string;
+  readonly mark: number;
+  /** Only these bits change: new = (old & ~mask) | (mark & mask). */
+  readonly mask: number;
+}
+
+/** The mark stands. */
+export const MARK_WRITTEN = 0;
+/** The flow has ended meanwhile (-ENOENT): no error. */
+export const MARK_GONE = -constants.errno.ENOENT;
+/** The kernel's answer was lost (-ENOBUFS): the mark may stand or not. */
+export const MARK_UNKNOWN = -constants.errno.ENOBUFS;
+
+const { mark, mask } = MARK_REQUEST.fields;
+const DOING = 'writing conntrack marks';
+
+/** Writes marks into conntrack entries, many with one call: `conntrack -U -m MARK/MASK`, in effect. */
+export class MarkWriter {
+  readonly #shim: Shim;
+  #pointer: Pointer | undefined;
+
+  private constructor(library: Shim, pointer: Pointer) {
+    this.#shim = library;
+    this.#pointer = pointer;
+  }
+
+  /**
+   * @param netns path of a network namespace; ours where absent.
+   * @throws HeadgateError HG_NO_SHIM, HG_NOT_ROOT, HG_KERNEL.
+   */
+  static open(netns?: string): MarkWriter {
+    const library = shim();
+    return new MarkWriter(
+      library,
+      call(DOING, (error) => library.hg_marks_open(netns ?? null, error)),
+    );
+  }
+
+  /**
+   * Writes, some 128 marks a system call; returns what became of each:
+   * MARK_WRITTEN, MARK_GONE, MARK_UNKNOWN, or another negative errno.
+   *
+   * @throws HeadgateError HG_KERNEL where the socket failed, or the writer is closed.
+   */
+  write(requests: readonly MarkRequest[]): Int32Array {
+    if (this.#pointer === undefined) throw kernelError(DOING, constants.errno.EBADF, 'write');
+    if (requests.length === 0) return new Int32Array(0);
+    const bytes = Buffer.alloc(requests.length * MARK_REQUEST.size);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    requests.forEach((request, i) => {
+      const at = i * MARK_REQUEST.size;
+      bytes.write(request.key, at, KEY_BYTES, 'latin1');
+      view.setUint32(at + mark.offset, request.mark, LITTLE_ENDIAN);
+      view.setUint32(at + mask.offset, request.mask, LITTLE_ENDIAN);
+    });
+    const results = new Int32Array(requests.length);
+    const status = this.#shim.hg_marks_write(this.#pointer, bytes, requests.length, results);
+    if (status < 0 && status !== MARK_UNKNOWN) throw kernelError(DOING, -status, 'sendto');
+    return results;
+  }
+
+  /** Twice is no error. */
+  close(): void {
+    if (this.#pointer !== undefined) this.#shim.hg_marks_close(this.#pointer);
+    this.#pointer = undefined;
+  }
+}

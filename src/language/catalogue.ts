@@ -1,0 +1,465 @@
+export type Severity = 'error' | 'warning';
+
+interface Entry {
+  readonly severity: Severity;
+  /** `{name}` is filled from the finding's fields. */
+  readonly message: string;
+  /** What is said where nothing more special can be. */
+  readonly hint?: string;
+  /** For the reference: when it is reported, and why it matters. */
+  readonly about: string;
+  /** A piece of policy that gets this finding and no other, and one that gets none. See docs/language.md. */
+  readonly fails?: string;
+  readonly passes?: string;
+  /** The examples are whole policies. Others stand behind the lines in {@link EXAMPLE_BASE}. */
+  readonly whole?: true;
+}
+
+/** What the examples of the catalogue, and the pieces in docs/language.md, stand behind. */
+export const EXAMPLE_BASE = `link wan { }
+queue local { share 70% }
+queue new   { share 10% }
+queue seed  { share 5% }
+default local -> local  remote -> seed  new -> new
+`;
+
+const NAME_RULE = 'names begin with a letter a-z and go on with letters, digits, "_" and "-", up to 63 in all';
+
+/**
+ * Every finding that a policy can get. docs/language.md lists the same; a test holds both together and runs the
+ * examples. Those without examples here (too long, or made of characters that do not show) have them in that test.
+ */
+export const CATALOGUE = {
+  // The characters.
+  'control-character': {
+    severity: 'error',
+    message: 'a control character stands here: {character}',
+    hint: 'policies are plain text; delete it',
+    about:
+      'Tabs and line ends (LF or CR LF) are the only control characters in a policy. A NUL or an escape usually means that the file is no text.',
+  },
+  'invisible-character': {
+    severity: 'error',
+    message: 'an invisible character stands here: {character}',
+    hint: 'delete it',
+    about:
+      'Zero-width and direction-changing characters make a text read otherwise than it is; the latter are refused in comments, too.',
+  },
+  'not-utf8': {
+    severity: 'error',
+    message: 'this is not UTF-8 text ({character})',
+    hint: 'save the file as UTF-8',
+    about: 'Bytes that are no UTF-8 were replaced when the file was read.',
+  },
+  'look-alike': {
+    severity: 'error',
+    message: '"{found}" is written with {character}, which only looks like "{meant}"',
+    hint: 'type it anew with a plain keyboard layout',
+    about:
+      'Cyrillic, Greek and full-width letters, typographic dashes, quotes and blanks that look like ASCII, as they come from web pages and word processors.',
+  },
+  'unexpected-character': {
+    severity: 'error',
+    message: '"{found}" means nothing here',
+    about: 'A character that is no part of the language.',
+    fails: 'rule web when tcp @ -> local',
+    passes: 'rule web when tcp -> local',
+  },
+  'foreign-operator': {
+    severity: 'error',
+    message: '"{found}" is not of this language',
+    hint: 'write {meant}',
+    about: 'Operators of other languages: `&&`, `||`, `!`, `==`, `=>`.',
+    fails: 'rule web when tcp && origin local -> local',
+    passes: 'rule web when tcp and origin local -> local',
+  },
+  'foreign-comment': {
+    severity: 'error',
+    message: 'comments begin with "#"',
+    about: 'A comment as in C.',
+    fails: '// What I asked for.',
+    passes: '# What I asked for.',
+  },
+  'unclosed-string': {
+    severity: 'error',
+    message: 'this string has no closing quote on its line',
+    about: 'Strings end on the line where they begin.',
+    fails: 'link dsl { device "eth0 }',
+    passes: 'link dsl { device "eth0" }',
+  },
+  'too-long': {
+    severity: 'error',
+    message: 'the policy is {size} characters long; at most {most} are read',
+    about: 'A bound against files that are no policies.',
+  },
+  'too-many': {
+    severity: 'warning',
+    message: 'and {count} more findings that are not shown',
+    about: 'At most 100 errors and 100 warnings of one file are shown.',
+  },
+
+  // The form.
+  expected: {
+    severity: 'error',
+    message: 'expected {expected}, but here is {found}',
+    about: 'Something is missing, or something else stands in its place.',
+    fails: 'rule web when tcp -> ',
+    passes: 'rule web when tcp -> local',
+  },
+  unclosed: {
+    severity: 'error',
+    message: 'the "{bracket}" that opens here is never closed',
+    hint: 'a "{closing}" is missing',
+    about: 'Shown where the bracket opens, since that is where to look.',
+    fails: 'queue bulk { share 5%\nrule web when tcp -> bulk',
+    passes: 'queue bulk { share 5% }\nrule web when tcp -> bulk',
+  },
+  'unknown-statement': {
+    severity: 'error',
+    message: 'no statement begins with "{found}"',
+    hint: 'statements begin with link, queue, set, rule or default',
+    about: 'The first word of a statement says what it is.',
+    fails: 'rul web when tcp -> local',
+    passes: 'rule web when tcp -> local',
+  },
+  'unknown-setting': {
+    severity: 'error',
+    message: 'a {block} has no setting "{found}"',
+    about: 'A link has `device`, `download`, `upload`; a queue has `share`, `ceiling`, `leaf`.',
+    fails: 'link dsl { uplaod 20mbit }',
+    passes: 'link dsl { upload 20mbit }',
+  },
+  'unknown-word': {
+    severity: 'error',
+    message: '"{found}" is nothing that a rule can look at',
+    hint: 'a rule looks at origin, a protocol, local, remote, local.port, remote.port or family',
+    about: 'Each condition begins with what it looks at.',
+    fails: 'rule web when dport 443 -> local',
+    passes: 'rule web when remote.port 443 -> local',
+  },
+  'missing-operator': {
+    severity: 'error',
+    message: '"and" or "or" is missing before "{found}"',
+    about: 'Two conditions stand side by side.',
+    fails: 'rule web when tcp remote.port 443 -> local',
+    passes: 'rule web when tcp and remote.port 443 -> local',
+  },
+  'too-deep': {
+    severity: 'error',
+    message: 'more than {most} parentheses and "not"s within each other',
+    about: 'A bound on nesting.',
+  },
+  'bad-name': {
+    severity: 'error',
+    message: '"{found}" cannot be a name',
+    hint: NAME_RULE,
+    about: `Names: ${NAME_RULE.replace('names ', 'they ')}.`,
+    fails: 'rule 2fast when udp -> local',
+    passes: 'rule fast-2 when udp -> local',
+  },
+  'reserved-name': {
+    severity: 'error',
+    message: '"{found}" is a word of the language and cannot be a name',
+    about: 'Words that begin statements or join conditions are never names.',
+    fails: 'set default = { 80 }',
+    passes: 'set web = { 80 }\nrule web when remote.port in web -> local',
+  },
+  'not-yet': {
+    severity: 'error',
+    message: '"{word}" is not understood by this version',
+    hint: 'it is a word of the language that a later version carries; leave it out for now',
+    about: 'The language is larger than what this version runs; a policy is never run with a part of it ignored.',
+    fails: 'rule bulk when origin local and bytes.in > 50MB -> seed',
+    passes: 'rule bulk when origin local -> seed',
+  },
+
+  // Names.
+  'duplicate-name': {
+    severity: 'error',
+    message: '{kind} "{name}" is there already, on line {line}',
+    about: 'Two links, queues, sets or rules of one name.',
+    fails: 'queue local { share 5% }',
+    passes: 'queue games { share 5% }\nrule games when udp -> games',
+  },
+  'duplicate-setting': {
+    severity: 'error',
+    message: '{setting} is given already, on line {line}',
+    about: 'A setting given twice in one block.',
+    fails: 'link dsl { upload 20mbit upload 30mbit }',
+    passes: 'link dsl { upload 20mbit download 30mbit }',
+  },
+  'duplicate-device': {
+    severity: 'error',
+    message: 'device {device} belongs to link "{link}" already',
+    about: 'A device can be of one link only.',
+    fails: 'link dsl { device ppp0 }\nlink cable { device ppp0 }',
+    passes: 'link dsl { device ppp0 }\nlink cable { device eth1 }',
+  },
+  'duplicate-default': {
+    severity: 'error',
+    message: 'the default of {origin} is given already, on line {line}',
+    about: 'Each origin has one default.',
+    fails: 'default new -> local',
+    passes: '# The first one counts, so leave the second one out.',
+  },
+  'unknown-queue': {
+    severity: 'error',
+    message: 'there is no queue "{name}"',
+    about: 'A rule or default sends flows to a queue that no statement defines.',
+    fails: 'rule web when tcp -> sead',
+    passes: 'rule web when tcp -> seed',
+  },
+  'unknown-set': {
+    severity: 'error',
+    message: 'there is no set "{name}"',
+    about: 'A name behind `in` that no `set` statement defines.',
+    fails: 'rule web when remote in lan -> local',
+    passes: 'set lan = { 10.0.0.0/8 }\nrule web when remote in lan -> local',
+  },
+  'unused-set': {
+    severity: 'warning',
+    message: 'no rule uses set "{name}"',
+    about: 'It does nothing; perhaps a rule names another set.',
+    fails: 'set lan = { 10.0.0.0/8 }',
+    passes: 'set lan = { 10.0.0.0/8 }\nrule web when remote in lan -> local',
+  },
+
+  // Values.
+  'bad-value': {
+    severity: 'error',
+    message: '"{found}" is no value',
+    about: 'Something that begins like a number and is none.',
+    fails: 'rule web when remote.port 80%% -> local',
+    passes: 'rule web when remote.port 80 -> local',
+  },
+  'unknown-unit': {
+    severity: 'error',
+    message: '"{unit}" in "{found}" is no unit',
+    hint: 'rates: bit, kbit, mbit, gbit per second; shares: %',
+    about:
+      "Rates have tc's units: `bit`, `kbit`, `mbit`, `gbit`, `tbit` (per second, in steps of 1000), or `bps`, `kbps`, `mbps`, ... for bytes per second.",
+    fails: 'link dsl { download 100Mb/s }',
+    passes: 'link dsl { download 100mbit }',
+  },
+  'split-value': {
+    severity: 'error',
+    message: '"{number} {unit}" is written as one word',
+    hint: 'write {number}{unit}',
+    about: 'A number and its unit stand together.',
+    fails: 'link dsl { download 100 mbit }',
+    passes: 'link dsl { download 100mbit }',
+  },
+  'bad-address': {
+    severity: 'error',
+    message: '"{found}" is not an address or prefix: {why}',
+    about: 'IPv4 in four decimal numbers, IPv6 as in RFC 4291, and `/` with the number of leading bits.',
+    fails: 'rule web when remote 10.0.0.256 -> local',
+    passes: 'rule web when remote 10.0.0.255 -> local',
+  },
+  'host-bits': {
+    severity: 'error',
+    message: '"{found}" has bits set behind its first {length}',
+    hint: 'write {masked}, or {address} for that one address',
+    about: 'A prefix that is written like an address leaves open which of both is meant.',
+    fails: 'rule lan when remote in 192.168.1.1/16 -> local',
+    passes: 'rule lan when remote in 192.168.0.0/16 -> local',
+  },
+  'wrong-type': {
+    severity: 'error',
+    message: '{what} needs {expected}, but "{found}" is {actual}',
+    about: 'Values have types; they do not mix.',
+    fails: 'link dsl { download 70% }',
+    passes: 'link dsl { download 70mbit }',
+  },
+  'wrong-set': {
+    severity: 'error',
+    message: '{subject} is compared with {expected}, but set "{name}" holds {actual}',
+    about: 'A set of ports where addresses are needed, or the reverse.',
+    fails: 'set web = { 80, 443 }\nrule web when remote in web -> local',
+    passes: 'set web = { 80, 443 }\nrule web when remote.port in web -> local',
+  },
+  'mixed-set': {
+    severity: 'error',
+    message: '"{found}" is {actual}, but "{first}" before it is {expected}',
+    hint: 'a set holds prefixes or ports; make two sets',
+    about: 'A set holds values of one type.',
+    fails: 'set lan = { 10.0.0.0/8, 80 }\nrule lan when remote in lan -> local',
+    passes: 'set lan = { 10.0.0.0/8, fd00::/8 }\nrule lan when remote in lan -> local',
+  },
+  'empty-list': {
+    severity: 'error',
+    message: 'there is nothing between these braces',
+    about: 'Nothing could ever be in an empty list.',
+    fails: 'rule web when remote.port in { } -> local',
+    passes: 'rule web when remote.port in { 80 } -> local',
+  },
+  'nested-set': {
+    severity: 'error',
+    message: '"{name}" is a name, and a list holds values only',
+    hint: 'join two conditions: ... in {name} or ... in { ... }',
+    about: 'Sets do not contain sets.',
+    fails: 'set lan = { 10.0.0.0/8 }\nrule lan when remote in lan or remote in { lan, fd00::/8 } -> local',
+    passes: 'set lan = { 10.0.0.0/8 }\nrule lan when remote in lan or remote in { fd00::/8 } -> local',
+  },
+  'unknown-value': {
+    severity: 'error',
+    message: '"{found}" is not {what}',
+    hint: 'known: {known}',
+    about: 'A word where only certain words can stand: an origin, a family, a protocol, a leaf.',
+    fails: 'rule web when origin outside -> local',
+    passes: 'rule web when origin remote -> local',
+  },
+  'out-of-range': {
+    severity: 'error',
+    message: '{what} is {range}, not {found}',
+    about: 'Ports are 0 to 65535, protocols 0 to 255; shares and ceilings are above 0% and at most 100%.',
+    fails: 'rule web when remote.port 70000 -> local',
+    passes: 'rule web when remote.port 7000 -> local',
+  },
+  'reversed-range': {
+    severity: 'error',
+    message: 'the range {first}-{last} is the wrong way round',
+    hint: 'write {last}-{first}',
+    about: 'Ranges go from the lower to the higher value, both included.',
+    fails: 'rule bt when local.port in 6889-6881 -> seed',
+    passes: 'rule bt when local.port in 6881-6889 -> seed',
+  },
+  'no-range': {
+    severity: 'error',
+    message: '{what} has no ranges',
+    about: 'Only ports come in ranges; addresses come in prefixes.',
+    fails: 'rule lan when remote in 10.0.0.1-10.0.0.9 -> local',
+    passes: 'rule lan when remote in 10.0.0.0/28 -> local',
+  },
+  'no-order': {
+    severity: 'error',
+    message: '"{operator}" does not fit {subject}, which has no order',
+    hint: 'use in, not in, = or !=',
+    about: 'Only ports are compared by size.',
+    fails: 'rule web when origin > local -> local',
+    passes: 'rule web when remote.port > 1023 -> local',
+  },
+  'one-value': {
+    severity: 'error',
+    message: '"{operator}" compares with one value',
+    hint: 'for several values write in { ... }',
+    about: '`<`, `<=`, `>` and `>=` have one number behind them.',
+    fails: 'rule web when remote.port > { 80, 443 } -> local',
+    passes: 'rule web when remote.port > 443 -> local',
+  },
+  'bad-device': {
+    severity: 'error',
+    message: '"{found}" cannot be the name of a network device',
+    hint: 'at most 15 characters, without blanks, "/" and ":"',
+    about: 'As the kernel has it (dev_valid_name in net/core/dev.c); a name that is no word here is written in quotes.',
+    fails: 'link dsl { device "eth 0" }',
+    passes: 'link dsl { device "6in4-wan" }',
+  },
+  'absurd-rate': {
+    severity: 'error',
+    message: '{setting} {found} is no rate of a link',
+    hint: 'links have 8kbit to 1tbit; a unit may be wrong',
+    about: 'Almost always a slip in the unit.',
+    fails: 'link dsl { download 100bit }',
+    passes: 'link dsl { download 100mbit }',
+  },
+  'bytes-per-second': {
+    severity: 'warning',
+    message: '"{found}" is in bytes per second: {rate}',
+    hint: 'for bits per second write {bits}; to keep it, write {rate}',
+    about: 'tc reads `mbps` as megabytes per second, and so does Headgate; most people mean megabits.',
+    fails: 'link dsl { download 100mbps }',
+    passes: 'link dsl { download 100mbit }',
+  },
+
+  // The whole.
+  'no-link': {
+    severity: 'warning',
+    message: 'the policy has no link, so nothing is shaped',
+    hint: 'add: link wan { device NAME  download RATE  upload RATE }',
+    about: 'What is left out of a link block may come from the command line, but the block must be there.',
+    fails: 'queue all { share 100% }\ndefault local -> all  remote -> all  new -> all',
+    whole: true,
+    passes: 'link wan { }\nqueue all { share 100% }\ndefault local -> all  remote -> all  new -> all',
+  },
+  'no-queue': {
+    severity: 'error',
+    message: 'the policy has no queue',
+    hint: 'add: queue NAME { share 100% }',
+    about: 'Every flow needs a queue to go to.',
+    fails: 'link wan { }',
+    whole: true,
+    passes: 'link wan { }\nqueue all { share 100% }\ndefault local -> all  remote -> all  new -> all',
+  },
+  'no-default': {
+    severity: 'error',
+    message: 'there is no default for {origins}',
+    hint: 'add: default {example}',
+    about: 'A flow that no rule matches goes to the default of its origin: local, remote and new each need one.',
+    fails: 'link wan { }\nqueue all { share 100% }\ndefault local -> all  remote -> all',
+    whole: true,
+    passes: 'link wan { }\nqueue all { share 100% }\ndefault local -> all  remote -> all  new -> all',
+  },
+  'too-many-queues': {
+    severity: 'error',
+    message: 'this is queue {number}; there is room for {most}',
+    about: "A queue's number must fit into our seven bits of the conntrack mark.",
+  },
+  'missing-share': {
+    severity: 'error',
+    message: 'queue "{name}" has no share',
+    hint: 'add: share 10%',
+    about: 'The share is the part of the link that a queue is sure of.',
+    fails: 'queue games { ceiling 50% }\nrule games when udp -> games',
+    passes: 'queue games { share 5% ceiling 50% }\nrule games when udp -> games',
+  },
+  'shares-over': {
+    severity: 'error',
+    message: 'with this queue the shares add up to {sum}%',
+    hint: 'shares are what queues are sure of: all together at most 100%; what a queue may take when others leave room is its ceiling',
+    about: 'No link can promise more than it has.',
+    fails: 'queue games { share 25% }\nrule games when udp -> games',
+    passes: 'queue games { share 15% }\nrule games when udp -> games',
+  },
+  'ceiling-below-share': {
+    severity: 'error',
+    message: 'queue "{name}" has a ceiling of {ceiling}%, below its share of {share}%',
+    about: 'A queue cannot be sure of more than it may have.',
+    fails: 'queue games { share 10% ceiling 5% }\nrule games when udp -> games',
+    passes: 'queue games { share 5% ceiling 10% }\nrule games when udp -> games',
+  },
+  'unreached-queue': {
+    severity: 'warning',
+    message: 'nothing goes to queue "{name}"',
+    hint: 'no default names it, nor does a rule that can match',
+    about: 'Its share is lent to the others; probably a rule is missing.',
+    fails: 'queue games { share 5% }',
+    passes: 'queue games { share 5% }\nrule games when udp -> games',
+  },
+  'shadowed-rule': {
+    severity: 'warning',
+    message: 'rule "{name}" never decides: rule "{by}" on line {line} matches first',
+    hint: 'the first rule that matches decides; put the narrower one above',
+    about: 'Found where an earlier rule has the same condition, one of its `and` parts as a whole, or no condition.',
+    fails: 'rule strangers when origin remote -> seed\nrule web when origin remote and tcp -> local',
+    passes: 'rule web when origin remote and tcp -> local\nrule strangers when origin remote -> seed',
+  },
+  contradiction: {
+    severity: 'warning',
+    message: 'this never holds: a flow has one {what}, and "{first}" and "{second}" are two',
+    hint: 'did you mean "or"?',
+    about: 'Two different origins, protocols or families joined by `and`.',
+    fails: 'rule web when tcp and udp -> local',
+    passes: 'rule web when tcp or udp -> local',
+  },
+} as const satisfies Record<string, Entry>;
+
+export type DiagnosticCode = keyof typeof CATALOGUE;
+
+type Fields<T> = T extends `${string}{${infer Name}}${infer Rest}` ? WithoutBlanks<Name> | Fields<Rest> : never;
+/** `{ ... }` in a template is an example's braces. */
+type WithoutBlanks<T extends string> = T extends `${string} ${string}` ? never : T;
+/** The fields that a code's templates are filled from. */
+export type FieldsOf<C extends DiagnosticCode> =
+  | Fields<(typeof CATALOGUE)[C]['message']>
+  | ((typeof CATALOGUE)[C] extends { hint: infer H } ? Fields<H> : never);

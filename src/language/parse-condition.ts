@@ -1,0 +1,193 @@
+import { ORIGINS, PROTOCOLS } from '../model/index.ts';
+import { type Cursor, isText } from './cursor.ts';
+import type { Token } from './lexer.ts';
+import { isUnit } from './literal.ts';
+import { didYouMean, nearest } from './nearest.ts';
+import { spanning } from './source.ts';
+import type { ConditionSyntax, ErrorSyntax, OperandSyntax, Operator } from './syntax.ts';
+import { FOREIGN_WORDS, isOneOf, isProtocolWord, isSubject, LATER, RESERVED, SUBJECTS } from './vocabulary.ts';
+
+/** Parentheses and `not`s within each other. */
+export const MAX_DEPTH = 64;
+
+const COMPARISONS: readonly Operator[] = ['=', '!=', '<', '<=', '>', '>='];
+
+/** Reads `COND`: `not` binds before `and`, `and` before `or`. */
+export const parseCondition = (cursor: Cursor): ConditionSyntax => parseChain(cursor, 'or');
+
+function parseChain(cursor: Cursor, kind: 'or' | 'and'): ConditionSyntax {
+  const parseTerm = () => (kind === 'or' ? parseChain(cursor, 'and') : parseNot(cursor));
+  const terms = [parseTerm()];
+  for (;;) {
+    if (cursor.accept(kind)) terms.push(parseTerm());
+    else if (kind === 'and' && atMissingOperator(cursor)) {
+      cursor.diagnostics.add('missing-operator', cursor.peek(), { found: cursor.peek().text });
+      terms.push(parseTerm());
+    } else break;
+  }
+  return terms.length === 1 ? terms[0]! : { kind, terms, ...spanning(terms[0]!, terms.at(-1)!) };
+}
+
+/** Another condition without `and` or `or` before it. A word that ends the line is rather a queue behind a missing arrow. */
+function atMissingOperator(cursor: Cursor): boolean {
+  if (cursor.is('(', 'not')) return true;
+  const { kind, text } = cursor.peek();
+  if (kind !== 'word' || RESERVED.has(text)) return false;
+  const next = cursor.peek(1);
+  return isProtocolWord(text) || !(next.first || next.kind === 'end' || isText(next, ';', 'until'));
+}
+
+function parseNot(cursor: Cursor): ConditionSyntax {
+  const start = cursor.peek();
+  if (!cursor.is('not', '(')) return parsePredicate(cursor);
+  if (cursor.depth >= MAX_DEPTH) {
+    cursor.diagnostics.add('too-deep', start, { most: MAX_DEPTH });
+    return skipTerm(cursor);
+  }
+  cursor.take();
+  cursor.depth++;
+  const term = start.text === 'not' ? parseNot(cursor) : parseCondition(cursor);
+  cursor.depth--;
+  if (start.text === 'not') return { kind: 'not', term, ...cursor.since(start) };
+  if (!cursor.accept(')')) cursor.diagnostics.add('unclosed', start, { bracket: '(', closing: ')' });
+  return term;
+}
+
+function parsePredicate(cursor: Cursor): ConditionSyntax {
+  const token = cursor.peek();
+  if (token.kind !== 'word' || RESERVED.has(token.text)) {
+    cursor.reportExpected('a condition');
+    return atTermEnd(cursor) ? nothing(token) : skipTerm(cursor);
+  }
+  if (isOneOf(LATER.condition, token.text)) {
+    cursor.diagnostics.add('not-yet', token, { word: token.text });
+    return skipTerm(cursor);
+  }
+  if (isProtocolWord(token.text)) return { kind: 'protocol', word: cursor.take(), ...span(token) };
+  if (isSubject(token.text)) return parseCompare(cursor);
+
+  const near = nearest(token.text, [...Object.keys(SUBJECTS), ...Object.keys(PROTOCOLS)]);
+  const foreign = Object.hasOwn(FOREIGN_WORDS, token.text) ? FOREIGN_WORDS[token.text] : undefined;
+  const hint = foreign
+    ? `write ${foreign}`
+    : isOneOf(ORIGINS, token.text)
+      ? `did you mean "origin ${token.text}"?`
+      : near && `did you mean "${near}"?`;
+  cursor.diagnostics.add('unknown-word', token, { found: token.text }, hint);
+  // What was meant is clear enough to look at the rest of it.
+  if (!foreign && near && isSubject(near)) return parseCompare(cursor);
+  return skipTerm(cursor);
+}
+
+function parseCompare(cursor: Cursor): ConditionSyntax {
+  const subject = cursor.take();
+  if (isText(subject, 'local', 'remote') && cursor.is('port') && !cursor.peek().first) {
+    const hint = `write ${subject.text}.port in one word`;
+    cursor.diagnostics.add('unknown-word', cursor.peek(), { found: 'port' }, hint);
+    return skipTerm(cursor);
+  }
+  const operator = parseOperator(cursor);
+  if (operator === 'is' && !atOperand(cursor)) {
+    const end = isText(subject, 'local', 'remote');
+    cursor.reportExpected(
+      `what "${subject.text}" is compared with`,
+      end ? `write ${subject.text} in PREFIX, or origin ${subject.text}` : undefined,
+    );
+    return atTermEnd(cursor) ? nothing(subject) : skipTerm(cursor);
+  }
+  const operand = parseOperand(cursor);
+  if (operand.kind === 'error' && !atTermEnd(cursor) && !atMissingOperator(cursor)) skipTerm(cursor);
+  return { kind: 'compare', subject, operator, operand, ...cursor.since(subject) };
+}
+
+function parseOperator(cursor: Cursor): Operator {
+  if (cursor.accept('in')) return 'in';
+  if (cursor.accept('not')) {
+    cursor.expect('in');
+    return 'not in';
+  }
+  for (const comparison of COMPARISONS) if (cursor.accept(comparison)) return comparison;
+  return 'is';
+}
+
+const atOperand = (cursor: Cursor): boolean => {
+  const { kind, text } = cursor.peek();
+  return kind === 'literal' || kind === 'string' || cursor.is('{') || (kind === 'word' && !RESERVED.has(text));
+};
+
+/** Reads a value, a range, a list in braces or a name. */
+export function parseOperand(cursor: Cursor): OperandSyntax {
+  const token = cursor.peek();
+  if (cursor.is('{')) return parseList(cursor);
+  if (token.kind === 'word' && !RESERVED.has(token.text)) return { kind: 'word', token: cursor.take(), ...span(token) };
+  if (token.kind !== 'literal') {
+    cursor.reportExpected('a value', token.kind === 'string' ? 'values are written without quotes' : undefined);
+    if (token.kind === 'string') cursor.take();
+    return nothing(token);
+  }
+  const first = takeValue(cursor);
+  if (!first) return nothing(token);
+  if (!cursor.accept('-')) return { kind: 'literal', token: first, ...span(first) };
+  if (cursor.peek().kind !== 'literal') {
+    cursor.reportExpected(`the end of the range that begins with ${first.text}`);
+    return { kind: 'error', ...cursor.since(first) };
+  }
+  const last = cursor.take();
+  return { kind: 'range', first, last, ...spanning(first, last) };
+}
+
+/** Takes a literal; one that was written as two words (`100 mbit`, `70 %`) is reported, and gives undefined. */
+export function takeValue(cursor: Cursor): Token | undefined {
+  const literal = cursor.take();
+  const unit = cursor.peek();
+  const split =
+    !unit.first && /^[\d.]+$/.test(literal.text) && (isText(unit, '%') || (unit.kind === 'word' && isUnit(unit.text)));
+  if (!split) return literal;
+  cursor.take();
+  cursor.diagnostics.add('split-value', spanning(literal, unit), { number: literal.text, unit: unit.text });
+  return undefined;
+}
+
+function parseList(cursor: Cursor): OperandSyntax {
+  const open = cursor.take();
+  const items: OperandSyntax[] = [];
+  for (;;) {
+    if (cursor.accept('}')) return { kind: 'list', items, ...cursor.since(open) };
+    if (cursor.atEnd || cursor.is('->') || cursor.atStatement) {
+      cursor.diagnostics.add('unclosed', open, { bracket: '{', closing: '}' });
+      return { kind: 'error', ...cursor.since(open) };
+    }
+    if (cursor.is('{')) {
+      cursor.reportExpected('a value', 'lists hold values; they do not nest');
+      cursor.take();
+      continue;
+    }
+    const item = parseOperand(cursor);
+    items.push(item);
+    if (item.kind === 'error')
+      while (!(cursor.atEnd || cursor.is(',', '}', '{', '->') || cursor.peek().first)) cursor.take();
+    if (!cursor.accept(',') && !cursor.is('}') && !cursor.peek().first && !cursor.atEnd && !cursor.is('->'))
+      cursor.reportExpected(
+        '"," or "}"',
+        didYouMean(cursor.peek().text, ['or', 'and']) && 'a list is separated by commas',
+      );
+  }
+}
+
+const atTermEnd = (cursor: Cursor): boolean =>
+  cursor.atEnd || cursor.is('and', 'or', '->', ')', '}', ';', 'for', 'until') || cursor.atStatement;
+
+/** Steps over what is left of a term that cannot be read, brackets and all. Takes at least one token. */
+function skipTerm(cursor: Cursor): ErrorSyntax {
+  const start = cursor.peek();
+  let open = 0;
+  do {
+    const token = cursor.take();
+    if (isText(token, '(', '{')) open++;
+    else if (isText(token, ')', '}')) open = Math.max(0, open - 1);
+  } while (!(cursor.atEnd || cursor.is('->') || cursor.atStatement || (open === 0 && atTermEnd(cursor))));
+  return { kind: 'error', ...cursor.since(start) };
+}
+
+const span = (token: Token) => ({ start: token.start, end: token.end });
+const nothing = (token: Token): ErrorSyntax => ({ kind: 'error', start: token.start, end: token.start });

@@ -1,0 +1,79 @@
+import type { Origin } from '../model/index.ts';
+
+/**
+ * One item of the event stream: what happened to a flow, a link, or to the stream itself.
+ * Every item is a line of `headgate events --json` and carries a sequence number and the wall time.
+ */
+export type MonitorItem = { readonly seq: number /** ISO 8601, UTC */; readonly time: string } & MonitorEvent;
+
+export type MonitorEvent = ReadyEvent | FlowEvent | OverrunEvent | ResyncEvent | LinkEvent | MissedEvent | WarningEvent;
+
+/** Everything is in place: packets are being steered. */
+export interface ReadyEvent {
+  readonly kind: 'ready';
+  readonly datapath: 'bpf';
+  readonly links: readonly {
+    readonly name: string;
+    readonly device: string;
+    readonly download?: number | undefined;
+    readonly upload?: number | undefined;
+  }[];
+}
+
+export interface FlowEvent {
+  /** `flow.known`: it was in the kernel's table before we looked. */
+  readonly kind: 'flow.new' | 'flow.known' | 'flow.update' | 'flow.end';
+  /** Name or number of the IP protocol. */
+  readonly protocol: string;
+  /** The end on this side, NAT undone: `address:port`, `[address]:port`, or the address alone. */
+  readonly local: string;
+  readonly remote: string;
+  readonly origin: Origin;
+  readonly queue: string;
+  /** The rule that decided; absent: the default of its origin. */
+  readonly rule?: string | undefined;
+  readonly zone?: number | undefined;
+  /** At the end, where the kernel counts (nf_conntrack_acct): both directions together. */
+  readonly bytes?: number | undefined;
+  readonly packets?: number | undefined;
+}
+
+/** The kernel dropped events for our socket; a resync follows. */
+export interface OverrunEvent {
+  readonly kind: 'overrun';
+  /** Overruns reported at once. How many events each lost the kernel does not say. */
+  readonly count: number;
+}
+
+/** The flow table was read from the kernel anew. */
+export interface ResyncEvent {
+  readonly kind: 'resync';
+  readonly flows: number;
+  /** Flows whose NEW, or whose end, had been missed. */
+  readonly added: number;
+  readonly removed: number;
+  /** False: the dump was interrupted as often as we try; what it told was taken, nothing was removed. */
+  readonly complete: boolean;
+}
+
+export interface LinkEvent {
+  readonly kind: 'link';
+  readonly name: string;
+  readonly device: string;
+  readonly state: LinkState;
+  readonly reason: string;
+}
+
+/** `steering`: as the policy says. `open`: packets pass unshaped. `absent`: the device is not there. */
+export type LinkState = 'steering' | 'open' | 'absent';
+
+/** This reader was too slow: so many items were not sent to it. */
+export interface MissedEvent {
+  readonly kind: 'missed';
+  readonly count: number;
+}
+
+export interface WarningEvent {
+  readonly kind: 'warning';
+  readonly message: string;
+}

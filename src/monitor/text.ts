@@ -1,0 +1,38 @@
+import { formatRate } from '../model/index.ts';
+import type { MonitorItem } from './items.ts';
+
+/** One item as a line for people. */
+export function formatItem(item: MonitorItem): string {
+  return `${item.time.slice(11, 23)} ${describe(item)}`;
+}
+
+function describe(item: MonitorItem): string {
+  switch (item.kind) {
+    case 'ready':
+      return `ready        datapath ${item.datapath}; ${item.links
+        .map((l) =>
+          [
+            `steering ${l.name} on ${l.device}`,
+            l.download && `download ${formatRate(l.download)}`,
+            l.upload && `upload ${formatRate(l.upload)}`,
+          ]
+            .filter(Boolean)
+            .join(', '),
+        )
+        .join('; ')}`;
+    case 'overrun':
+      return `overrun      the kernel dropped events for us (${item.count}x); reading the table anew`;
+    case 'resync':
+      return `resync       ${item.flows} flows known, ${item.added} had been missed, ${item.removed} were gone${item.complete ? '' : ' (dump interrupted)'}`;
+    case 'link':
+      return `link.${item.state.padEnd(8)}${item.name} on ${item.device}: ${item.reason}`;
+    case 'missed':
+      return `missed       ${item.count} items: this reader was too slow`;
+    case 'warning':
+      return `warning      ${item.message}`;
+    default: {
+      const size = item.bytes === undefined ? '' : `  ${item.bytes} bytes, ${item.packets} packets`;
+      return `${item.kind.padEnd(12)} ${item.protocol.padEnd(6)} ${item.local} <> ${item.remote}  origin ${item.origin}  queue ${item.queue}  ${item.rule ? `rule ${item.rule}` : 'default'}${size}`;
+    }
+  }
+}

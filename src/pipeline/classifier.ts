@@ -1,0 +1,181 @@
+import { type FlowRecord, MARK_GONE, MARK_WRITTEN, type MarkRequest } from '../kernel/index.ts';
+import type { Decision } from '../language/index.ts';
+import {
+  classOfMark,
+  type End,
+  type FlowFacts,
+  formatAddress,
+  type MarkField,
+  markOfClass,
+  type Origin,
+  protocolName,
+} from '../model/index.ts';
+import type { FlowEvent } from '../monitor/index.ts';
+import { factsOf } from './facts.ts';
+import { type Flow, FlowTable } from './flow-table.ts';
+import type { Sides } from './sides.ts';
+
+/** What the pipeline reads of a conntrack record. */
+export type FlowNews = Pick<
+  FlowRecord,
+  | 'kind'
+  | 'count'
+  | 'interrupted'
+  | 'key'
+  | 'id'
+  | 'zone'
+  | 'protocol'
+  | 'mark'
+  | 'originalBytes'
+  | 'replyBytes'
+  | 'originalPackets'
+  | 'replyPackets'
+  | 'original'
+  | 'reply'
+>;
+
+/** What the classifier of flows is given. All of it can be had without a kernel. */
+export interface ClassifierOptions {
+  readonly decide: (facts: FlowFacts) => Decision;
+  /** Class number of a queue, from 1. */
+  readonly classOf: (queue: string) => number;
+  /** Queue of each origin: what the kernel does with a mark of 0. */
+  readonly defaults: Readonly<Record<Origin, string>>;
+  readonly field: MarkField;
+  readonly sides: Sides;
+  /** Writes marks and says of each what became of it: MARK_WRITTEN, MARK_GONE, or another negative errno. */
+  readonly writeMarks: (requests: readonly MarkRequest[]) => ArrayLike<number>;
+  /** Gets flow events, unless nobody listens. */
+  readonly emit: (event: FlowEvent) => void;
+  readonly listening: () => boolean;
+}
+
+/**
+ * Decides the queue of each flow that conntrack tells of, and has the decision written into the flow's mark.
+ *
+ * A flow that goes where its origin goes anyway gets no mark: the kernel does that by itself, and a box without
+ * rules pays nothing. Marks are collected until {@link flush}, so that a batch of records makes one send.
+ */
+export class FlowClassifier {
+  readonly table = new FlowTable();
+  readonly #options: ClassifierOptions;
+  #pending: { readonly flow: Flow; readonly request: MarkRequest }[] = [];
+  #marksWritten = 0;
+  #marksFailed = 0;
+
+  constructor(options: ClassifierOptions) {
+    this.#options = options;
+  }
+
+  /** Marks in the kernel by our hand so far. */
+  get marksWritten(): number {
+    return this.#marksWritten;
+  }
+
+  /** Marks that the kernel refused, other than of flows that have ended meanwhile. */
+  get marksFailed(): number {
+    return this.#marksFailed;
+  }
+
+  /** A flow as conntrack has it: from an event, or from a dump. True: it was not in the table. */
+  see(record: FlowNews, kind: 'flow.new' | 'flow.known'): boolean {
+    const key = record.key;
+    const known = this.table.get(key);
+    if (known && known.id === record.id) {
+      this.table.touch(known);
+      return false;
+    }
+    if (kind === 'flow.known' && this.table.hasEnded(key, record.id)) return false;
+    const flow = this.#decide(key, record);
+    if (!flow) return false;
+    this.table.add(flow);
+    this.#requestMark(flow);
+    this.#emit(kind, flow);
+    return true;
+  }
+
+  /** A flow has ended. */
+  end(record: FlowNews): void {
+    const flow = this.table.end(record.key, record.id);
+    if (flow) this.#emit('flow.end', flow, record);
+  }
+
+  /** Says of flows that a resync found gone that they ended. */
+  ended(flows: readonly Flow[]): void {
+    for (const flow of flows) this.#emit('flow.end', flow);
+  }
+
+  /** Writes the marks that have been decided since the last flush. */
+  flush(): void {
+    const pending = this.#pending;
+    if (pending.length === 0) return;
+    this.#pending = [];
+    const results = this.#options.writeMarks(pending.map(({ request }) => request));
+    for (const [i, { flow, request }] of pending.entries()) {
+      if (results[i] === MARK_WRITTEN) {
+        flow.class = classOfMark(this.#options.field, request.mark);
+        this.#marksWritten++;
+      } else if (results[i] !== MARK_GONE) this.#marksFailed++;
+    }
+  }
+
+  #decide(key: string, record: FlowNews): Flow | undefined {
+    const original = record.original();
+    // Every event and every dumped entry has both; one without was cut off.
+    const reply = record.reply();
+    if (!reply) return undefined;
+    const origin = this.#options.sides.originOf(original, reply);
+    if (!origin) return undefined;
+    const facts = factsOf(origin, record.protocol, original, reply);
+    return {
+      ...facts,
+      key,
+      id: record.id,
+      zone: record.zone,
+      original,
+      decision: this.#options.decide(facts),
+      class: classOfMark(this.#options.field, record.mark),
+      generation: 0,
+    };
+  }
+
+  #requestMark(flow: Flow): void {
+    const { decision, origin } = flow;
+    // Where we cannot place the ends, the kernel's own view by direction stands.
+    const byOrigin = !decision.rule || (origin !== 'new' && decision.queue === this.#options.defaults[origin]);
+    const wanted = byOrigin ? 0 : this.#options.classOf(decision.queue);
+    if (wanted !== flow.class) this.#pending.push({ flow, request: this.#markRequest(flow, wanted) });
+  }
+
+  #markRequest(flow: Flow, number: number): MarkRequest {
+    const { field } = this.#options;
+    return { key: flow.key, mark: markOfClass(field, number), mask: field.mask };
+  }
+
+  #emit(kind: FlowEvent['kind'], flow: Flow, last?: FlowNews): void {
+    if (!this.#options.listening()) return;
+    const counted = last?.originalBytes !== undefined;
+    this.#options.emit({
+      kind,
+      protocol: protocolName(flow.protocol),
+      local: formatEnd(flow.local),
+      remote: formatEnd(flow.remote),
+      origin: flow.origin,
+      queue: flow.decision.queue,
+      ...(flow.decision.rule && { rule: flow.decision.rule.name }),
+      ...(flow.zone !== 0 && { zone: flow.zone }),
+      ...(counted && {
+        bytes: sum(last.originalBytes, last.replyBytes),
+        packets: sum(last.originalPackets, last.replyPackets),
+      }),
+    });
+  }
+}
+
+function formatEnd({ address, port }: End): string {
+  const text = formatAddress(address);
+  if (port === undefined) return text;
+  return address.length === 16 ? `[${text}]:${port}` : `${text}:${port}`;
+}
+
+const sum = (a = 0, b = 0): number => a + b;

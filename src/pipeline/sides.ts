@@ -1,0 +1,118 @@
+import { type Address, maskAddress, type Origin, type Prefix, type Tuple } from '../model/index.ts';
+
+/** What Sides hears of the kernel's link events (src/kernel: LinkAddress, LinkRoute). */
+export type SidesChange =
+  | { readonly kind: 'address' | 'addressGone'; readonly address: Address; readonly ifindex: number }
+  /** `ifindex` of the output device; absent where there is none or several. */
+  | { readonly kind: 'route' | 'routeGone'; readonly prefix: Prefix; readonly ifindex?: number | undefined };
+
+/** Routes kept; a full table of the internet is more than a home gateway's business, and the first to come stay. */
+export const MAX_ROUTES = 100_000;
+
+/**
+ * Which side of the links an address is on, as the box itself would route to it.
+ *
+ * *Inside* is every address of the box, and whatever it would send to by a device that is no link of the policy.
+ * All else is outside: what lies behind a link, and what no route or several lead to.
+ */
+export class Sides {
+  readonly #isLink: (ifindex: number) => boolean;
+  /** The devices that an address of ours stands on: it is told again whenever its lifetime changes. */
+  readonly #own = new Map<string, Set<number>>();
+  /** By family and prefix length, so that the longest match is found with one lookup a length. */
+  readonly #routes = new Map<number, Map<string, number[]>>();
+  #lengths: number[] = [];
+  #count = 0;
+
+  /** @param isLink says of a device's index whether it is a link of the policy, now */
+  constructor(isLink: (ifindex: number) => boolean) {
+    this.#isLink = isLink;
+  }
+
+  /** Forgets everything: the kernel is about to tell it again. */
+  clear(): void {
+    this.#own.clear();
+    this.#routes.clear();
+    this.#lengths = [];
+    this.#count = 0;
+  }
+
+  apply(change: SidesChange): void {
+    if (change.kind === 'address') this.#addOwn(change.address, change.ifindex);
+    else if (change.kind === 'addressGone') this.#delOwn(change.address, change.ifindex);
+    else if (change.kind === 'route') this.#addRoute(change.prefix, change.ifindex ?? 0);
+    else if (change.kind === 'routeGone') this.#delRoute(change.prefix, change.ifindex ?? 0);
+  }
+
+  isInside(address: Address): boolean {
+    if (this.#own.has(keyOf(address))) return true;
+    for (const length of this.#lengths) {
+      if (length >> 8 !== address.length) continue;
+      const devices = this.#routes.get(length)!.get(keyOf(maskAddress(address, length & 0xff)));
+      // Several routes of one length: the kernel prefers by metric, which says nothing of sides; the first known counts.
+      if (devices) return devices[0] !== 0 && !this.#isLink(devices[0]!);
+    }
+    return false;
+  }
+
+  /**
+   * Who opened the connection: one that crosses a link has one end inside. Undefined: it stays inside (between hosts of
+   * the LAN, over loopback, by hairpin NAT) and is none of our business. `new`: neither end can be placed.
+   */
+  originOf(original: Tuple, reply: Tuple): Origin | undefined {
+    // The opener as it is before masquerade, and who answers it behind DNAT.
+    const opener = this.isInside(original.source);
+    const answerer = this.isInside(reply.source);
+    if (opener !== answerer) return opener ? 'local' : 'remote';
+    if (opener) return undefined;
+    // A host behind an inside router to which we know no route: that the box translated its address gives it away.
+    if (this.#own.has(keyOf(reply.destination))) return 'local';
+    if (this.#own.has(keyOf(original.destination))) return 'remote';
+    return 'new';
+  }
+
+  #addOwn(address: Address, device: number): void {
+    const devices = this.#own.get(keyOf(address));
+    if (devices) devices.add(device);
+    else this.#own.set(keyOf(address), new Set([device]));
+  }
+
+  #delOwn(address: Address, device: number): void {
+    const devices = this.#own.get(keyOf(address));
+    if (devices?.delete(device) && devices.size === 0) this.#own.delete(keyOf(address));
+  }
+
+  #addRoute(prefix: Prefix, device: number): void {
+    if (this.#count >= MAX_ROUTES) return;
+    const length = (prefix.address.length << 8) | prefix.length;
+    let routes = this.#routes.get(length);
+    if (!routes) {
+      routes = new Map();
+      this.#routes.set(length, routes);
+      this.#lengths = [...this.#routes.keys()].sort((a, b) => b - a);
+    }
+    const key = keyOf(prefix.address);
+    const devices = routes.get(key);
+    if (!devices) routes.set(key, [device]);
+    else if (!devices.includes(device)) devices.push(device);
+    else return;
+    this.#count++;
+  }
+
+  #delRoute(prefix: Prefix, device: number): void {
+    const length = (prefix.address.length << 8) | prefix.length;
+    const routes = this.#routes.get(length);
+    const devices = routes?.get(keyOf(prefix.address));
+    const at = devices?.indexOf(device) ?? -1;
+    if (!routes || !devices || at < 0) return;
+    devices.splice(at, 1);
+    this.#count--;
+    if (devices.length > 0) return;
+    routes.delete(keyOf(prefix.address));
+    if (routes.size > 0) return;
+    this.#routes.delete(length);
+    this.#lengths = [...this.#routes.keys()].sort((a, b) => b - a);
+  }
+}
+
+const keyOf = (address: Address): string => String.fromCharCode(...address);

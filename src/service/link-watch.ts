@@ -1,0 +1,93 @@
+import type { Observable, Subscription } from 'rxjs';
+import type { LinkItem } from '../kernel/index.ts';
+import type { Sides, SidesChange } from '../pipeline/index.ts';
+import type { LinkKeeper } from './link-keeper.ts';
+
+/**
+ * Hears what the kernel says of links, addresses and routes, and passes it on in order: to Sides at once, to the
+ * keepers one item at a time, since what they do about it takes a moment.
+ */
+export class LinkWatch {
+  readonly #sides: Sides;
+  readonly #keepers: LinkKeeper[] = [];
+  readonly #subscription: Subscription;
+  #queue: Promise<void> = Promise.resolve();
+  /** A telling from the start, until it is whole: meanwhile what was known holds. */
+  #telling: SidesChange[] | undefined;
+
+  private constructor(
+    items: Observable<readonly LinkItem[]>,
+    sides: Sides,
+    ready: () => void,
+    failed: (error: unknown) => void,
+  ) {
+    this.#sides = sides;
+    this.#subscription = items.subscribe({
+      next: (batch) => {
+        for (const item of batch) {
+          this.#tell(item);
+          if (item.kind === 'ready') ready();
+        }
+        this.#enqueue(batch);
+      },
+      error: failed,
+    });
+  }
+
+  /** Resolves when the kernel has told everything once. */
+  static async open(
+    items: Observable<readonly LinkItem[]>,
+    sides: Sides,
+    failed: (error: unknown) => void,
+  ): Promise<LinkWatch> {
+    let watch: LinkWatch | undefined;
+    await new Promise<void>((resolve, reject) => {
+      watch = new LinkWatch(items, sides, resolve, (error) => {
+        reject(error);
+        failed(error);
+      });
+    });
+    return watch!;
+  }
+
+  /** Builds a link's part, and from then on tells its keeper what happens. What happened before is past. */
+  add(keeper: LinkKeeper): Promise<void> {
+    const adding = this.#queue.then(() => keeper.add());
+    this.#queue = adding.then(
+      () => void this.#keepers.push(keeper),
+      () => {},
+    );
+    return adding;
+  }
+
+  /** Stops listening; resolves when what was begun is done. */
+  close(): Promise<void> {
+    this.#subscription.unsubscribe();
+    return this.#queue;
+  }
+
+  #enqueue(batch: readonly LinkItem[]): void {
+    this.#queue = this.#queue.then(async () => {
+      for (const item of batch) for (const keeper of this.#keepers) await keeper.follow(item);
+    });
+  }
+
+  #tell(item: LinkItem): void {
+    switch (item.kind) {
+      case 'restart':
+        this.#telling = [];
+        break;
+      case 'ready':
+        this.#sides.clear();
+        for (const change of this.#telling ?? []) this.#sides.apply(change);
+        this.#telling = undefined;
+        break;
+      case 'address':
+      case 'addressGone':
+      case 'route':
+      case 'routeGone':
+        if (this.#telling) this.#telling.push(item);
+        else this.#sides.apply(item);
+    }
+  }
+}

@@ -1,0 +1,148 @@
+import { retry } from 'rxjs';
+import { checkLink, checkTable, inspect, runOperations, teardown } from '../apply/index.ts';
+import { acquireInstance, ensureBtf, ensureRoot, MarkWriter, probeQdiscs } from '../kernel/index.ts';
+import { conntrackDump, conntrackEvents, linkEvents } from '../kernel/sources.ts';
+import { createDecide, type Policy } from '../language/index.ts';
+import { DEFAULT_MARK_FIELD, HeadgateError, type MarkField } from '../model/index.ts';
+import type { MonitorItem } from '../monitor/index.ts';
+import { MonitorStream } from '../monitor/stream.ts';
+import { clearMarks, FlowClassifier, runPipeline, Sides } from '../pipeline/index.ts';
+import { classOf, LEAF_PREFERENCE, shapePolicy, tableOperation } from '../shape/index.ts';
+import { Closers } from './closers.ts';
+import { requestStatus, serveControl } from './control.ts';
+import { addObjectFiles } from './datapath.ts';
+import { LinkKeeper } from './link-keeper.ts';
+import { LinkWatch } from './link-watch.ts';
+import type { ServiceStatus } from './status.ts';
+
+/** Wait before a socket that broke is opened again. */
+const REOPEN_MS = 1000;
+
+/** Headgate at work: the kernel's objects are in place, flows are being decided. */
+export interface Service {
+  /** Ends it. Unless `keep`, nothing of ours is left in the kernel: filters go first, our bits of the marks last. */
+  stop(options: { readonly keep: boolean }): Promise<void>;
+}
+
+/**
+ * Applies a policy and starts classifying. What an earlier, killed run left is taken down first.
+ * When it rejects, nothing of ours is in the kernel, and nothing of anybody else's has changed.
+ *
+ * @param onItem gets every item of the event stream, from `ready` on
+ * @throws HeadgateError with the exit codes 2 to 5
+ */
+export async function startService(policy: Policy, onItem: (item: MonitorItem) => void): Promise<Service> {
+  ensureRoot('making qdiscs and devices');
+  await ensureBtf();
+  const shapes = shapePolicy(policy, await probeQdiscs(LEAF_PREFERENCE));
+  const opened = new Closers();
+  let keep = false;
+  try {
+    const leave = await acquireInstance();
+    if (!leave) throw new HeadgateError('HG_RUNNING', { pid: (await requestStatus())?.pid ?? 'unknown' });
+    opened.add(leave);
+    const scene = await inspect();
+    checkTable(scene);
+    for (const shape of shapes) checkLink(shape, scene);
+
+    const stream = new MonitorStream();
+    stream.items.subscribe(onItem);
+    const warn = (what: string) => (error: unknown) =>
+      stream.emit({ kind: 'warning', message: `${what}: ${error instanceof Error ? error.message : error}` });
+    const objects = await addObjectFiles(policy, DEFAULT_MARK_FIELD);
+    opened.add(() => objects.del());
+
+    opened.add(() => (keep ? undefined : takeDown()));
+    await teardown();
+    // From here on the kernel tracks connections in this namespace, and has the functions that the classifier calls.
+    await runOperations([tableOperation]);
+
+    const keepers = shapes.map((shape) => new LinkKeeper(shape, objects, (event) => stream.emit(event)));
+    const sides = new Sides((ifindex) => keepers.some((keeper) => keeper.deviceIndex === ifindex));
+    const watch = await LinkWatch.open(linkEvents(), sides, warn('links are no longer watched'));
+    opened.add(() => watch.close());
+    for (const keeper of keepers) await watch.add(keeper);
+
+    const marks = MarkWriter.open();
+    opened.add(() => marks.close());
+    const counts = { overruns: 0, resyncs: 0 };
+    const classifier = new FlowClassifier({
+      decide: createDecide(policy),
+      classOf: (queue) => classOf(policy, queue),
+      defaults: policy.defaults,
+      field: DEFAULT_MARK_FIELD,
+      sides,
+      writeMarks: (requests) => marks.write(requests),
+      emit: (event) => stream.emit(event),
+      listening: () => !stream.idle,
+    });
+    const running = runPipeline({
+      events: conntrackEvents({ groups: ['new', 'destroy'] }),
+      dump: () => conntrackDump(),
+      classifier,
+      emit: (event) => {
+        if (event.kind === 'overrun') counts.overruns += event.count;
+        else counts.resyncs++;
+        stream.emit(event);
+      },
+    })
+      .pipe(
+        retry({
+          delay: (error) => {
+            warn('conntrack could not be followed; trying again')(error);
+            return new Promise((resolve) => setTimeout(resolve, REOPEN_MS));
+          },
+        }),
+      )
+      .subscribe();
+    opened.add(() => running.unsubscribe());
+
+    const status = (): ServiceStatus => ({
+      pid: process.pid,
+      policy: policy.file,
+      datapath: 'bpf',
+      links: keepers.map(({ shape, state }) => ({ name: shape.link, device: shape.device, state })),
+      queues: policy.queues.map((queue) => queue.name),
+      flows: { total: classifier.table.size, ...classifier.table.perOrigin },
+      marksWritten: classifier.marksWritten,
+      marksFailed: classifier.marksFailed,
+      ...counts,
+    });
+    const control = await serveControl(status, stream.items);
+    opened.add(() => {
+      stream.complete();
+      return control.close();
+    });
+
+    stream.emit({
+      kind: 'ready',
+      datapath: 'bpf',
+      links: shapes.map(({ link, device, download, upload }) => ({
+        name: link,
+        device,
+        download: download?.rate,
+        upload: upload?.rate,
+      })),
+    });
+    return {
+      stop: (options) => {
+        keep = options.keep;
+        return opened.close();
+      },
+    };
+  } catch (error) {
+    await opened.close().catch(() => {});
+    throw error;
+  }
+}
+
+/** Takes everything of ours out of the kernel, and returns in words what it was. */
+export async function takeDown(field: MarkField = DEFAULT_MARK_FIELD): Promise<string[]> {
+  const removed = await teardown();
+  // Marks without our objects are not ours to touch.
+  if (removed.length > 0) {
+    const marks = MarkWriter.open();
+    await clearMarks(field, conntrackDump(), (requests) => marks.write(requests)).finally(() => marks.close());
+  }
+  return removed.map(({ about }) => about);
+}

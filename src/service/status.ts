@@ -1,0 +1,57 @@
+import type { Origin, Rate } from '../model/index.ts';
+import type { LinkState } from '../monitor/index.ts';
+
+/** What the running service knows beyond the kernel; `GET /status` of the control socket. */
+export interface ServiceStatus {
+  readonly pid: number;
+  readonly policy: string;
+  readonly datapath: 'bpf';
+  readonly links: readonly { readonly name: string; readonly device: string; readonly state: LinkState }[];
+  /** Names of the queues; the class of the first is 1. */
+  readonly queues: readonly string[];
+  readonly flows: { readonly total: number } & Readonly<Record<Origin, number>>;
+  readonly marksWritten: number;
+  /** Refused by the kernel; marks of flows that have ended meanwhile do not count. */
+  readonly marksFailed: number;
+  readonly overruns: number;
+  readonly resyncs: number;
+}
+
+/** What `headgate status` shows: the kernel's objects, with the service's names and counts where one runs. */
+export interface Status {
+  readonly running: boolean;
+  readonly service?: ServiceStatus | undefined;
+  readonly links: readonly LinkStatus[];
+}
+
+export interface LinkStatus {
+  readonly name: string;
+  readonly device: string;
+  /** Without a service: `kept`, what it left behind. */
+  readonly state: LinkState | 'kept';
+  readonly ifb?: string | undefined;
+  readonly download?: DirectionStatus | undefined;
+  readonly upload?: DirectionStatus | undefined;
+}
+
+export interface DirectionStatus {
+  /** Packets by what the classifier found: local, remote, new, marked, left_alone, ... */
+  readonly packets: Readonly<Record<string, number>>;
+  readonly queues: readonly QueueStatus[];
+}
+
+export interface QueueStatus {
+  /** Absent where no service runs: the kernel knows numbers. */
+  readonly name?: string | undefined;
+  readonly classid: string;
+  readonly leaf: string;
+  /** Guaranteed and most, bit/s. */
+  readonly rate: Rate;
+  readonly ceil: Rate;
+  readonly bytes: number;
+  readonly packets: number;
+  readonly drops: number;
+  readonly overlimits: number;
+  readonly backlogBytes: number;
+  readonly backlogPackets: number;
+}

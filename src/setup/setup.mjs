@@ -1,0 +1,137 @@
+// Makes a bare machine ready, then runs what was asked for:
+//
+//   node src/setup/setup.mjs demo [ARG ...]   what running needs, then `headgate demo ARG ...`
+//   node src/setup/setup.mjs test [ARG ...]   that and what the tests need, then `vitest run ARG ...`
+//   node src/setup/setup.mjs build            what running needs, and nothing more
+//
+// Plain JavaScript that imports nothing from npm: it runs before anything is installed. It says what it installs
+// before it does, asks nothing, does nothing that is done already, and writes to standard error alone.
+
+import { spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
+const packages = JSON.parse(readFileSync(join(root, 'src/setup/packages.json'), 'utf8'));
+const LEAST_NODE = [20, 19];
+const isRoot = process.geteuid?.() === 0;
+
+const [task = 'build', ...rest] = process.argv.slice(2);
+if (!['demo', 'test', 'build'].includes(task)) fail(`there is no task "${task}": demo, test or build.`);
+
+ensureNode();
+ensurePrivilege();
+ensureDebianPackages(task === 'test' ? [...packages.run, ...packages.test] : packages.run);
+ensureNodeModules();
+build();
+
+if (task === 'demo') runAsRoot([process.execPath, join(root, 'dist/cli/headgate.js'), 'demo', ...rest]);
+if (task === 'test') runAsRoot([process.execPath, join(root, 'node_modules/vitest/vitest.mjs'), 'run', ...rest]);
+
+function ensureNode() {
+  if (process.platform !== 'linux') fail(`Headgate runs on Linux, and this is ${process.platform}.`);
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  if (major < LEAST_NODE[0] || (major === LEAST_NODE[0] && minor < LEAST_NODE[1]))
+    fail(`Node ${LEAST_NODE.join('.')} or later is needed, and this is ${process.versions.node}.`);
+}
+
+/** Namespaces, tc and nft need root, and so does apt: better said at once than in the middle. */
+function ensurePrivilege() {
+  if (isRoot || task === 'build') return;
+  if (spawnSync('sudo', ['--version'], { stdio: 'ignore' }).status !== 0)
+    fail('this needs root, and there is no sudo: run it as root.');
+  say('root is needed (network namespaces, tc, nft): sudo may ask for your password.');
+  if (spawnSync('sudo', ['-v'], { stdio: 'inherit' }).status !== 0) fail('sudo refused: run it as root.');
+}
+
+function ensureDebianPackages(wanted) {
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own format language
+  const query = spawnSync('dpkg-query', ['-W', '-f=${Package} ${db:Status-Status}\n', ...wanted], { encoding: 'utf8' });
+  if (query.error) fail(`this is no Debian system; install what corresponds to: ${wanted.join(' ')}`);
+  const installed = new Set(
+    query.stdout
+      .split('\n')
+      .filter((line) => line.endsWith(' installed'))
+      .map((line) => line.split(' ')[0]),
+  );
+  const missing = wanted.filter((name) => !installed.has(name));
+  if (missing.length === 0) return;
+  say(`installing Debian packages: ${missing.join(' ')}`);
+  const apt = (...args) =>
+    spawnSync(
+      ...elevated([
+        'env',
+        'DEBIAN_FRONTEND=noninteractive',
+        'apt-get',
+        '-qq',
+        '-o',
+        'DPkg::Lock::Timeout=120',
+        ...args,
+      ]),
+      {
+        stdio: ['ignore', 'ignore', 'pipe'],
+        encoding: 'utf8',
+      },
+    );
+  const update = apt('update');
+  const install = apt('install', '-y', '--no-install-recommends', ...missing);
+  if (install.status !== 0) {
+    const reason = [install.stderr, update.stderr]
+      .flatMap((text) => (text ?? '').split('\n'))
+      .find((line) => line.startsWith('E:'));
+    fail(`these Debian packages could not be installed: ${missing.join(' ')}${reason ? ` (${reason})` : ''}`);
+  }
+}
+
+/** Installs what package-lock.json says, unless the same lock file was installed before. */
+function ensureNodeModules() {
+  const stamp = join(root, 'node_modules/.headgate-lock');
+  const lock = createHash('sha256')
+    .update(readFileSync(join(root, 'package-lock.json')))
+    .digest('hex');
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return;
+  say('installing npm packages (npm ci)');
+  // No package of ours needs its install script: koffi ships its binary inside the package.
+  const npm = spawnSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], {
+    cwd: root,
+    stdio: ['ignore', 2, 2],
+  });
+  if (npm.error) fail('npm is not installed.');
+  if (npm.status !== 0) fail('the npm packages could not be installed; npm says why above.');
+  writeFileSync(stamp, lock);
+}
+
+function build() {
+  const steps = [
+    ['make', '-s', '-C', join(root, 'native-shim')],
+    [join(root, 'node_modules/.bin/tsc'), '-p', join(root, 'tsconfig.build.json')],
+  ];
+  for (const [tool, ...args] of steps)
+    if (spawnSync(tool, args, { stdio: ['ignore', 2, 2] }).status !== 0)
+      fail(`the build failed: ${tool} says why above.`);
+}
+
+/** Runs the command as root, and ends with its exit status. Ctrl-C reaches it by the terminal; SIGTERM is passed on. */
+function runAsRoot(argv) {
+  const child = spawn(...elevated(argv), { cwd: root, stdio: 'inherit' });
+  process.on('SIGINT', () => {});
+  process.on('SIGTERM', () => child.kill('SIGTERM'));
+  child.on('exit', (status, signal) => {
+    process.exitCode = status ?? (signal === 'SIGINT' ? 130 : 143);
+  });
+}
+
+function elevated([tool, ...args]) {
+  return isRoot ? [tool, args] : ['sudo', [tool, ...args]];
+}
+
+function say(text) {
+  process.stderr.write(`headgate setup: ${text}\n`);
+}
+
+function fail(text) {
+  say(text);
+  process.exit(3);
+}

@@ -1,0 +1,12 @@
+import type { Command } from '../model/index.ts';
+
+/**
+ * One step towards the desired state, with its inverse. `undo` is given where the step leaves something that
+ * the undo of no other step removes; it must succeed when the step was done, and do no harm when it was half done.
+ */
+export interface Operation {
+  /** For people: what it does, in the present: "add ifb hg-wan". */
+  readonly about: string;
+  readonly command: Command;
+  readonly undo?: Command | undefined;
+}

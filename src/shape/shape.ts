@@ -1,0 +1,26 @@
+import type { Policy } from '../language/index.ts';
+import { HeadgateError } from '../model/index.ts';
+import type { LinkShape } from './link.ts';
+import { computeTree, type Leaves } from './tree.ts';
+
+/** Number of a queue's class: its place in the policy, from 1. It is the minor of the classid and the value in the mark. */
+export const classOf = (policy: Policy, queue: string): number => policy.queues.findIndex((q) => q.name === queue) + 1;
+
+/**
+ * What each link of the policy is to become, on a kernel with these leaf qdiscs.
+ *
+ * @throws HeadgateError HG_LINK_INCOMPLETE where a link names no device, or no rate in either direction
+ */
+export function shapePolicy(policy: Policy, leaves: Leaves): LinkShape[] {
+  return policy.links.map(({ name: link, device, download, upload }) => {
+    if (device === undefined) throw new HeadgateError('HG_LINK_INCOMPLETE', { link, missing: 'device' });
+    if (download === undefined && upload === undefined)
+      throw new HeadgateError('HG_LINK_INCOMPLETE', { link, missing: 'rate, neither download nor upload' });
+    return {
+      link,
+      device,
+      download: download === undefined ? undefined : computeTree(policy.queues, download, leaves),
+      upload: upload === undefined ? undefined : computeTree(policy.queues, upload, leaves),
+    };
+  });
+}

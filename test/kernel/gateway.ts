@@ -1,0 +1,151 @@
+// A gateway to try the service on:  world 192.0.2.2 ── wan 192.0.2.1 box lan 10.0.0.1 ── 10.0.0.2 inside
+// `wan` and `lan` are veth; the box masquerades, and forwards port 51413 to the inside host.
+
+import { start } from '../../src/kernel/index.ts';
+import { addVeth, Namespace, Program, packageFile } from '../../src/lab/index.ts';
+import type { Status } from '../../src/service/index.ts';
+
+export const HEADGATE = [process.execPath, packageFile('dist/cli/headgate.js')] as const;
+const ECHO = packageFile('test/kernel/echo.mjs');
+
+export const WORLD = '192.0.2.2';
+export const WAN = '192.0.2.1';
+export const INSIDE = '10.0.0.2';
+
+export interface Exit {
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export class Gateway {
+  readonly box: Namespace;
+  readonly world: Namespace;
+  readonly inside: Namespace;
+
+  private constructor(box: Namespace, world: Namespace, inside: Namespace) {
+    this.box = box;
+    this.world = world;
+    this.inside = inside;
+  }
+
+  static async build(): Promise<Gateway> {
+    const made: Namespace[] = [];
+    const add = async (label: string) => {
+      const ns = await Namespace.add(label);
+      made.push(ns);
+      return ns;
+    };
+    try {
+      const gateway = new Gateway(await add('box'), await add('world'), await add('inside'));
+      await gateway.layWan();
+      const { box, inside } = gateway;
+      await addVeth(box, 'lan', inside, 'eth0');
+      await box.run('ip', 'address', 'add', '10.0.0.1/24', 'dev', 'lan');
+      await inside.run('ip', 'address', 'add', `${INSIDE}/24`, 'dev', 'eth0');
+      await inside.run('ip', 'route', 'add', 'default', 'via', '10.0.0.1');
+      await box.run('sysctl', '-qw', 'net.ipv4.ip_forward=1');
+      await box.feed(NAT, 'nft', '-f', '-');
+      return gateway;
+    } catch (error) {
+      await Promise.all(made.map((ns) => ns.del()));
+      throw error;
+    }
+  }
+
+  /** Lays the link to the world, the first time or again. */
+  async layWan(): Promise<void> {
+    await addVeth(this.box, 'wan', this.world, 'up0');
+    await this.box.run('ip', 'address', 'add', `${WAN}/24`, 'dev', 'wan');
+    await this.world.run('ip', 'address', 'add', `${WORLD}/24`, 'dev', 'up0');
+    await this.box.run('ip', 'route', 'replace', 'default', 'via', WORLD);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.box, this.world, this.inside].map((ns) => ns.del()));
+  }
+
+  /** Starts `headgate up` in the box; resolves when it steers. */
+  async up(...args: string[]): Promise<Program> {
+    const rates = args.some((arg) => arg.startsWith('--d'))
+      ? []
+      : ['--device', 'wan', '--download', '50mbit', '--upload', '50mbit'];
+    const program = Program.start('headgate up', ['env', ...HEADGATE, 'up', '--json', ...args, ...rates], {
+      netns: this.box.name,
+    });
+    await program.line((line) => line.includes('"kind":"ready"'), 20_000);
+    return program;
+  }
+
+  /** Runs a headgate command in the box to its end, whatever its exit status. */
+  async headgate(...args: string[]): Promise<Exit> {
+    return exitOf(this.box.name, ...HEADGATE, ...args);
+  }
+
+  async status(): Promise<Status> {
+    return JSON.parse((await this.headgate('status', '--json')).stdout) as Status;
+  }
+
+  /** Everything that tc, ip and nft tell of the box's kernel objects, without counters. */
+  async snapshot(): Promise<string> {
+    const { box } = this;
+    const devices = ['wan', 'lan'];
+    const parts = [
+      await box.run('ip', '-d', 'link', 'show'),
+      await box.run('tc', 'qdisc', 'show'),
+      ...(await Promise.all(devices.map((dev) => box.run('tc', 'class', 'show', 'dev', dev)))),
+      ...(await Promise.all(
+        devices.map((dev) => box.run('tc', 'filter', 'show', 'dev', dev, 'ingress').catch(() => 'no hook\n')),
+      )),
+      await box.run('nft', '--stateless', 'list', 'ruleset'),
+    ];
+    // veth: the order of promiscuity and of statistics is none of ours; nothing here counts.
+    return parts.join('');
+  }
+
+  /** Starts an echo server, and resolves when it listens. It ends with the namespace. */
+  async serve(where: Namespace, transport: 'tcp' | 'udp', host: string, port: number): Promise<void> {
+    const program = Program.start('echo', [process.execPath, ECHO, 'serve', transport, host, String(port)], {
+      netns: where.name,
+    });
+    await program.line((line) => line === 'ready');
+  }
+
+  /** Sends `bytes` to an echo server; fails unless they come back. */
+  async ask(
+    from: Namespace,
+    transport: 'tcp' | 'udp',
+    host: string,
+    port: number,
+    bytes = 200,
+    sourcePort = 0,
+  ): Promise<void> {
+    await from.run(process.execPath, ECHO, 'ask', transport, host, String(port), String(bytes), String(sourcePort));
+  }
+}
+
+/** Runs a command to its end and says how that was. */
+export function exitOf(netns: string | undefined, ...argv: readonly [string, ...string[]]): Promise<Exit> {
+  const child = start(argv, { netns });
+  const text = { stdout: '', stderr: '' };
+  child.stdout!.setEncoding('utf8').on('data', (chunk: string) => (text.stdout += chunk));
+  child.stderr!.setEncoding('utf8').on('data', (chunk: string) => (text.stderr += chunk));
+  child.stdin!.end();
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (status) => resolve({ status: status ?? -1, ...text }));
+  });
+}
+
+const NAT = `table ip nat {
+  chain prerouting {
+    type nat hook prerouting priority dstnat; policy accept;
+    iifname "wan" udp dport 51413 dnat to ${INSIDE}
+    iifname "wan" tcp dport 51413 dnat to ${INSIDE}
+  }
+  chain postrouting {
+    type nat hook postrouting priority srcnat; policy accept;
+    oifname "wan" masquerade
+  }
+}
+`;

@@ -1,0 +1,190 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { formatDiagnostic, MAX_TEXT, parsePolicy } from '../../src/language/index.ts';
+
+/** Reads a text and checks what holds for any text at all. */
+function check(text: string): void {
+  const { policy, diagnostics } = parsePolicy(text, 'fuzz.gate');
+  const errors = diagnostics.filter((d) => d.severity === 'error');
+  expect(policy === undefined).toBe(errors.length > 0);
+  expect(diagnostics.length).toBeLessThanOrEqual(201);
+  let last = 0;
+  for (const d of diagnostics) {
+    const { start, end } = d.range;
+    expect(start.offset).toBeGreaterThanOrEqual(last);
+    last = start.offset;
+    expect(end.offset).toBeGreaterThanOrEqual(start.offset);
+    expect(end.offset).toBeLessThanOrEqual(text.length);
+    expect(start.line).toBe(text.slice(0, start.offset).split('\n').length);
+    const shown = formatDiagnostic(d, text);
+    expect(shown).not.toMatch(/[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]/);
+    expect(shown.length).toBeLessThan(1500);
+  }
+}
+
+// Pieces of the language, and things that people and editors leave in files.
+const PIECES = [
+  ...'link queue set rule default when and or not in origin local remote new tcp udp protocol family ipv4'.split(' '),
+  ...'local.port remote.port share ceiling leaf sfq download upload device include until for bytes.in count'.split(' '),
+  ...['{', '}', '(', ')', '->', '=', ',', ';', '-', '<', '>=', '!=', '#', '"', "'", '/*', '//', '&&', '!', '%', '@'],
+  ...[
+    '70%',
+    '100%',
+    '100mbit',
+    '50MB',
+    '30s',
+    '80',
+    '6881-6889',
+    '70000',
+    '10.0.0.0/8',
+    'fd00::/8',
+    '::',
+    ':',
+    '01:00',
+  ],
+  ...[
+    '\n',
+    '\n',
+    '\r\n',
+    '\t',
+    ' ',
+    '\0',
+    '\x1b[31m',
+    '\ufeff',
+    '\u202e',
+    '\u200b',
+    '→',
+    'lоcal',
+    'größe',
+    '\ufffd',
+    '𝒜',
+    '\ud800',
+  ],
+];
+const pieces = fc.array(fc.constantFrom(...PIECES), { maxLength: 120 }).map((words) => words.join(' '));
+const glued = fc.array(fc.constantFrom(...PIECES), { maxLength: 60 }).map((words) => words.join(''));
+
+describe('any text at all gives findings or a policy', () => {
+  test('words of the language in any order', () => {
+    fc.assert(fc.property(pieces, check), { numRuns: 2000 });
+  });
+
+  test('words of the language glued together', () => {
+    fc.assert(fc.property(glued, check), { numRuns: 2000 });
+  });
+
+  test('any characters', () => {
+    fc.assert(fc.property(fc.string({ unit: 'binary', maxLength: 300 }), check), { numRuns: 1000 });
+  });
+
+  test('any bytes', () => {
+    const bytes = fc.uint8Array({ maxLength: 400 }).map((b) => Buffer.from(b).toString('utf8'));
+    fc.assert(fc.property(bytes, check), { numRuns: 1000 });
+  });
+
+  test('a good policy with a stretch cut out', () => {
+    const good = `link wan { device eth0 download 100mbit }\nqueue a { share 70% leaf sfq }\nqueue b { share 5% }
+set s = { 10.0.0.0/8, fd00::/8 }\nrule r when (tcp or not udp) and remote not in s and local.port in { 80, 90-99 } -> a
+default local -> a remote -> b new -> a\n`;
+    fc.assert(
+      fc.property(fc.nat(good.length), fc.nat(20), (at, length) => check(good.slice(0, at) + good.slice(at + length))),
+      { numRuns: 2000 },
+    );
+  });
+});
+
+/** The quickest of a few runs, in milliseconds: the machine has other things to do as well. */
+function time(text: string): number {
+  let best = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < 3; i++) {
+    const start = performance.now();
+    parsePolicy(text, 'large.gate');
+    best = Math.min(best, performance.now() - start);
+  }
+  return best;
+}
+
+const rules = (count: number): string => {
+  const lines = Array.from(
+    { length: count },
+    (_, i) =>
+      `rule r${i} when origin remote and tcp and local.port in ${i}-${i + 20} and remote in 10.${i >> 8}.${i & 255}.0/24 -> a\n`,
+  );
+  return `link wan { }\nqueue a { share 50% }\ndefault local -> a remote -> a new -> a\n${lines.join('')}`;
+};
+
+describe('large texts', () => {
+  test('2,000 rules are read in half a second, and 16,000 in no more than linear time (with 3 times to spare)', () => {
+    expect(parsePolicy(rules(2000), 'large.gate')).toMatchObject({
+      diagnostics: [],
+      policy: { rules: { length: 2000 } },
+    });
+    time(rules(2000));
+    const few = time(rules(2000));
+    expect(few).toBeLessThan(500);
+    expect(time(rules(16_000))).toBeLessThan(8 * 3 * Math.max(few, 5));
+  });
+
+  // Each would hang a parser that looks back, recurses, or does more than constant work for a character.
+  test.each([
+    ['opening parentheses', (n: number) => `rule a when ${'('.repeat(n)}`],
+    ['nots', (n: number) => `rule a when ${'not '.repeat(n / 4)}`],
+    ['opening braces', (n: number) => '{'.repeat(n)],
+    ['unclosed blocks', (n: number) => 'queue a {\n'.repeat(n / 10)],
+    ['nested queues', (n: number) => 'queue a { '.repeat(n / 10)],
+    ['one word', (n: number) => 'a'.repeat(n)],
+    ['a word of hyphens', (n: number) => 'a-'.repeat(n / 2)],
+    ['a word of dots', (n: number) => 'a.b'.repeat(n / 3)],
+    ['one number', (n: number) => '1'.repeat(n)],
+    ['an address without end', (n: number) => `rule a when remote in ${'1:'.repeat(n / 2)} -> b`],
+    ['numbers and dots', (n: number) => `rule a when remote in ${'1.'.repeat(n / 2)} -> b`],
+    ['a list', (n: number) => `set a = { ${'10.0.0.1, '.repeat(n / 10)}`],
+    ['a comment as in C', (n: number) => `/*${'*'.repeat(n)}`],
+    ['a quote', (n: number) => `"${'\\'.repeat(n)}`],
+    ['unknown words', (n: number) => 'rule x when zzzz -> yyyy\n'.repeat(n / 25)],
+    [
+      'unknown sets',
+      (n: number) =>
+        Array.from({ length: n / 50 }, (_, i) => `set s${i} = { 80 }\nrule r${i} when remote in z${i} -> q\n`).join(''),
+    ],
+    ['NULs', (n: number) => '\0'.repeat(n)],
+    ['carriage returns', (n: number) => '\r'.repeat(n)],
+    ['NUL and CR', (n: number) => '\0\r'.repeat(n / 2)],
+    ['line ends', (n: number) => '\n'.repeat(n)],
+    ['look-alikes', (n: number) => 'о'.repeat(n)],
+    ['marks', (n: number) => `a${'\u0301'.repeat(n)}`],
+    ['lone surrogates', (n: number) => '\ud800'.repeat(n)],
+    ['and', (n: number) => `rule a when tcp${' and udp'.repeat(n / 8)} -> b`],
+    ['or', (n: number) => `rule a when tcp${' or udp'.repeat(n / 8)} -> b`],
+    ['settings', (n: number) => `queue a { ${'share 5% '.repeat(n / 9)}`],
+    ['defaults', (n: number) => `default ${'local -> a '.repeat(n / 11)}`],
+    [
+      'a large set that many rules use',
+      (n: number) => {
+        const list = Array.from({ length: n / 40 }, (_, i) => `10.${i >> 8}.${i & 255}.1`).join(',');
+        const uses = Array.from({ length: n / 80 }, (_, i) => `rule r${i} when remote in s -> a\n`).join('');
+        return `queue a { share 5% }\nset s = { ${list} }\n${uses}`;
+      },
+    ],
+  ])(
+    'a megabyte of %s is read in seconds',
+    (_, make) => {
+      const text = make(1 << 20);
+      const start = performance.now();
+      const { diagnostics } = parsePolicy(text, 'large.gate');
+      const spent = performance.now() - start;
+      expect(diagnostics.length).toBeGreaterThan(0);
+      expect(spent).toBeLessThan(5000);
+      for (const d of diagnostics) expect(formatDiagnostic(d, text).length).toBeLessThan(1500);
+    },
+    30_000,
+  );
+
+  test('a text over the bound is not read', () => {
+    const text = 'a'.repeat(10 << 20);
+    const start = performance.now();
+    expect(parsePolicy(text, 'large.gate').diagnostics.map((d) => d.code)).toEqual(['too-long']);
+    expect(performance.now() - start).toBeLessThan(100);
+    expect(text.length).toBeGreaterThan(MAX_TEXT);
+  });
+});

@@ -1,0 +1,307 @@
+import fc from 'fast-check';
+import { Observable } from 'rxjs';
+import { TestScheduler } from 'rxjs/testing';
+import { describe, expect, it } from 'vitest';
+import { MARK_GONE, MARK_WRITTEN, type MarkRequest } from '../../src/kernel/index.ts';
+import { createDecide, parsePolicy } from '../../src/language/index.ts';
+import { DEFAULT_MARK_FIELD, parseAddress, parsePrefix, type Tuple } from '../../src/model/index.ts';
+import type { MonitorEvent } from '../../src/monitor/index.ts';
+import {
+  FlowClassifier,
+  type FlowNews,
+  FlowTable,
+  RESYNC_DELAY_MS,
+  runPipeline,
+  Sides,
+} from '../../src/pipeline/index.ts';
+import { classOf } from '../../src/shape/index.ts';
+
+const policy = parsePolicy(
+  `link wan { }
+queue local { share 50% }  queue new { share 10% }  queue remote { share 10% }  queue seed { share 5% }
+rule seeders when origin remote and local.port in 51413 -> seed
+rule own when origin local and remote.port in 443 -> local
+default local -> local  remote -> remote  new -> new`,
+  'test.gate',
+).policy!;
+const SEED = 4;
+
+const sides = new Sides((ifindex) => ifindex === 2);
+sides.apply({ kind: 'address', address: parseAddress('203.0.113.7')!, ifindex: 2 });
+sides.apply({ kind: 'route', prefix: parsePrefix('0.0.0.0/0')!, ifindex: 2 });
+sides.apply({ kind: 'route', prefix: parsePrefix('192.168.1.0/24')!, ifindex: 3 });
+
+const tuple = (source: string, sourcePort: number, destination: string, destinationPort: number): Tuple => ({
+  source: parseAddress(source)!,
+  destination: parseAddress(destination)!,
+  sourcePort,
+  destinationPort,
+});
+
+type News = FlowNews & { readonly key: string };
+
+function news(kind: FlowNews['kind'], key = '', more: Partial<FlowNews> = {}): News {
+  return {
+    kind,
+    key,
+    id: 1,
+    zone: 0,
+    protocol: 6,
+    mark: 0,
+    count: 1,
+    interrupted: false,
+    originalBytes: undefined,
+    replyBytes: undefined,
+    originalPackets: undefined,
+    replyPackets: undefined,
+    // From a stranger to the torrent port of a host behind DNAT.
+    original: () => tuple('1.1.1.1', 5000, '203.0.113.7', 51413),
+    reply: () => tuple('192.168.1.20', 51413, '1.1.1.1', 5000),
+    ...more,
+  };
+}
+const local = {
+  original: () => tuple('192.168.1.20', 40000, '1.1.1.1', 443),
+  reply: () => tuple('1.1.1.1', 443, '203.0.113.7', 40000),
+};
+
+function bench(results: (requests: readonly MarkRequest[]) => number[] = (r) => r.map(() => MARK_WRITTEN)) {
+  const events: MonitorEvent[] = [];
+  const writes: (readonly MarkRequest[])[] = [];
+  const classifier = new FlowClassifier({
+    decide: createDecide(policy),
+    classOf: (queue) => classOf(policy, queue),
+    defaults: policy.defaults,
+    field: DEFAULT_MARK_FIELD,
+    sides,
+    writeMarks: (requests) => {
+      writes.push(requests);
+      return results(requests);
+    },
+    emit: (event) => events.push(event),
+    listening: () => true,
+  });
+  return { classifier, events, writes, kinds: () => events.map((e) => e.kind) };
+}
+
+describe('classifier of flows', () => {
+  it('marks a flow that a rule sends elsewhere, within our mask, with one write for a batch', () => {
+    const { classifier, events, writes } = bench();
+    classifier.see(news('new', 'a'), 'flow.new');
+    classifier.see(news('new', 'b'), 'flow.new');
+    classifier.flush();
+    expect(writes).toEqual([['a', 'b'].map((key) => ({ key, mark: SEED << 24, mask: 0x7f000000 }))]);
+    expect(events[0]).toEqual({
+      kind: 'flow.new',
+      protocol: 'tcp',
+      local: '192.168.1.20:51413',
+      remote: '1.1.1.1:5000',
+      origin: 'remote',
+      queue: 'seed',
+      rule: 'seeders',
+    });
+    expect(classifier.marksWritten).toBe(2);
+  });
+
+  it('writes nothing for a flow that its origin sends there anyway, whether by default or by a rule', () => {
+    const { classifier, events, writes } = bench();
+    classifier.see(news('new', 'a', local), 'flow.new');
+    classifier.flush();
+    expect(writes).toEqual([]);
+    expect(events[0]).toMatchObject({ origin: 'local', queue: 'local', rule: 'own' });
+  });
+
+  it('takes away a class that an earlier policy wrote, and leaves one that is right', () => {
+    const { classifier, writes } = bench();
+    classifier.see(news('dumped', 'a', { ...local, mark: 0x8700_0001 }), 'flow.known');
+    classifier.see(news('dumped', 'b', { mark: (SEED << 24) | 5 }), 'flow.known');
+    classifier.flush();
+    expect(writes).toEqual([[{ key: 'a', mark: 0, mask: 0x7f000000 }]]);
+  });
+
+  it('counts a flow that ended before its mark came as neither written nor failed', () => {
+    const { classifier } = bench(() => [MARK_GONE, -22]);
+    classifier.see(news('new', 'a'), 'flow.new');
+    classifier.see(news('new', 'b'), 'flow.new');
+    classifier.flush();
+    expect([classifier.marksWritten, classifier.marksFailed]).toEqual([0, 1]);
+  });
+
+  it('does not look at what stays inside', () => {
+    const { classifier, events } = bench();
+    const inside = {
+      original: () => tuple('192.168.1.20', 1, '192.168.1.21', 2),
+      reply: () => tuple('192.168.1.21', 2, '192.168.1.20', 1),
+    };
+    expect(classifier.see(news('new', 'a', inside), 'flow.new')).toBe(false);
+    expect([classifier.table.size, events]).toEqual([0, []]);
+  });
+
+  it('says at the end how much it was, where the kernel counts', () => {
+    const { classifier, events } = bench();
+    classifier.see(news('new', 'a'), 'flow.new');
+    classifier.end(news('destroy', 'a', { originalBytes: 100, replyBytes: 50, originalPackets: 2, replyPackets: 1 }));
+    expect(events[1]).toMatchObject({ kind: 'flow.end', queue: 'seed', bytes: 150, packets: 3 });
+    expect(classifier.table.size).toBe(0);
+  });
+});
+
+describe('pipeline', () => {
+  const scheduled = (
+    test: (helpers: {
+      hot: TestScheduler['createHotObservable'];
+      cold: TestScheduler['createColdObservable'];
+      scheduler: TestScheduler;
+      flush: () => void;
+    }) => void,
+  ) => {
+    const scheduler = new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
+    scheduler.run(({ hot, cold, flush }) => test({ hot, cold, scheduler, flush }));
+  };
+  const batches = {
+    n: [news('new', 'a')],
+    d: [news('destroy', 'a')],
+    o: [news('overrun', '', { count: 3 })],
+    k: [news('dumpStart'), news('dumped', 'b')],
+    e: [news('dumpEnd')],
+    i: [news('dumpEnd', '', { interrupted: true })],
+  };
+
+  it('reads the table once at the start, and follows', () => {
+    scheduled(({ hot, cold, scheduler, flush }) => {
+      const { classifier, events } = bench();
+      const source = hot('    --n-d|', batches);
+      const dump = cold('     k(e|)', batches);
+      runPipeline({ events: source, dump: () => dump, classifier, emit: (e) => events.push(e), scheduler }).subscribe();
+      flush();
+      expect(events.map((e) => e.kind)).toEqual(['flow.known', 'resync', 'flow.new', 'flow.end']);
+      expect(events[1]).toEqual({ kind: 'resync', flows: 1, added: 1, removed: 0, complete: true });
+    });
+  });
+
+  it('tells an overrun and reads the table anew once for many, after a pause', () => {
+    scheduled(({ hot, cold, scheduler, flush }) => {
+      const { classifier, events } = bench();
+      let dumps = 0;
+      const source = hot(`n-o-o-o ${RESYNC_DELAY_MS}ms -`, batches);
+      const dump = () => {
+        dumps++;
+        return cold<Iterable<FlowNews>>('k(e|)', batches);
+      };
+      const running = runPipeline({
+        events: source,
+        dump,
+        classifier,
+        emit: (e) => events.push(e),
+        scheduler,
+      }).subscribe();
+      flush();
+      expect(events.filter((e) => e.kind === 'overrun')).toEqual([1, 2, 3].map(() => ({ kind: 'overrun', count: 3 })));
+      expect(dumps).toBe(2);
+      // Flow a came by an event before the first dump ended; the second dump does not know it, so it is gone.
+      expect(events.at(-1)).toEqual({ kind: 'resync', flows: 1, added: 0, removed: 1, complete: true });
+      running.unsubscribe();
+    });
+  });
+
+  it('dumps again where events were lost while a dump ran', () => {
+    scheduled(({ hot, cold, scheduler, flush }) => {
+      const { classifier, events } = bench();
+      let dumps = 0;
+      const source = hot(`-o ${3 * RESYNC_DELAY_MS}ms -`, batches);
+      const dump = () => cold<Iterable<FlowNews>>(dumps++ === 0 ? 'k--(e|)' : 'k(e|)', batches);
+      const running = runPipeline({
+        events: source,
+        dump,
+        classifier,
+        emit: (e) => events.push(e),
+        scheduler,
+      }).subscribe();
+      flush();
+      expect(dumps).toBe(2);
+      running.unsubscribe();
+    });
+  });
+
+  it('removes nothing after a dump that was interrupted', () => {
+    scheduled(({ hot, cold, scheduler, flush }) => {
+      const { classifier, events } = bench();
+      const source = hot('n-------', batches);
+      const dump = cold(' --k(i|)', batches);
+      classifier.see(news('new', 'z'), 'flow.new');
+      const running = runPipeline({
+        events: source,
+        dump: () => dump,
+        classifier,
+        emit: (e) => events.push(e),
+        scheduler,
+      }).subscribe();
+      flush();
+      expect(events.at(-1)).toEqual({ kind: 'resync', flows: 3, added: 1, removed: 0, complete: false });
+      running.unsubscribe();
+    });
+  });
+
+  it('emits nothing, errors when a source cannot be opened, and closes both when unsubscribed early', () => {
+    scheduled(({ hot, cold, scheduler, flush }) => {
+      const { classifier } = bench();
+      const run = (events: Observable<Iterable<FlowNews>>, dump: Observable<Iterable<FlowNews>>) =>
+        runPipeline({ events, dump: () => dump, classifier, emit: () => {}, scheduler });
+      const source = hot<Iterable<FlowNews>>('-n-d-');
+      const dump = cold<Iterable<FlowNews>>('k----', batches);
+      const running = run(source, dump).subscribe({ next: () => expect.unreachable() });
+      scheduler.schedule(() => running.unsubscribe(), 3);
+      flush();
+      for (const { subscriptions } of [source, dump])
+        expect(subscriptions).toEqual([{ subscribedFrame: 0, unsubscribedFrame: 3 }]);
+
+      let failed: unknown;
+      run(new Observable((s) => s.error('no socket')), dump).subscribe({ error: (e) => (failed = e) });
+      expect(failed).toBe('no socket');
+    });
+  });
+});
+
+describe('flow table', () => {
+  it('equals the kernel’s table after any mixture of events, losses and a dump at the end', () => {
+    // The kernel: a map of key to id, changed by steps whose events may be lost. A dump tells it as it was when the
+    // dump began or later, entry by entry, while events go on.
+    const step = fc.record({ key: fc.constantFrom('a', 'b', 'c', 'd'), lost: fc.boolean() });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 30 }), fc.array(step, { maxLength: 10 }), (before, during) => {
+        const { classifier } = bench();
+        const kernel = new Map<string, number>();
+        let ids = 0;
+        const apply = ({ key, lost }: { key: string; lost: boolean }) => {
+          const id = kernel.get(key);
+          if (id === undefined) {
+            kernel.set(key, ++ids);
+            if (!lost) classifier.see(news('new', key, { id: ids }), 'flow.new');
+          } else {
+            kernel.delete(key);
+            if (!lost) classifier.end(news('destroy', key, { id }));
+          }
+        };
+        for (const s of before) apply(s);
+        classifier.table.beginDump();
+        // Read into the dump's socket now, handled only after the events that follow: nothing is lost meanwhile.
+        const dumped = [...kernel];
+        for (const s of during) apply({ ...s, lost: false });
+        for (const [key, id] of dumped) classifier.see(news('dumped', key, { id }), 'flow.known');
+        classifier.table.endDump(true);
+        const known = new Map([...classifier.table.values()].map((f) => [f.key, f.id]));
+        expect([...known].sort()).toEqual([...kernel].sort());
+        expect(classifier.table.perOrigin.remote).toBe(kernel.size);
+      }),
+    );
+  });
+
+  it('forgets the tombstones when the dump is over', () => {
+    const table = new FlowTable();
+    table.beginDump();
+    table.end('a', 1);
+    expect(table.hasEnded('a', 1)).toBe(true);
+    table.endDump(true);
+    expect(table.hasEnded('a', 1)).toBe(false);
+  });
+});
