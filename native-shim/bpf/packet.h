@@ -18,8 +18,7 @@
 #include <bpf/bpf_helpers.h>
 
 #define HEADERS_MAX 512 /* bytes that are made linear when a driver has left the headers in pages */
-#define VLAN_TAGS_MAX 2 /* in line, besides the one that the device may have taken off */
-#define EXTENSIONS_MAX 6 /* IPv6 extension headers; a packet with more is of no known flow */
+#define VLAN_TAGS_MAX 2	/* in line, besides the one that the device may have taken off */
 
 #define IPV4_MORE_FRAGMENTS 0x2000 /* include/net/ip.h: IP_MF, IP_OFFSET */
 #define IPV4_OFFSET 0x1fff
@@ -119,6 +118,7 @@ static __always_inline __be16 find_ip(struct __sk_buff *skb, struct place *at, b
 		at->base = BPF_HDR_START_MAC;
 		at->offset = ETH_HLEN;
 	}
+#pragma unroll
 	for (int i = 0; i < VLAN_TAGS_MAX; i++) {
 		if (!is_vlan(ethertype))
 			break;
@@ -159,35 +159,40 @@ static __always_inline bool read_ipv4(struct __sk_buff *skb, struct place at, st
 	return true;
 }
 
-/* As ipv6_skip_exthdr() of net/ipv6/exthdrs_core.c, with a bound. */
-static __always_inline void skip_extensions(struct __sk_buff *skb, __u32 base, struct ip_header *ip)
+/* Goes past one extension header; false where there is none, or nothing behind it can be read. */
+static __always_inline bool skip_extension(struct __sk_buff *skb, __u32 base, struct ip_header *ip)
 {
 	struct ipv6_extension header;
+	__u8 protocol = ip->protocol;
 
-	for (int i = 0; i < EXTENSIONS_MAX; i++) {
-		__u8 protocol = ip->protocol;
-
-		if (protocol != IPPROTO_HOPOPTS && protocol != IPPROTO_ROUTING && protocol != IPPROTO_DSTOPTS &&
-		    protocol != IPPROTO_FRAGMENT && protocol != IPPROTO_AH)
-			return;
-		if (!packet_load(skb, base, ip->transport, &header, sizeof(header))) {
-			ip->protocol = PROTOCOL_TRUNCATED;
-			return;
-		}
-		ip->protocol = header.next;
-		if (protocol == IPPROTO_FRAGMENT) {
-			ip->transport += sizeof(header);
-			ip->fragment = header.fragment_offset & bpf_htons(IPV6_OFFSET | IPV6_MORE_FRAGMENTS);
-			ip->later = header.fragment_offset & bpf_htons(IPV6_OFFSET);
-			ip->fragment_id = header.fragment_id;
-			if (ip->later)
-				return;
-		} else if (protocol == IPPROTO_AH) {
-			ip->transport += (header.length + 2) * 4;
-		} else {
-			ip->transport += (header.length + 1) * 8;
-		}
+	if (protocol != IPPROTO_HOPOPTS && protocol != IPPROTO_ROUTING && protocol != IPPROTO_DSTOPTS &&
+	    protocol != IPPROTO_FRAGMENT && protocol != IPPROTO_AH)
+		return false;
+	if (!packet_load(skb, base, ip->transport, &header, sizeof(header))) {
+		ip->protocol = PROTOCOL_TRUNCATED;
+		return false;
 	}
+	ip->protocol = header.next;
+	if (protocol == IPPROTO_FRAGMENT) {
+		ip->transport += sizeof(header);
+		ip->fragment = header.fragment_offset & bpf_htons(IPV6_OFFSET | IPV6_MORE_FRAGMENTS);
+		ip->later = header.fragment_offset & bpf_htons(IPV6_OFFSET);
+		ip->fragment_id = header.fragment_id;
+		return !ip->later;
+	}
+	ip->transport += protocol == IPPROTO_AH ? (header.length + 2) * 4 : (header.length + 1) * 8;
+	return true;
+}
+
+/*
+ * As ipv6_skip_exthdr() of net/ipv6/exthdrs_core.c, but at most six: a packet with more is of no known flow. No loop,
+ * since clang 14 does not unroll this one, and the verifier of 6.1 refuses some loops that it could follow
+ * ("back-edge", check_cfg() of kernel/bpf/verifier.c).
+ */
+static __always_inline void skip_extensions(struct __sk_buff *skb, __u32 base, struct ip_header *ip)
+{
+	(void)(skip_extension(skb, base, ip) && skip_extension(skb, base, ip) && skip_extension(skb, base, ip) &&
+	       skip_extension(skb, base, ip) && skip_extension(skb, base, ip) && skip_extension(skb, base, ip));
 }
 
 static __always_inline bool read_ipv6(struct __sk_buff *skb, struct place at, struct ip_header *ip)

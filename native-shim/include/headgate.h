@@ -69,7 +69,7 @@ struct hg_head { /* 16 bytes, first in every record */
 
 struct hg_tuple { /* 40 bytes */
 	uint8_t src[16], dst[16];
-	uint16_t src_port, dst_port; /* TCP, UDP, SCTP, DCCP, UDPLITE; GRE keys where the kernel gives them */
+	uint16_t src_port, dst_port; /* TCP, UDP, SCTP, DCCP, UDPLITE; of GRE its keys, without HG_F_PORTS */
 	uint16_t icmp_id;
 	uint8_t icmp_type, icmp_code; /* ICMP and ICMPv6 */
 };

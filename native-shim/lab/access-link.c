@@ -10,7 +10,7 @@
  *
  * Prints "ready" when both devices are there. Ends, and the devices with it, when its standard input closes: it
  * cannot outlive who started it. Before that it prints, for each way, from A to B first,
- * {"packets":N,"bytes":N,"drops":N}.
+ * {"packets":N,"bytes":N,"drops":N}: delivered, and dropped for a full FIFO.
  *
  * Memory is bounded by what a line holds: KBIT * (FIFO-MS + DELAY-MS), in packets of at most MTU.
  */
@@ -128,13 +128,11 @@ static uint64_t deliver(struct line *line)
 		line->first = packet->next;
 		if (!line->first)
 			line->last = &line->first;
-		/* A device that is down refuses (EIO): the packet is lost, as on any cable. */
-		if (write(line->to, packet->data, packet->length) < 0) {
-			line->drops++;
-		} else {
-			line->packets++;
-			line->bytes += packet->length;
-		}
+		/* A device that is down refuses (EIO): the packet is lost, as on any cable, and not counted. */
+		if (write(line->to, packet->data, packet->length) < 0)
+			continue;
+		line->packets++;
+		line->bytes += packet->length;
 	}
 	return UINT64_MAX;
 }
@@ -218,8 +216,13 @@ int main(int argc, char **argv)
 		if (ready[2].revents && input_closed())
 			break;
 	}
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 2; i++) {
 		printf("{\"packets\":%llu,\"bytes\":%llu,\"drops\":%llu}\n", (unsigned long long)lines[i].packets,
 		       (unsigned long long)lines[i].bytes, (unsigned long long)lines[i].drops);
+		for (struct packet *next, *packet = lines[i].first; packet; packet = next) {
+			next = packet->next;
+			free(packet);
+		}
+	}
 	return 0;
 }

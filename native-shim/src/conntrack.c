@@ -98,7 +98,9 @@ static void read_protocol(struct hg_flow *flow, const struct nf_conntrack *ct, c
 		flow->original.icmp_id = read_port(ct, ATTR_ICMP_ID);
 		read_reply_icmp(message, &flow->reply);
 	} else if (nfct_attr_is_set(ct, ATTR_ORIG_PORT_SRC) > 0) {
-		flow->head.flags |= HG_F_PORTS;
+		/* The kernel gives GRE's keys in the place of ports: part of the identity, but no ports. */
+		if (flow->protocol != IPPROTO_GRE)
+			flow->head.flags |= HG_F_PORTS;
 		flow->original.src_port = read_port(ct, ATTR_ORIG_PORT_SRC);
 		flow->original.dst_port = read_port(ct, ATTR_ORIG_PORT_DST);
 		flow->reply.src_port = read_port(ct, ATTR_REPL_PORT_SRC);
@@ -165,12 +167,14 @@ static uint16_t kind_of(const struct nlmsghdr *message)
 
 bool hg_flow_parse(struct hg_flow *flow, const struct nlmsghdr *message)
 {
+	char trimmed[HG_TRIM_BYTES] __attribute__((aligned(8)));
 	uint16_t kind = kind_of(message);
 	struct nf_conntrack *ct;
 	bool whole;
 
-	if (!kind || !(ct = nfct_new()))
+	if (!kind || !hg_flow_trim(trimmed, message) || !(ct = nfct_new()))
 		return false;
+	message = (const struct nlmsghdr *)trimmed;
 	if (!flow->head.kind)
 		flow->head.kind = kind;
 	whole = nfct_nlmsg_parse(message, ct) >= 0 && pack(flow, ct, message);
@@ -184,7 +188,7 @@ static int receive(struct hg_source *source, void *state, const void *datagram, 
 	int left = (int)length;
 
 	(void)state;
-	for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
+	for (; hg_message_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
 		struct hg_flow *flow = hg_source_put(source, 0);
 
 		if (!flow)

@@ -49,7 +49,7 @@ static int receive(struct hg_source *source, void *state, const void *datagram, 
 	const struct nlmsghdr *message = datagram;
 	int left = (int)length;
 
-	for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
+	for (; hg_message_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
 		struct hg_flow *flow;
 
 		if (message->nlmsg_seq != dump->attempt)

@@ -39,6 +39,13 @@ int hg_conntrack_socket(const char *netns, uint32_t receive_buffer, struct hg_er
  * Returns false, with flow undefined, for a message without both whole tuples. */
 bool hg_flow_parse(struct hg_flow *flow, const struct nlmsghdr *message);
 
+/* trim.c */
+
+/* Copies a message into `buffer` of HG_TRIM_BYTES without any attribute that libnetfilter_conntrack could choke on.
+ * False where it does not fit, which takes the same attribute many times. */
+#define HG_TRIM_BYTES 1024
+bool hg_flow_trim(void *buffer, const struct nlmsghdr *message);
+
 /* packets.c */
 
 bool hg_packet_parse(struct hg_packet *packet, const struct nlmsghdr *message);
@@ -59,6 +66,12 @@ struct nlmsghdr *hg_mark_build(void *buffer, const struct hg_mark_request *reque
 /* tc.c */
 
 bool hg_tc_parse(struct hg_tc_stat *stat, uint32_t ifindex, const struct nlmsghdr *message);
+
+/* mnl_nlmsg_ok() compares lengths as signed numbers, and believes a message of 3 GiB. */
+static inline bool hg_message_ok(const struct nlmsghdr *message, int left)
+{
+	return mnl_nlmsg_ok(message, left) && message->nlmsg_len <= (uint32_t)left;
+}
 
 /* The payload of an attribute that holds at least `size` bytes, or NULL; attr may be NULL. */
 static inline const void *hg_attr(const struct nlattr *attr, size_t size)

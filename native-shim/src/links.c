@@ -193,7 +193,7 @@ static int receive(struct hg_source *source, void *state, const void *datagram, 
 	const struct nlmsghdr *message = datagram;
 	int left = (int)length;
 
-	for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
+	for (; hg_message_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
 		bool ours = message->nlmsg_seq == t->sequence && t->step < STEPS;
 		struct hg_link *link;
 

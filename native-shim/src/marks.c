@@ -103,7 +103,7 @@ static int read_answers(struct hg_marks *marks, uint32_t first, uint32_t count, 
 			continue;
 		if (got < 0)
 			return errno == EAGAIN ? -ENOBUFS : -errno;
-		for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
+		for (; hg_message_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
 			uint32_t i = message->nlmsg_seq - first;
 
 			if (i >= count || message->nlmsg_type != NLMSG_ERROR)

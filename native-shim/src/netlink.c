@@ -122,7 +122,7 @@ static int read_answers(int fd, void *buffer, uint32_t sequence, mnl_cb_t answer
 
 	if (got < 0)
 		return errno == EINTR ? 0 : errno == EAGAIN ? -EBADMSG : -errno;
-	for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
+	for (; hg_message_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
 		if (message->nlmsg_seq != sequence)
 			continue;
 		if (message->nlmsg_flags & NLM_F_DUMP_INTR)

@@ -13,7 +13,6 @@
 #define COPY_BYTES 192	   /* an IPv6 header, some extension headers, a transport header */
 #define FLUSH_CENTISECONDS 1 /* the kernel's default lets a lone packet wait for a second */
 #define BUFFER_BYTES 16384
-#define ATTRIBUTES 64 /* more than libnetfilter_log's NFULA_MAX, of whatever version */
 
 static uint16_t be16(const uint8_t *at)
 {
@@ -142,7 +141,7 @@ static uint32_t read_be32(const struct nlattr *attr)
 	return ntohl(value);
 }
 
-static void read_meta(struct hg_packet *p, struct nlattr **attrs)
+static void read_meta(struct hg_packet *p, const struct nlattr **attrs)
 {
 	const struct nfulnl_msg_packet_hw *hw = hg_attr(attrs[NFULA_HWADDR], sizeof(*hw));
 	const struct nfulnl_msg_packet_timestamp *stamp = hg_attr(attrs[NFULA_TIMESTAMP], sizeof(*stamp));
@@ -174,13 +173,15 @@ static void read_meta(struct hg_packet *p, struct nlattr **attrs)
 
 bool hg_packet_parse(struct hg_packet *packet, const struct nlmsghdr *message)
 {
-	struct nlattr *attrs[ATTRIBUTES] = { NULL };
+	const struct nlattr *attrs[NFULA_MAX + 1];
 	const struct nfulnl_msg_packet_hdr *header;
 	const struct nfgenmsg *generic;
 
 	if (message->nlmsg_len < NLMSG_HDRLEN + sizeof(*generic) ||
-	    message->nlmsg_type != (NFNL_SUBSYS_ULOG << 8 | NFULNL_MSG_PACKET) || nflog_nlmsg_parse(message, attrs) < 0)
+	    message->nlmsg_type != (NFNL_SUBSYS_ULOG << 8 | NFULNL_MSG_PACKET))
 		return false;
+	hg_attrs(attrs, NFULA_MAX, mnl_nlmsg_get_payload_offset(message, sizeof(*generic)),
+		 mnl_nlmsg_get_payload_len(message) - sizeof(*generic));
 	generic = mnl_nlmsg_get_payload(message);
 	packet->head.kind = HG_PACKET;
 	packet->group = ntohs(generic->res_id);
@@ -202,7 +203,7 @@ static int receive(struct hg_source *source, void *state, const void *datagram, 
 	int left = (int)length;
 
 	(void)state;
-	for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
+	for (; hg_message_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
 		struct hg_packet *packet = hg_source_put(source, HG_PACKET);
 
 		if (!packet)

@@ -165,7 +165,7 @@ int main(void)
 		int left = (int)length;
 
 		/* As every receiver does: a message that claims more than is here is not looked at. */
-		for (; mnl_nlmsg_ok(m, left); m = mnl_nlmsg_next(m, &left))
+		for (; hg_message_ok(m, left); m = mnl_nlmsg_next(m, &left))
 			parse_all(m);
 		free(exact);
 	}

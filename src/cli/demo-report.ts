@@ -1,6 +1,7 @@
 import {
   type ExperimentResult,
   experimentSeconds,
+  GOAL,
   PHASES,
   type PhaseResult,
   type Progress,
@@ -97,7 +98,7 @@ export function verdictSentence({
   const ms = (phase: PhaseResult) => (phase.pingMs.p50 === null ? 'no answer' : `${phase.pingMs.p50.toFixed(0)} ms`);
   return (
     `${verdict.pass ? 'Passed' : 'NOT passed'}: with Headgate your download gets ${after.localDownMbit.toFixed(1)} of ${link.rateMbit} mbit ` +
-    `instead of ${before.localDownMbit.toFixed(1)} (wanted: ${(0.7 * link.rateMbit).toFixed(0)}), and the ping's median is ` +
+    `instead of ${before.localDownMbit.toFixed(1)} (wanted: ${(GOAL.linkPart * link.rateMbit).toFixed(0)}), and the ping's median is ` +
     `${ms(after)} instead of ${ms(before)} (wanted: a third).`
   );
 }

@@ -4,4 +4,3 @@ export * from './local-socket.ts';
 export * from './machine.ts';
 export * from './netdev.ts';
 export * from './shim/index.ts';
-export * from './sources.ts';

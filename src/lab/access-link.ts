@@ -11,7 +11,7 @@ export interface AccessLinkOptions {
   readonly fifoMs: number;
 }
 
-/** What one way of the link has carried. */
+/** What one way of the link has delivered, and dropped because its FIFO was full. */
 export interface LinkCount {
   readonly packets: number;
   readonly bytes: number;

@@ -47,6 +47,7 @@ export class Lab {
   /** Builds it, and leaves nothing where it fails. */
   static async build(options: LabOptions): Promise<Lab> {
     const made: Namespace[] = [];
+    let link: AccessLink | undefined;
     const add = async (label: string) => {
       const ns = await Namespace.add(label);
       made.push(ns);
@@ -57,7 +58,7 @@ export class Lab {
       const box = await add('box');
       const world = await add('world');
       const lan = await add('lan');
-      const link = await AccessLink.add(box, WAN, world, 'wan', options);
+      link = await AccessLink.add(box, WAN, world, 'wan', options);
       await addVeth(box, 'lan', lan, 'eth0');
       await address(world, 'wan', ADDRESSES.world);
       await address(box, WAN, ADDRESSES.box);
@@ -71,6 +72,7 @@ export class Lab {
       else await route(world, '192.168.77.0/24', 'via', ADDRESSES.box.v4);
       return new Lab(box, world, lan, link);
     } catch (error) {
+      await link?.del();
       await Promise.all(made.map((ns) => ns.del()));
       throw error;
     }

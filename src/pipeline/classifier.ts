@@ -1,5 +1,5 @@
 import { type FlowRecord, MARK_GONE, MARK_WRITTEN, type MarkRequest } from '../kernel/index.ts';
-import type { Decision } from '../language/index.ts';
+import { createDecide, type Decision, type Policy } from '../language/index.ts';
 import {
   classOfMark,
   type End,
@@ -7,10 +7,10 @@ import {
   formatAddress,
   type MarkField,
   markOfClass,
-  type Origin,
   protocolName,
 } from '../model/index.ts';
 import type { FlowEvent } from '../monitor/index.ts';
+import { classOf } from '../shape/index.ts';
 import { factsOf } from './facts.ts';
 import { type Flow, FlowTable } from './flow-table.ts';
 import type { Sides } from './sides.ts';
@@ -36,11 +36,7 @@ export type FlowNews = Pick<
 
 /** What the classifier of flows is given. All of it can be had without a kernel. */
 export interface ClassifierOptions {
-  readonly decide: (facts: FlowFacts) => Decision;
-  /** Class number of a queue, from 1. */
-  readonly classOf: (queue: string) => number;
-  /** Queue of each origin: what the kernel does with a mark of 0. */
-  readonly defaults: Readonly<Record<Origin, string>>;
+  readonly policy: Policy;
   readonly field: MarkField;
   readonly sides: Sides;
   /** Writes marks and says of each what became of it: MARK_WRITTEN, MARK_GONE, or another negative errno. */
@@ -59,12 +55,16 @@ export interface ClassifierOptions {
 export class FlowClassifier {
   readonly table = new FlowTable();
   readonly #options: ClassifierOptions;
+  readonly #decide: (facts: FlowFacts) => Decision;
+  readonly #classes: ReadonlyMap<string, number>;
   #pending: { readonly flow: Flow; readonly request: MarkRequest }[] = [];
   #marksWritten = 0;
   #marksFailed = 0;
 
   constructor(options: ClassifierOptions) {
     this.#options = options;
+    this.#decide = createDecide(options.policy);
+    this.#classes = new Map(options.policy.queues.map(({ name }) => [name, classOf(options.policy, name)]));
   }
 
   /** Marks in the kernel by our hand so far. */
@@ -86,7 +86,7 @@ export class FlowClassifier {
       return false;
     }
     if (kind === 'flow.known' && this.table.hasEnded(key, record.id)) return false;
-    const flow = this.#decide(key, record);
+    const flow = this.#read(key, record);
     if (!flow) return false;
     this.table.add(flow);
     this.#requestMark(flow);
@@ -119,7 +119,7 @@ export class FlowClassifier {
     }
   }
 
-  #decide(key: string, record: FlowNews): Flow | undefined {
+  #read(key: string, record: FlowNews): Flow | undefined {
     const original = record.original();
     // Every event and every dumped entry has both; one without was cut off.
     const reply = record.reply();
@@ -133,7 +133,7 @@ export class FlowClassifier {
       id: record.id,
       zone: record.zone,
       original,
-      decision: this.#options.decide(facts),
+      decision: this.#decide(facts),
       class: classOfMark(this.#options.field, record.mark),
       generation: 0,
     };
@@ -142,8 +142,8 @@ export class FlowClassifier {
   #requestMark(flow: Flow): void {
     const { decision, origin } = flow;
     // Where we cannot place the ends, the kernel's own view by direction stands.
-    const byOrigin = !decision.rule || (origin !== 'new' && decision.queue === this.#options.defaults[origin]);
-    const wanted = byOrigin ? 0 : this.#options.classOf(decision.queue);
+    const byOrigin = !decision.rule || (origin !== 'new' && decision.queue === this.#options.policy.defaults[origin]);
+    const wanted = byOrigin ? 0 : this.#classes.get(decision.queue)!;
     if (wanted !== flow.class) this.#pending.push({ flow, request: this.#markRequest(flow, wanted) });
   }
 

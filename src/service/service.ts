@@ -2,12 +2,12 @@ import { retry } from 'rxjs';
 import { checkLink, checkTable, inspect, runOperations, teardown } from '../apply/index.ts';
 import { acquireInstance, ensureBtf, ensureRoot, MarkWriter, probeQdiscs } from '../kernel/index.ts';
 import { conntrackDump, conntrackEvents, linkEvents } from '../kernel/sources.ts';
-import { createDecide, type Policy } from '../language/index.ts';
+import type { Policy } from '../language/index.ts';
 import { DEFAULT_MARK_FIELD, HeadgateError, type MarkField } from '../model/index.ts';
 import type { MonitorItem } from '../monitor/index.ts';
 import { MonitorStream } from '../monitor/stream.ts';
 import { clearMarks, FlowClassifier, runPipeline, Sides } from '../pipeline/index.ts';
-import { classOf, LEAF_PREFERENCE, shapePolicy, tableOperation } from '../shape/index.ts';
+import { LEAF_PREFERENCE, shapePolicy, tableOperation } from '../shape/index.ts';
 import { Closers } from './closers.ts';
 import { requestStatus, serveControl } from './control.ts';
 import { addObjectFiles } from './datapath.ts';
@@ -67,9 +67,7 @@ export async function startService(policy: Policy, onItem: (item: MonitorItem) =
     opened.add(() => marks.close());
     const counts = { overruns: 0, resyncs: 0 };
     const classifier = new FlowClassifier({
-      decide: createDecide(policy),
-      classOf: (queue) => classOf(policy, queue),
-      defaults: policy.defaults,
+      policy,
       field: DEFAULT_MARK_FIELD,
       sides,
       writeMarks: (requests) => marks.write(requests),

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import {
   ADDRESSES,
   delLeftovers,
@@ -45,30 +45,35 @@ describe('the access link', () => {
     }
   });
 
-  it('carries its rate each way, and its full FIFO delays and drops', async () => {
+  it('carries its rate each way', async () => {
+    const { lan, world } = await build();
+    const web = await Transfer.serve(world, ADDRESSES.world.v4, 80);
+    // One connection each: several that start at once lose so much that their data arrives in jumps.
+    for (const wish of ['fetch', 'push'] as const) {
+      const local = await Transfer.open(lan, wish, ADDRESSES.world.v4, 80, 1);
+      const sink = wish === 'fetch' ? local : web;
+      await measure(sink, 1);
+      const rate = receivedMbit(...(await measure(sink, 2)));
+      expect(rate, wish).toBeGreaterThan(18);
+      expect(rate, wish).toBeLessThan(20);
+      await local.stop();
+    }
+  });
+
+  it('delays by its FIFO, and drops what finds that full', async () => {
     const { lan, world, link } = await build();
     const web = await Transfer.serve(world, ADDRESSES.world.v4, 80);
-    const down = await Transfer.open(lan, 'fetch', ADDRESSES.world.v4, 80, 4);
+    const down = await Transfer.open(lan, 'fetch', ADDRESSES.world.v4, 80, 8);
     await measure(down, 2);
-    const busy = measure(down, 2);
     const { p50 } = await ping(lan, ADDRESSES.world.v4, 2);
-    expect(receivedMbit(...(await busy))).toBeGreaterThan(18);
-    expect(receivedMbit(...(await busy))).toBeLessThan(20);
-    expect(p50).toBeGreaterThan(100);
-    expect(p50).toBeLessThan(285);
-    await down.stop();
-
-    const up = await Transfer.open(lan, 'push', ADDRESSES.world.v4, 80, 1);
-    await measure(web, 1);
-    const rate = receivedMbit(...(await measure(web, 2)));
-    expect(rate).toBeGreaterThan(18);
-    expect(rate).toBeLessThan(20);
-    await up.stop();
-
+    expect(p50).toBeGreaterThan(130);
+    expect(p50).toBeLessThan(30 + 250 + 5);
+    await Promise.all([down.stop(), web.stop()]);
     const [toWorld, toBox] = await link.del();
     expect(toBox.drops).toBeGreaterThan(0);
     expect(toBox.bytes).toBeGreaterThan(4e6);
-    expect(toWorld.bytes).toBeGreaterThan(4e6);
+    expect(toWorld.drops).toBe(0);
+    expect(toWorld.packets).toBeGreaterThan(1000);
   });
 
   it('takes its devices along when it ends by SIGTERM', async () => {
@@ -141,7 +146,7 @@ describe('the lab', () => {
     const pids = [link.pid!, web.pid!, down.pid!];
     for (const pid of pids) expect(isAlive(pid)).toBe(true);
     await lab!.close();
-    for (const pid of pids) expect(isAlive(pid)).toBe(false);
+    await vi.waitFor(() => expect(pids.filter(isAlive)).toEqual([])); // killed, and reaped by us soon
     expect(await ownNamespaces()).toEqual([]);
     expect([box, lan, world].map((ns) => ns.name)).toHaveLength(3);
   });

@@ -5,11 +5,11 @@ import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { MarkWriter } from '../../src/kernel/index.ts';
 import { conntrackDump, conntrackEvents } from '../../src/kernel/sources.ts';
 import { Namespace } from '../../src/lab/index.ts';
-import { createDecide, parsePolicy } from '../../src/language/index.ts';
+import { parsePolicy } from '../../src/language/index.ts';
 import { DEFAULT_MARK_FIELD, parseAddress, parsePrefix } from '../../src/model/index.ts';
 import type { MonitorEvent, OverrunEvent, ResyncEvent } from '../../src/monitor/index.ts';
 import { FlowClassifier, runPipeline, Sides } from '../../src/pipeline/index.ts';
-import { classOf, tableOperation } from '../../src/shape/index.ts';
+import { tableOperation } from '../../src/shape/index.ts';
 
 let ns: Namespace;
 beforeEach(async () => {
@@ -45,9 +45,7 @@ it('tells of an overrun, reads the table anew, and then knows every flow of the 
   const events: MonitorEvent[] = [];
   const marks = MarkWriter.open(ns.path);
   const classifier = new FlowClassifier({
-    decide: createDecide(policy),
-    classOf: (queue) => classOf(policy, queue),
-    defaults: policy.defaults,
+    policy,
     field: DEFAULT_MARK_FIELD,
     sides,
     writeMarks: (requests) => marks.write(requests),

@@ -3,7 +3,7 @@ import { Observable } from 'rxjs';
 import { TestScheduler } from 'rxjs/testing';
 import { describe, expect, it } from 'vitest';
 import { MARK_GONE, MARK_WRITTEN, type MarkRequest } from '../../src/kernel/index.ts';
-import { createDecide, parsePolicy } from '../../src/language/index.ts';
+import { parsePolicy } from '../../src/language/index.ts';
 import { DEFAULT_MARK_FIELD, parseAddress, parsePrefix, type Tuple } from '../../src/model/index.ts';
 import type { MonitorEvent } from '../../src/monitor/index.ts';
 import {
@@ -14,7 +14,6 @@ import {
   runPipeline,
   Sides,
 } from '../../src/pipeline/index.ts';
-import { classOf } from '../../src/shape/index.ts';
 
 const policy = parsePolicy(
   `link wan { }
@@ -69,9 +68,7 @@ function bench(results: (requests: readonly MarkRequest[]) => number[] = (r) => 
   const events: MonitorEvent[] = [];
   const writes: (readonly MarkRequest[])[] = [];
   const classifier = new FlowClassifier({
-    decide: createDecide(policy),
-    classOf: (queue) => classOf(policy, queue),
-    defaults: policy.defaults,
+    policy,
     field: DEFAULT_MARK_FIELD,
     sides,
     writeMarks: (requests) => {

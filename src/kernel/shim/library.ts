@@ -80,13 +80,13 @@ export function loadShim(path: string): Shim {
     const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
     const library = koffi.load(path);
     const abi = library.func('uint32_t hg_abi()')() as number;
-    if (abi !== ABI) throw new Error(`${path} has version ${abi}, not ${ABI}`);
+    if (abi !== ABI) throw new Error(`it has version ${abi}, not ${ABI}`);
     return Object.fromEntries(
       Object.entries(PROTOTYPES).map(([name, prototype]) => [name, library.func(prototype)]),
     ) as unknown as Shim;
   } catch (cause) {
     const problem = cause instanceof Error ? cause.message.trim() : String(cause);
-    throw new HeadgateError('HG_NO_SHIM', { problem }, { cause });
+    throw new HeadgateError('HG_NO_SHIM', { problem: `${path}: ${problem}` }, { cause });
   }
 }
 
