@@ -26,7 +26,10 @@ export interface End {
 
 /**
  * What a policy can look at in a flow. `local` and `remote` are the two ends as seen from this side of the link,
- * whichever opened the connection, and with NAT undone.
+ * whichever opened the connection, and with NAT undone. `in` is what arrives at this side, `out` what leaves it.
+ *
+ * Everything but the identity is optional: a source that is not there, or not asked, leaves it out, and then every
+ * comparison with it is false (so its `not` is true). Optional is never zero.
  */
 export interface FlowFacts {
   readonly origin: Origin;
@@ -34,7 +37,77 @@ export interface FlowFacts {
   readonly protocol: number;
   readonly local: End;
   readonly remote: End;
+
+  /** Name of the inside device that the flow's packets come from or go to. */
+  readonly device?: string | undefined;
+  /** Hardware address of the inside host: `aa:bb:cc:dd:ee:ff`, lower case. */
+  readonly mac?: string | undefined;
+  /** Of the packet that opened it, 0..63. */
+  readonly dscp?: number | undefined;
+  /** Conntrack zone, 0..65535. */
+  readonly zone?: number | undefined;
+  /** Which translations conntrack applied (IPS_SRC_NAT, IPS_DST_NAT). */
+  readonly nat?: { readonly source: boolean; readonly destination: boolean } | undefined;
+  /** Conntrack helper, such as `ftp`. */
+  readonly helper?: string | undefined;
+
+  /** Of the local socket, for flows that end on this box. */
+  readonly user?: { readonly id: number; readonly name?: string | undefined } | undefined;
+  /** Name of the process (comm). */
+  readonly process?: string | undefined;
+  /** systemd unit, such as `qbittorrent.service`. */
+  readonly unit?: string | undefined;
+  /** Path below the cgroup root, beginning with `/`. */
+  readonly cgroup?: string | undefined;
+
+  /** Names that DNS answers gave for the remote address, lower case, without the last dot. */
+  readonly domains?: readonly string[] | undefined;
+
+  readonly bytes?: Counter | undefined;
+  readonly packets?: Counter | undefined;
+  /** Since its first packet, ms. */
+  readonly age?: number | undefined;
+  /** Since its last packet, ms. */
+  readonly idle?: number | undefined;
+  /** Bits a second over the last `window` ms. */
+  readonly rate?: ((direction: Direction, window: number) => number | undefined) | undefined;
+  readonly tcpState?: TcpState | undefined;
+
+  /** How many flows, or different remote addresses, there are with this flow's value of the key. */
+  readonly count?: ((of: 'flows' | 'peers', by: CountKey) => number | undefined) | undefined;
+  /** Local time. */
+  readonly clock?: { /** 0..1439 */ readonly minute: number /** 0: Sunday */; readonly day: number } | undefined;
+  /** The dynamic set has this address now. */
+  readonly inSet?: ((set: string, address: Address) => boolean) | undefined;
+  /** For how long, in ms, the condition that a `for` waits on has held for this flow; 0 where it does not. `timer` numbers them. */
+  readonly held?: ((timer: number) => number) | undefined;
 }
+
+/** `total` is both together. */
+export type Direction = 'in' | 'out' | 'total';
+export interface Counter {
+  readonly in: number;
+  readonly out: number;
+}
+
+/** What company is counted by. */
+export type CountKey = 'local' | 'remote' | 'local.port' | 'remote.port' | 'unit';
+export const COUNT_KEYS: readonly CountKey[] = ['local', 'remote', 'local.port', 'remote.port', 'unit'];
+
+/** As `conntrack -L` writes them, in lower case with `_` (linux/netfilter/nf_conntrack_tcp.h), by their number. */
+export const TCP_STATES = [
+  'none',
+  'syn_sent',
+  'syn_recv',
+  'established',
+  'fin_wait',
+  'close_wait',
+  'last_ack',
+  'time_wait',
+  'close',
+  'syn_sent2',
+] as const;
+export type TcpState = (typeof TCP_STATES)[number];
 
 /** IP protocol numbers by the names that a policy uses (IANA protocol numbers; /etc/protocols). */
 export const PROTOCOLS = {
