@@ -1,5 +1,7 @@
+import { tryRuleset } from '../kernel/index.ts';
+import type { Policy } from '../language/index.ts';
 import { HeadgateError } from '../model/index.ts';
-import { ifbName, type LinkShape, TABLE } from '../shape/index.ts';
+import { ifbName, ifbOf, type LinkShape, TABLE, tapsOf, wantedRulesets } from '../shape/index.ts';
 import { isIngressHook, isOurFilter, isOurUpload, type Scene } from './inspect.ts';
 
 /**
@@ -10,7 +12,7 @@ import { isIngressHook, isOurFilter, isOurUpload, type Scene } from './inspect.t
 export function checkLink(shape: LinkShape, scene: Scene): void {
   const { device } = shape;
   if (!scene.devices.some((d) => d.name === device))
-    throw new HeadgateError('HG_NO_DEVICE', { device, devices: scene.devices.map((d) => d.name).join(', ') });
+    throw new HeadgateError('HG_NO_DEVICE', { device, devices: namesOf(scene) });
 
   const ifb = ifbName(device);
   if (shape.download && scene.devices.some((d) => d.name === ifb) && !scene.ifbs.some((own) => own.device.name === ifb))
@@ -22,14 +24,36 @@ export function checkLink(shape: LinkShape, scene: Scene): void {
     throw new HeadgateError('HG_QDISC_TAKEN', { device, found: `${root.kind} ${root.handle}` });
 
   const foreign = (scene.hooks.get(device)?.ingress ?? []).filter((f) => !isOurFilter(f));
-  if (shape.download && foreign.length > 0)
+  if (ifbOf(shape) !== undefined && foreign.length > 0)
     throw new HeadgateError('HG_FILTER_TAKEN', {
       device,
       found: [...new Set(foreign.map((f) => `pref ${f.pref} ${f.kind}`))].join(', '),
     });
 }
 
+/** The devices that are there, for a message. */
+export const namesOf = (scene: Scene): string => scene.devices.map(({ name }) => name).join(', ');
+
 /** @throws HeadgateError HG_TABLE_TAKEN */
 export function checkTable(scene: Scene): void {
-  if (scene.table === 'foreign') throw new HeadgateError('HG_TABLE_TAKEN', { table: TABLE });
+  if (scene.table === 'foreign') throw new HeadgateError('HG_TABLE_TAKEN', { table: `inet ${TABLE}` });
+}
+
+/**
+ * Makes sure that what carries the effects of kernel rules can be made, before the first change.
+ *
+ * @throws HeadgateError HG_NO_KERNEL, HG_TABLE_TAKEN, HG_IFB_TAKEN
+ */
+export async function checkEffects(policy: Policy, scene: Scene): Promise<void> {
+  const taps = tapsOf(policy);
+  for (const [family, whose] of scene.mirrors)
+    if (whose === 'foreign' && taps.length > 0)
+      throw new HeadgateError('HG_TABLE_TAKEN', { table: `${family} ${TABLE}` });
+  for (const ifb of taps)
+    if (scene.devices.some(({ name }) => name === ifb) && !scene.taps.includes(ifb))
+      throw new HeadgateError('HG_IFB_TAKEN', { ifb });
+  for (const { what, needs, ruleset } of wantedRulesets(policy)) {
+    const problem = await tryRuleset(ruleset);
+    if (problem !== undefined) throw new HeadgateError('HG_NO_KERNEL', { what, problem, needs });
+  }
 }

@@ -11,10 +11,14 @@ import {
 import {
   FILTER_PREF,
   formatHandle,
+  MIRROR_FAMILIES,
+  type MirrorFamily,
   type Ownership,
   parseAlias,
+  shaperMajor,
   TABLE,
   TABLE_COMMENT,
+  TAP_ALIAS,
   UPLOAD_MAJOR,
 } from '../shape/index.ts';
 
@@ -25,8 +29,14 @@ export interface Scene {
   /** Filters on a device's clsact or ingress qdisc; only devices that have one. */
   readonly hooks: ReadonlyMap<string, HookFilters>;
   readonly ifbs: readonly OwnedIfb[];
-  readonly table: 'none' | 'ours' | 'foreign';
+  readonly table: Whose;
+  /** The tables that copy packets to taps; those that are there. */
+  readonly mirrors: ReadonlyMap<MirrorFamily, Whose>;
+  /** Names of the taps that we made. */
+  readonly taps: readonly string[];
 }
+
+export type Whose = 'none' | 'ours' | 'foreign';
 
 export interface HookFilters {
   readonly ingress: readonly Filter[];
@@ -40,7 +50,7 @@ export interface OwnedIfb {
 }
 
 export async function inspect(where: Where = {}): Promise<Scene> {
-  const [devices, qdiscs, table] = await Promise.all([listDevices(where), listQdiscs(where), getTable(where)]);
+  const [devices, qdiscs, tables] = await Promise.all([listDevices(where), listQdiscs(where), getTables(where)]);
   const hooks = await Promise.all(
     qdiscs.filter(isIngressHook).map(async ({ device, kind }) => {
       const ingress = await listFilters(device, 'ingress', where);
@@ -56,19 +66,33 @@ export async function inspect(where: Where = {}): Promise<Scene> {
       const ownership = device.kind === 'ifb' ? parseAlias(device.alias) : undefined;
       return ownership ? [{ device, ownership }] : [];
     }),
-    table,
+    table: tables.get('inet') ?? 'none',
+    mirrors: new Map(MIRROR_FAMILIES.flatMap((f) => (tables.has(f) ? [[f, tables.get(f)!]] : []))),
+    taps: devices.filter(({ kind, alias }) => kind === 'ifb' && alias === TAP_ALIAS).map(({ name }) => name),
   };
 }
 
 export const isIngressHook = (q: Qdisc): boolean => q.kind === 'clsact' || q.kind === 'ingress';
 
-/** Our upload tree is a device's root by its rare handle. */
-export const isOurUpload = (q: Qdisc): boolean => q.root && q.kind === 'htb' && q.handle === formatHandle(UPLOAD_MAJOR);
+/** Handle of our upload tree where it is the root of the qdisc's device, by which rarity it is known; undefined for others'. */
+export function uploadMajor(q: Qdisc): number | undefined {
+  const major = q.kind === 'tbf' ? shaperMajor(UPLOAD_MAJOR) : UPLOAD_MAJOR;
+  return q.root && (q.kind === 'htb' || q.kind === 'tbf') && q.handle === formatHandle(major) ? major : undefined;
+}
+
+export const isOurUpload = (q: Qdisc): boolean => uploadMajor(q) !== undefined;
 
 export const isOurFilter = (f: Filter): boolean => f.kind === 'bpf' && f.pref === FILTER_PREF;
 
-async function getTable(where: Where): Promise<Scene['table']> {
-  const tables = await run(['nft', 'list', 'tables'], where);
-  if (!tables.split('\n').includes(`table inet ${TABLE}`)) return 'none';
-  return (await run(['nft', 'list', 'table', 'inet', TABLE], where)).includes(TABLE_COMMENT) ? 'ours' : 'foreign';
+/** The tables that have our name, by their family. */
+async function getTables(where: Where): Promise<Map<string, Whose>> {
+  const listed = await run(['nft', 'list', 'tables'], where);
+  const families = [...listed.matchAll(/^table (\w+) (\S+)$/gm)].flatMap(([, family, name]) =>
+    name === TABLE ? [family!] : [],
+  );
+  const whose = families.map(async (family) => {
+    const text = await run(['nft', '--terse', 'list', 'table', family, TABLE], where);
+    return [family, text.includes(TABLE_COMMENT) ? 'ours' : 'foreign'] as const;
+  });
+  return new Map(await Promise.all(whose));
 }

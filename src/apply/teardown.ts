@@ -1,7 +1,16 @@
 import { runCommand, type Where } from '../kernel/index.ts';
 import type { Command } from '../model/index.ts';
-import { removeClsact, removeIfb, removeRedirect, removeTable, removeUpload } from '../shape/index.ts';
-import { inspect, isOurFilter, isOurUpload, type Scene } from './inspect.ts';
+import {
+  hooksOf,
+  removeClsact,
+  removeIfb,
+  removeMirror,
+  removeRedirect,
+  removeTable,
+  removeUpload,
+  TABLE,
+} from '../shape/index.ts';
+import { inspect, isOurFilter, type Scene, uploadMajor } from './inspect.ts';
 
 /** A removal, and what to call it. */
 export interface Removal {
@@ -15,17 +24,28 @@ export interface Removal {
  */
 export function teardownOf(scene: Scene): Removal[] {
   const filters = [...scene.hooks].filter(([, hook]) => hook.ingress.some(isOurFilter)).map(([device]) => device);
-  const uploads = scene.qdiscs.filter(isOurUpload).map((q) => q.device);
-  const hooks = scene.ifbs.flatMap(({ ownership }) =>
-    ownership.clsact ? (hookRemoval(scene, ownership.device) ?? []) : [],
-  );
+  const uploads = scene.qdiscs.flatMap((q) => {
+    const major = uploadMajor(q);
+    return major === undefined ? [] : [{ ...q, major }];
+  });
+  const hooks = scene.ifbs
+    .flatMap(({ ownership }) => hooksOf(ownership))
+    .flatMap(({ device, clsact }) => (clsact ? (hookRemoval(scene, device) ?? []) : []));
   return [
     ...filters.map((device) => ({
       about: `stop redirecting what arrives on ${device}`,
       command: removeRedirect(device),
     })),
-    ...uploads.map((device) => ({ about: `remove the tree on ${device}`, command: removeUpload(device) })),
+    ...uploads.map(({ device, major }) => ({
+      about: `remove the tree on ${device}`,
+      command: removeUpload(device, major),
+    })),
     ...hooks,
+    // What copies to a tap goes before the tap.
+    ...[...scene.mirrors].flatMap(([family, whose]) =>
+      whose === 'ours' ? [{ about: `remove nft table ${family} ${TABLE}`, command: removeMirror(family) }] : [],
+    ),
+    ...scene.taps.map((tap) => ({ about: `remove tap ${tap}`, command: removeIfb(tap) })),
     ...scene.ifbs.map(({ device }) => ({ about: `remove ifb ${device.name}`, command: removeIfb(device.name) })),
     ...(scene.table === 'ours' ? [{ about: 'remove nft table inet headgate', command: removeTable() }] : []),
   ];

@@ -1,35 +1,65 @@
 import type { Command } from 'commander';
-import { getText } from '../kernel/index.ts';
-import { formatDiagnostic, parsePolicy } from '../language/index.ts';
-import { note, print, printJson, wantsColor } from './output.ts';
+import { type Diagnostic, formatSarif, type ParsedPolicy } from '../language/index.ts';
+import { print, printJson, report } from './output.ts';
+import { noteFindings, readPolicy } from './policy-file.ts';
+import { VERSION } from './version.ts';
+
+interface CheckOptions {
+  json?: boolean;
+  sarif?: boolean;
+}
 
 export function addCheckCommand(program: Command): void {
   program
     .command('check')
-    .description('read a policy and say what is wrong with it, all of it at once; the kernel is not touched')
-    .argument('<file>', 'policy, such as rules/favour-local.gate; - reads standard input')
-    .option('--json', 'print one JSON object: {file, ok, diagnostics}')
+    .description('read policies and say what is wrong with them, all of it at once; the kernel is not touched')
+    .argument('<file...>', 'policies, such as rules/favour-local.gate; - reads standard input')
+    .option('--json', 'print one JSON object: {ok, files: [{file, ok}], diagnostics}')
+    .option('--sarif', 'print the findings as SARIF 2.1.0, as code hosts take them')
     .addHelpText(
       'after',
-      '\nExample:\n  headgate check rules/favour-local.gate\n\nExit status: 0 no errors, 1 errors, 2 the file cannot be read',
+      `
+Examples:
+  headgate check my.gate
+  headgate check --sarif rules/*.gate >headgate.sarif
+
+Exit status: 0 no errors (warnings may be), 1 errors, 2 a file cannot be read`,
     )
-    .action(async (file: string, options: { json?: boolean }) => {
-      const text = await getText(file);
-      const { policy, diagnostics } = parsePolicy(text, file);
-      if (options.json) printJson({ file, ok: policy !== undefined, diagnostics });
-      else {
-        for (const d of diagnostics) note(formatDiagnostic(d, text, { color: wantsColor(process.stderr) }));
-        const count = (severity: string, word: string) => {
-          const n = diagnostics.filter((d) => d.severity === severity).length;
-          return n === 0 ? [] : [`${n} ${word}${n === 1 ? '' : 's'}`];
-        };
-        const found = [...count('error', 'error'), ...count('warning', 'warning')].join(', ');
-        if (policy)
-          print(
-            `${file}: ok${found ? `, ${found}` : ''} (${policy.links.length} link${policy.links.length === 1 ? '' : 's'}, ${policy.queues.length} queues, ${policy.rules.length} rules)`,
-          );
-        else print(`${file}: ${found}`);
+    .action(async (files: readonly string[], options: CheckOptions) => {
+      const quiet = options.json === true || options.sarif === true;
+      const found: { file: string; ok: boolean; diagnostics: readonly Diagnostic[] }[] = [];
+      for (const file of files) {
+        try {
+          const parsed = await readPolicy(file);
+          found.push({ file, ok: parsed.policy !== undefined, diagnostics: parsed.diagnostics });
+          if (!quiet) show(file, parsed);
+        } catch (error) {
+          process.exitCode = report(error, options.json === true);
+        }
       }
-      if (!policy) process.exitCode = 1;
+      const ok = found.length === files.length && found.every((one) => one.ok);
+      const diagnostics = found.flatMap((one) => one.diagnostics);
+      if (options.sarif) printJson(formatSarif(files, diagnostics, VERSION));
+      else if (options.json)
+        printJson({ ok, files: found.map((one) => ({ file: one.file, ok: one.ok })), diagnostics });
+      if (!ok) process.exitCode ??= 1;
     });
 }
+
+/** The findings for the person, and what became of the file for the pipe. */
+function show(file: string, parsed: ParsedPolicy): void {
+  noteFindings(parsed);
+  const { policy, diagnostics } = parsed;
+  const errors = diagnostics.filter((d) => d.severity === 'error').length;
+  const counts = [count(errors, 'error'), count(diagnostics.length - errors, 'warning')];
+  const findings = counts.filter((text) => !text.startsWith('0 ')).join(', ');
+  const contents = policy && [
+    count(policy.links.length, 'link'),
+    count(policy.queues.length, 'queue'),
+    count(policy.rules.length, 'rule'),
+  ];
+  const result = contents ? ['ok', findings].filter(Boolean).join(', ') : findings;
+  print(`${file}: ${result}${contents ? ` (${contents.join(', ')})` : ''}`);
+}
+
+const count = (n: number, word: string): string => `${n} ${word}${n === 1 ? '' : 's'}`;

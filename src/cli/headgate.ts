@@ -1,14 +1,18 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
 import { addCheckCommand } from './check.ts';
+import { addCompileCommand } from './compile.ts';
 import { addDemoCommand } from './demo.ts';
 import { addDownCommand } from './down.ts';
 import { addEventsCommand } from './events.ts';
+import { addExplainCommand } from './explain.ts';
+import { addFmtCommand } from './fmt.ts';
+import { addInitCommand } from './init.ts';
+import { addLspCommand } from './lsp.ts';
 import { report } from './output.ts';
 import { addStatusCommand } from './status.ts';
 import { addUpCommand } from './up.ts';
-
-const VERSION = '0.1.0';
+import { VERSION } from './version.ts';
 
 const program = new Command('headgate')
   .description(
@@ -37,6 +41,11 @@ addDownCommand(program);
 addStatusCommand(program);
 addEventsCommand(program);
 addCheckCommand(program);
+addFmtCommand(program);
+addExplainCommand(program);
+addCompileCommand(program);
+addInitCommand(program);
+addLspCommand(program);
 addDemoCommand(program);
 
 // A reader such as head(1) that goes away is no error.

@@ -1,11 +1,21 @@
 import { join } from 'node:path';
-import { getText } from '../kernel/index.ts';
-import { formatDiagnostic, type Policy, parsePolicy } from '../language/index.ts';
+import { getText, readInclude } from '../kernel/index.ts';
+import { formatDiagnostic, type ParsedPolicy, type Policy, parsePolicy } from '../language/index.ts';
 import { HeadgateError } from '../model/index.ts';
 import { note, printJson, wantsColor } from './output.ts';
 
 /** The policy that runs when no file is named. */
 export const DEFAULT_POLICY = join(import.meta.dirname, '../../rules/favour-local.gate');
+
+/** Reads a policy with what it includes. @throws HeadgateError HG_FILE */
+export const readPolicy = async (file: string): Promise<ParsedPolicy> =>
+  parsePolicy(await getText(file), file, { include: readInclude });
+
+/** Writes the findings for a person, each with its line of the source. */
+export function noteFindings({ diagnostics, texts }: ParsedPolicy): void {
+  for (const d of diagnostics)
+    note(formatDiagnostic(d, texts.get(d.file) ?? '', { color: wantsColor(process.stderr) }));
+}
 
 /**
  * Reads and checks a policy; prints what there is to say about it.
@@ -13,13 +23,10 @@ export const DEFAULT_POLICY = join(import.meta.dirname, '../../rules/favour-loca
  * @throws HeadgateError HG_FILE; HG_POLICY where it has errors
  */
 export async function loadPolicy(file: string, json = false): Promise<Policy> {
-  const text = await getText(file);
-  const { policy, diagnostics } = parsePolicy(text, file);
-  for (const d of diagnostics) {
-    if (json) printJson({ kind: 'diagnostic', ...d });
-    else note(formatDiagnostic(d, text, { color: wantsColor(process.stderr) }));
-  }
-  if (policy) return policy;
-  const errors = diagnostics.filter((d) => d.severity === 'error').length;
+  const parsed = await readPolicy(file);
+  if (json) for (const d of parsed.diagnostics) printJson({ kind: 'diagnostic', ...d });
+  else noteFindings(parsed);
+  if (parsed.policy) return parsed.policy;
+  const errors = parsed.diagnostics.filter((d) => d.severity === 'error').length;
   throw new HeadgateError('HG_POLICY', { file, count: errors === 1 ? '1 error' : `${errors} errors` });
 }

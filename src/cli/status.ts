@@ -45,7 +45,7 @@ function format({ running, service, links }: Status): string {
 function formatLink(link: LinkStatus): string[] {
   return [
     '',
-    `link ${link.name} on ${link.device}: ${link.state}${link.ifb ? `, ifb ${link.ifb}` : ''}`,
+    `link ${link.name} on ${link.device}: ${link.state}${link.ifb ? `, ifb ${link.ifb}` : ''}${link.shares ? ` of ${link.shares}` : ''}`,
     ...formatDirection('download', link.download),
     ...formatDirection('upload', link.upload),
   ];

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { overrideLink } from '../language/index.ts';
+import { overrideLink, type Policy } from '../language/index.ts';
 import { HeadgateError, parseRate, type Rate } from '../model/index.ts';
 import { formatItem } from '../monitor/index.ts';
 import { note, print, printJson, wantsColor } from './output.ts';
@@ -40,6 +40,8 @@ Exit status: 0 taken down as asked; 1 mistakes in the policy; 2 to 5: headgate -
         download: rateOption('--download', options.download),
         upload: rateOption('--upload', options.upload),
       });
+      // Whoever names a policy may mean to look only; one for every box shapes nothing until it is told the rates.
+      if (file === undefined) ensureRate(policy);
       // The service brings rxjs and the shim: 100 ms that no other command should pay.
       const { startService } = await import('../service/index.ts');
       const stopped = stopSignal();
@@ -56,6 +58,15 @@ Exit status: 0 taken down as asked; 1 mistakes in the policy; 2 to 5: headgate -
         );
       await stopped;
       await service.stop({ keep: options.keep === true });
+    });
+}
+
+/** @throws HeadgateError HG_LINK_INCOMPLETE where no link has a rate */
+function ensureRate({ links }: Policy): void {
+  if (links.every(({ download, upload }) => download === undefined && upload === undefined))
+    throw new HeadgateError('HG_LINK_INCOMPLETE', {
+      link: links.map(({ name }) => name).join(', '),
+      missing: 'rate, neither download nor upload',
     });
 }
 

@@ -5,6 +5,7 @@ import { type Argv, HeadgateError } from '../model/index.ts';
 const PACKAGES: Record<string, string> = {
   ip: 'iproute2',
   tc: 'iproute2',
+  ss: 'iproute2',
   nft: 'nftables',
   ping: 'iputils-ping',
   sysctl: 'procps',

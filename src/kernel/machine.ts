@@ -62,7 +62,10 @@ export const runCommand = (command: Command, where: Where = {}): Promise<string>
 
 /** Which of the qdiscs `kinds` this kernel has, found by trying each in a network namespace that lives as long as the trial. */
 export async function probeQdiscs<Kind extends string>(kinds: readonly Kind[]): Promise<Set<Kind>> {
-  const options: Record<string, string[]> = { bfifo: ['limit', '65536'] };
+  const options: Record<string, string[]> = {
+    bfifo: ['limit', '65536'],
+    tbf: ['rate', '1mbit', 'burst', '64kb', 'limit', '64kb'],
+  };
   const tried = await Promise.all(
     kinds.map((kind) =>
       run([
@@ -88,4 +91,15 @@ export async function probeQdiscs<Kind extends string>(kinds: readonly Kind[]): 
     ),
   );
   return new Set(kinds.filter((_, i) => tried[i]));
+}
+
+/** What the kernel has against a ruleset, tried in a network namespace that lives as long as the trial; undefined: nothing. */
+export async function tryRuleset(ruleset: string): Promise<string | undefined> {
+  try {
+    await run(['unshare', '--net', 'nft', '-f', '-'], { input: ruleset });
+    return undefined;
+  } catch (error) {
+    if (error instanceof HeadgateError && error.code === 'HG_KERNEL') return String(error.fields.problem);
+    throw error;
+  }
 }

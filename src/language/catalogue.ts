@@ -23,6 +23,9 @@ queue seed  { share 5% }
 default local -> local  remote -> seed  new -> new
 `;
 
+/** `include` in examples finds this file, and no other. */
+export const EXAMPLE_INCLUDE = { file: 'lan.gate', text: 'set lan = { 192.168.0.0/16, fd00::/8 }\n' } as const;
+
 const NAME_RULE = 'names begin with a letter a-z and go on with letters, digits, "_" and "-", up to 63 in all';
 
 /**
@@ -117,7 +120,7 @@ export const CATALOGUE = {
   'unknown-statement': {
     severity: 'error',
     message: 'no statement begins with "{found}"',
-    hint: 'statements begin with link, queue, set, rule or default',
+    hint: 'statements begin with link, queue, set, let, rule, default, expect or include',
     about: 'The first word of a statement says what it is.',
     fails: 'rul web when tcp -> local',
     passes: 'rule web when tcp -> local',
@@ -125,14 +128,15 @@ export const CATALOGUE = {
   'unknown-setting': {
     severity: 'error',
     message: 'a {block} has no setting "{found}"',
-    about: 'A link has `device`, `download`, `upload`; a queue has `share`, `ceiling`, `leaf`.',
+    about:
+      'A link has `device`, `download`, `upload`, `overhead`, `tree`, `share tree with`; a queue has `share`, `ceiling`, `leaf`, `fair by`.',
     fails: 'link dsl { uplaod 20mbit }',
     passes: 'link dsl { upload 20mbit }',
   },
   'unknown-word': {
     severity: 'error',
     message: '"{found}" is nothing that a rule can look at',
-    hint: 'a rule looks at origin, a protocol, local, remote, local.port, remote.port or family',
+    hint: 'a rule looks at origin, a protocol, local, remote, their ports, and what docs/language.md lists',
     about: 'Each condition begins with what it looks at.',
     fails: 'rule web when dport 443 -> local',
     passes: 'rule web when remote.port 443 -> local',
@@ -164,13 +168,74 @@ export const CATALOGUE = {
     fails: 'set default = { 80 }',
     passes: 'set web = { 80 }\nrule web when remote.port in web -> local',
   },
-  'not-yet': {
+  'two-queues': {
     severity: 'error',
-    message: '"{word}" is not understood by this version',
-    hint: 'it is a word of the language that a later version carries; leave it out for now',
-    about: 'The language is larger than what this version runs; a policy is never run with a part of it ignored.',
-    fails: 'rule bulk when origin local and bytes.in > 50MB -> seed',
-    passes: 'rule bulk when origin local -> seed',
+    message: 'the rule gives a queue already, so not "{name}", too',
+    about: 'A flow is in one queue.',
+    fails: 'rule web when tcp -> local, seed',
+    passes: 'rule web when tcp -> local, police 10mbit',
+  },
+  'queue-too-deep': {
+    severity: 'error',
+    message: 'more than {most} queues within each other',
+    about: "HTB has eight levels, and the link's rate takes one.",
+  },
+  'unknown-fact': {
+    severity: 'error',
+    message: '"{found}" is nothing that can be said of a flow',
+    about: 'What can be said of a flow in `expect` and `--flow`: see there.',
+    fails: 'expect tcp 10.0.0.5:40000 -> 1.1.1.1:443 origin local colour 7 in local',
+    passes: 'expect tcp 10.0.0.5:40000 -> 1.1.1.1:443 origin local dscp 7 in local',
+  },
+  'no-origin': {
+    severity: 'error',
+    message: 'it is not said who opened this flow',
+    hint: 'add: origin local, origin remote or origin new',
+    about: 'The origin decides which end is the local one: of `origin remote` it is the second.',
+    fails: 'expect tcp 10.0.0.5:40000 -> 1.1.1.1:443 in local',
+    passes: 'expect tcp 10.0.0.5:40000 -> 1.1.1.1:443 origin local in local',
+  },
+  'mixed-families': {
+    severity: 'error',
+    message: 'this end is of another family than the first',
+    about: 'A flow is IPv4 or IPv6.',
+    fails: 'expect tcp 10.0.0.5:40000 -> [2606:4700::1111]:443 origin local in local',
+    passes: 'expect tcp [fd00::5]:40000 -> [2606:4700::1111]:443 origin local in local',
+  },
+
+  // Files.
+  'include-unreadable': {
+    severity: 'error',
+    message: '"{path}" cannot be read: {problem}',
+    about: 'A path is looked up beside the file that includes.',
+    fails: 'include "lann.gate"',
+    passes: 'include "lan.gate"\nrule lan when remote in lan -> local',
+  },
+  'include-outside': {
+    severity: 'error',
+    message: '"{path}" is no file beside this one or below it',
+    hint: 'included files lie in the folder of the file that includes them, or further down',
+    about: 'A policy that somebody hands you reads nothing but what came with it.',
+    fails: 'include "../lan.gate"',
+    passes: 'include "lan.gate"\nrule lan when remote in lan -> local',
+  },
+  'include-again': {
+    severity: 'error',
+    message: '"{path}" is part of this policy already',
+    hint: 'each file is included once; what it defines is known everywhere',
+    about: 'A file that includes itself, at once or by others, or that is included twice.',
+    fails: 'include "lan.gate"\ninclude "lan.gate"\nrule lan when remote in lan -> local',
+    passes: 'include "lan.gate"\nrule lan when remote in lan -> local',
+  },
+  'include-too-many': {
+    severity: 'error',
+    message: 'at most {files} files make a policy, {depth} of them within each other',
+    about: 'A bound against folders that lead into themselves.',
+  },
+  'include-too-long': {
+    severity: 'error',
+    message: 'with "{path}" the policy is too long',
+    about: 'The bound on the length of a policy holds for all of its files together.',
   },
 
   // Names.
@@ -224,6 +289,29 @@ export const CATALOGUE = {
     passes: 'set lan = { 10.0.0.0/8 }\nrule web when remote in lan -> local',
   },
 
+  'unused-let': {
+    severity: 'warning',
+    message: 'nothing uses "{name}"',
+    about: 'A constant that does nothing; perhaps another one is meant where it should stand.',
+    fails: 'let line = 95mbit',
+    passes: 'let line = 95mbit\nlink dsl { download line }',
+  },
+  'unknown-link': {
+    severity: 'error',
+    message: 'there is no link "{name}"',
+    about: 'A link can only share the tree of another link of this policy.',
+    fails: 'link dsl { share tree with wann }',
+    passes: 'link dsl { share tree with wan }',
+  },
+  'inner-queue': {
+    severity: 'error',
+    message: 'queue "{name}" holds queues, and flows go to one of those',
+    hint: 'it holds: {inner}',
+    about: 'Flows go to queues that hold no others.',
+    fails: 'queue p2p { share 5% queue tcp { share 50% } }\nrule a when tcp -> tcp\nrule b when udp -> p2p',
+    passes: 'queue p2p { share 5% queue tcp { share 50% } }\nrule a when tcp -> tcp',
+  },
+
   // Values.
   'bad-value': {
     severity: 'error',
@@ -235,9 +323,9 @@ export const CATALOGUE = {
   'unknown-unit': {
     severity: 'error',
     message: '"{unit}" in "{found}" is no unit',
-    hint: 'rates: bit, kbit, mbit, gbit per second; shares: %',
+    hint: 'rates: kbit, mbit, gbit, MB/s; bytes: kB, MB, MiB; durations: ms, s, m, h, d; shares: %',
     about:
-      "Rates have tc's units: `bit`, `kbit`, `mbit`, `gbit`, `tbit` (per second, in steps of 1000), or `bps`, `kbps`, `mbps`, ... for bytes per second.",
+      "Rates have tc's units: `bit`, `kbit`, `mbit`, `gbit`, `tbit` (per second, in steps of 1000), or those of bytes with `/s`: `MB/s`. Bytes: `B`, `kB`, `MB`, `GB`, `TB`, `KiB`, `MiB`, `GiB`, `TiB`. Durations: `ms`, `s`, `m`, `h`, `d`.",
     fails: 'link dsl { download 100Mb/s }',
     passes: 'link dsl { download 100mbit }',
   },
@@ -281,7 +369,7 @@ export const CATALOGUE = {
   'mixed-set': {
     severity: 'error',
     message: '"{found}" is {actual}, but "{first}" before it is {expected}',
-    hint: 'a set holds prefixes or ports; make two sets',
+    hint: 'a set holds prefixes, ports or names; make two sets',
     about: 'A set holds values of one type.',
     fails: 'set lan = { 10.0.0.0/8, 80 }\nrule lan when remote in lan -> local',
     passes: 'set lan = { 10.0.0.0/8, fd00::/8 }\nrule lan when remote in lan -> local',
@@ -312,7 +400,8 @@ export const CATALOGUE = {
   'out-of-range': {
     severity: 'error',
     message: '{what} is {range}, not {found}',
-    about: 'Ports are 0 to 65535, protocols 0 to 255; shares and ceilings are above 0% and at most 100%.',
+    about:
+      'Ports are 0 to 65535, protocols 0 to 255, DSCPs 0 to 63; shares and ceilings are above 0% and at most 100%; durations end at a year, windows of rates go from 1s to 10m.',
     fails: 'rule web when remote.port 70000 -> local',
     passes: 'rule web when remote.port 7000 -> local',
   },
@@ -320,7 +409,7 @@ export const CATALOGUE = {
     severity: 'error',
     message: 'the range {first}-{last} is the wrong way round',
     hint: 'write {last}-{first}',
-    about: 'Ranges go from the lower to the higher value, both included.',
+    about: 'Ranges go from the lower to the higher value, both included. Only times of day and days run over the end.',
     fails: 'rule bt when local.port in 6889-6881 -> seed',
     passes: 'rule bt when local.port in 6881-6889 -> seed',
   },
@@ -335,7 +424,7 @@ export const CATALOGUE = {
     severity: 'error',
     message: '"{operator}" does not fit {subject}, which has no order',
     hint: 'use in, not in, = or !=',
-    about: 'Only ports are compared by size.',
+    about: 'Ports, DSCPs, zones, measures and counts are compared by size; the rest is equal or not.',
     fails: 'rule web when origin > local -> local',
     passes: 'rule web when remote.port > 1023 -> local',
   },
@@ -346,6 +435,30 @@ export const CATALOGUE = {
     about: '`<`, `<=`, `>` and `>=` have one number behind them.',
     fails: 'rule web when remote.port > { 80, 443 } -> local',
     passes: 'rule web when remote.port > 443 -> local',
+  },
+  'no-comparison': {
+    severity: 'error',
+    message: '{subject} is compared with <, <=, >, >=, = or !=',
+    about:
+      'Measures and counts change all the time: that they have one certain value is rarely meant, and says so with "=".',
+    fails: 'rule bulk when bytes.in 50MB -> seed',
+    passes: 'rule bulk when bytes.in > 50MB -> seed',
+  },
+  'no-moment': {
+    severity: 'error',
+    message: '{found} is a moment, and time is compared with ranges',
+    hint: 'write time in {found}-24:00',
+    about: 'A rule that holds for one minute of the day is rarely meant; 12:00-12:01 says so.',
+    fails: 'rule night when time 22:00 -> seed',
+    passes: 'rule night when time in 22:00-06:00 -> seed',
+  },
+  'bad-pattern': {
+    severity: 'error',
+    message: '"{found}" cannot be {what}: {why}',
+    about:
+      'A name that nothing can have, so that the condition would never hold. `*` stands for any characters, up to eight times in a pattern.',
+    fails: 'rule bt when unit qbittorrent -> seed',
+    passes: 'rule bt when unit qbittorrent.service -> seed',
   },
   'bad-device': {
     severity: 'error',
@@ -366,7 +479,7 @@ export const CATALOGUE = {
   'bytes-per-second': {
     severity: 'warning',
     message: '"{found}" is in bytes per second: {rate}',
-    hint: 'for bits per second write {bits}; to keep it, write {rate}',
+    hint: 'for bits per second write {bits}; to keep it, write {rate}, or MB/s for mbps',
     about: 'tc reads `mbps` as megabytes per second, and so does Headgate; most people mean megabits.',
     fails: 'link dsl { download 100mbps }',
     passes: 'link dsl { download 100mbit }',
@@ -415,7 +528,7 @@ export const CATALOGUE = {
   },
   'shares-over': {
     severity: 'error',
-    message: 'with this queue the shares add up to {sum}%',
+    message: 'with this queue the shares{where} add up to {sum}%',
     hint: 'shares are what queues are sure of: all together at most 100%; what a queue may take when others leave room is its ceiling',
     about: 'No link can promise more than it has.',
     fails: 'queue games { share 25% }\nrule games when udp -> games',
@@ -427,6 +540,50 @@ export const CATALOGUE = {
     about: 'A queue cannot be sure of more than it may have.',
     fails: 'queue games { share 10% ceiling 5% }\nrule games when udp -> games',
     passes: 'queue games { share 5% ceiling 10% }\nrule games when udp -> games',
+  },
+  'inner-setting': {
+    severity: 'warning',
+    message: 'queue "{name}" holds queues, so its {setting} does nothing',
+    about: 'Packets wait in the queues that hold no others.',
+    fails: 'queue p2p { share 5% leaf sfq queue tcp { share 50% } }\nrule a when tcp -> tcp',
+    passes: 'queue p2p { share 5% queue tcp { share 50% leaf sfq } }\nrule a when tcp -> tcp',
+  },
+  'shared-setting': {
+    severity: 'error',
+    message: 'link "{name}" uses the tree of "{other}", so it has no {setting} of its own',
+    about: 'Rates, overhead and kind are those of the tree.',
+    fails: 'link dsl { share tree with wan download 50mbit }',
+    passes: 'link dsl { share tree with wan device ppp0 }',
+  },
+  'shared-share': {
+    severity: 'error',
+    message: 'link "{other}" has no tree of its own: it uses that of "{further}"',
+    hint: 'share with the link whose tree it is',
+    about: 'Links share the tree of a link that has one.',
+    fails: 'link a { share tree with wan }\nlink b { share tree with a }',
+    passes: 'link a { share tree with wan }\nlink b { share tree with wan }',
+  },
+  'preset-and-more': {
+    severity: 'error',
+    message: '"{preset}" says all about the line, so "{found}" is too much',
+    hint: 'leave it out, or write the number of bytes instead of the name',
+    about: 'A named overhead has its bytes, mpu and layer.',
+    fails: 'link dsl { overhead docsis mpu 84 }',
+    passes: 'link dsl { overhead 18 mpu 84 }',
+  },
+  'until-without-queue': {
+    severity: 'error',
+    message: '"until" leaves a queue, and {name} gives none',
+    about: 'What a rule adds to a set ends by its own duration.',
+    fails: 'rule slow when udp -> police 1mbit until idle > 5s',
+    passes: 'rule slow when udp -> seed, police 1mbit until idle > 5s',
+  },
+  'failed-expect': {
+    severity: 'error',
+    message: 'this flow goes to queue "{actual}", not to "{queue}": by {by}',
+    about: 'An `expect` line is run with every check; it fails when a change of the rules changes what it says.',
+    fails: 'rule web when remote.port 443 -> seed\nexpect tcp 10.0.0.5:40000 -> 1.1.1.1:443 origin local in local',
+    passes: 'rule web when remote.port 80 -> seed\nexpect tcp 10.0.0.5:40000 -> 1.1.1.1:443 origin local in local',
   },
   'unreached-queue': {
     severity: 'warning',
@@ -440,17 +597,33 @@ export const CATALOGUE = {
     severity: 'warning',
     message: 'rule "{name}" never decides: rule "{by}" on line {line} matches first',
     hint: 'the first rule that matches decides; put the narrower one above',
-    about: 'Found where an earlier rule has the same condition, one of its `and` parts as a whole, or no condition.',
+    about:
+      'Whenever it matches, an earlier rule does: told by comparing ranges, prefixes, sets, measures and times, not by the words.',
     fails: 'rule strangers when origin remote -> seed\nrule web when origin remote and tcp -> local',
     passes: 'rule web when origin remote and tcp -> local\nrule strangers when origin remote -> seed',
   },
+  'shadowed-together': {
+    severity: 'warning',
+    message: 'rule "{name}" never decides: the {count} rules above that match first leave nothing to it',
+    about: 'No single earlier rule matches whenever this one does, but one of several always does.',
+    fails: 'rule a when tcp -> seed\nrule b when not tcp -> local\nrule c when remote.port 443 -> new',
+    passes: 'rule c when remote.port 443 -> new\nrule a when tcp -> seed\nrule b when not tcp -> local',
+  },
   contradiction: {
     severity: 'warning',
-    message: 'this never holds: a flow has one {what}, and "{first}" and "{second}" are two',
+    message: 'this never holds: "{first}" excludes "{second}"',
     hint: 'did you mean "or"?',
-    about: 'Two different origins, protocols or families joined by `and`.',
+    about:
+      'No flow can meet both, joined by `and`: two origins, protocols or families, ports that are apart, prefixes of which none holds the other, amounts above and below.',
     fails: 'rule web when tcp and udp -> local',
     passes: 'rule web when tcp or udp -> local',
+  },
+  'never-holds': {
+    severity: 'warning',
+    message: '"{text}" never holds',
+    about: 'Nothing is less than nothing.',
+    fails: 'rule idle when bytes.in < 0B -> seed',
+    passes: 'rule idle when bytes.in = 0B -> seed',
   },
 } as const satisfies Record<string, Entry>;
 

@@ -1,7 +1,7 @@
 import type { Diagnostics } from './diagnostic.ts';
 import type { Token } from './lexer.ts';
 import type { Source, Span } from './source.ts';
-import { isOneOf, LATER, STATEMENTS } from './vocabulary.ts';
+import { isOneOf, STATEMENTS } from './vocabulary.ts';
 
 /** A place in the tokens, and how the parser speaks of it. */
 export class Cursor {
@@ -68,7 +68,7 @@ export class Cursor {
   /** The next token begins a statement: a reserved word, so it can be nothing else. */
   get atStatement(): boolean {
     const { kind, text } = this.peek();
-    return kind === 'word' && (isOneOf(STATEMENTS, text) || isOneOf(LATER.statement, text));
+    return kind === 'word' && isOneOf(STATEMENTS, text);
   }
 
   /** Steps to the next statement: one that begins its line, or comes behind `;` or `}`. */

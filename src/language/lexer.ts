@@ -53,21 +53,31 @@ const STEPS: readonly (readonly [RegExp, Step])[] = [
   [/#[^\n]*/y, (lexer, span) => lexer.pushComment(span)],
   // A number with what hangs on it, an address or a time: begins with a digit, or as an IPv6 address does.
   [/(?:[0-9]|[0-9A-Fa-f]{0,4}:)[0-9A-Za-z_.:/%]*/y, (lexer, span) => lexer.push('literal', span)],
+  // The same in brackets, perhaps with a port.
+  [/\[[0-9A-Fa-f:.]*\](?::[0-9]+)?/y, (lexer, span) => lexer.push('literal', span)],
   // Ends in no `-`, so that `local->q` is three tokens, and is one token where it has dots: `local.port`.
   [/[\p{L}_][\p{L}\p{M}\p{N}_]*(?:[-.][\p{L}\p{M}\p{N}_]+)*/uy, (lexer, span) => lexer.pushWord(span)],
   [/"[^"\n]*"|'[^'\n]*'/y, (lexer, span) => lexer.pushString(span)],
-  [/["']/y, ({ diagnostics }, span) => diagnostics.add('unclosed-string', span, {})],
+  [/["']/y, (lexer, span) => lexer.diagnostics.add('unclosed-string', lexer.place(span), {})],
+  // A pattern without its quotes.
+  [/\*[\p{L}\p{N}_*.-]*/uy, (lexer, span) => lexer.pushPattern(span)],
   [/&&|\|\||==|=>|=<|[→⇒≤≥≠∧∨¬]|!(?!=)/y, (lexer, span) => lexer.pushForeign(span)],
   [/->|<=|>=|!=|[{}()=<>,;%-]/y, (lexer, span) => lexer.push('symbol', span)],
-  [/\/\/[^\n]*|\/\*[\s\S]*?(?:\*\/|$)/y, ({ diagnostics }, span) => diagnostics.add('foreign-comment', span, {})],
+  [
+    /\/\/[^\n]*|\/\*[\s\S]*?(?:\*\/|$)/y,
+    (lexer, span) => lexer.diagnostics.add('foreign-comment', lexer.place(span), {}),
+  ],
   [/[\x00-\x1f\x7f-\x9f]+?(?=[\t\n]|\r\n|[^\x00-\x1f\x7f-\x9f]|$)/y, (lexer, span) => lexer.reportHidden(span)],
   [/[\xad\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+|\ufffd+/y, (lexer, span) => lexer.reportHidden(span)],
   [/[^\x00-\x7f]+|[\x00-\x7f]/y, (lexer, span) => lexer.reportUnexpected(span)],
 ];
 
-/** Splits a text into tokens. Reports and steps over what is none; never throws. */
-export function tokenize(text: string, diagnostics: Diagnostics): Tokens {
-  const lexer = new Lexer(text, diagnostics);
+/**
+ * Splits a text into tokens. Reports and steps over what is none; never throws. `base` is added to every place:
+ * where the text begins among several files.
+ */
+export function tokenize(text: string, diagnostics: Diagnostics, base = 0): Tokens {
+  const lexer = new Lexer(text, diagnostics, base);
   let at = text.charCodeAt(0) === 0xfeff ? 1 : 0;
   while (at < text.length)
     for (const [pattern, step] of STEPS) {
@@ -88,10 +98,12 @@ class Lexer implements Tokens {
   /** The text with look-alikes as what they look like: of the same length, so places are the same. */
   readonly folded: string;
   private readonly text: string;
+  private readonly base: number;
   private first = true;
 
-  constructor(text: string, diagnostics: Diagnostics) {
+  constructor(text: string, diagnostics: Diagnostics, base: number) {
     this.text = text;
+    this.base = base;
     this.folded = foldLookAlikes(text);
     this.diagnostics = diagnostics;
   }
@@ -109,7 +121,7 @@ class Lexer implements Tokens {
     const found = this.folded.slice(span.start, span.end);
     // A name in another script stands as a name, so that it is complained of once.
     if (/[^\x00-\x7f]/.test(found))
-      this.diagnostics.add('bad-name', span, { found: this.text.slice(span.start, span.end) });
+      this.diagnostics.add('bad-name', this.place(span), { found: this.text.slice(span.start, span.end) });
     else this.reportLookAlikes(span);
     this.add('word', span, found);
   }
@@ -119,23 +131,31 @@ class Lexer implements Tokens {
     this.add('string', span, this.text.slice(span.start + 1, span.end - 1));
   }
 
+  pushPattern(span: Span): void {
+    const found = this.text.slice(span.start, span.end);
+    const hint = found.length > 1 ? `write "${found}"` : 'patterns are written in quotes: "*.example.org"';
+    this.diagnostics.add('unexpected-character', this.place(span), { found }, hint);
+    if (found.length > 1) this.add('string', span, found);
+  }
+
   pushForeign(span: Span): void {
     const found = this.folded.slice(span.start, span.end);
     const meant = MEANT[found]!;
-    this.diagnostics.add('foreign-operator', span, { found, meant });
+    this.diagnostics.add('foreign-operator', this.place(span), { found, meant });
     this.add(/^[a-z]/.test(meant) ? 'word' : 'symbol', span, meant);
   }
 
   pushComment({ start, end }: Span): void {
     const text = this.text.slice(start, end).replace(/\r$/, '');
     const span = { start, end: start + text.length };
-    this.comments.push({ text, ...span });
+    this.comments.push({ text, ...this.place(span) });
     this.reportLookAlikes({ start, end: start + 1 });
     this.reportHiding(span);
   }
 
   reportUnexpected(span: Span): void {
-    this.diagnostics.add('unexpected-character', span, { found: this.text.slice(span.start, span.end) });
+    const found = this.text.slice(span.start, span.end);
+    this.diagnostics.add('unexpected-character', this.place(span), { found });
   }
 
   /** One finding for a word is enough. */
@@ -144,7 +164,7 @@ class Lexer implements Tokens {
       if (this.text[i] === this.folded[i]) continue;
       const found = this.text.slice(span.start, span.end).trim() || 'a blank';
       const fields = { found, character: nameOf(this.text[i]!), meant: this.folded[i]! };
-      this.diagnostics.add('look-alike', { start: i, end: i + 1 }, fields);
+      this.diagnostics.add('look-alike', this.place({ start: i, end: i + 1 }), fields);
       return;
     }
   }
@@ -153,7 +173,7 @@ class Lexer implements Tokens {
     const character = this.text[span.start]!;
     const control = /[\x00-\x1f\x7f-\x9f]/.test(character);
     const code = character === '\ufffd' ? 'not-utf8' : control ? 'control-character' : 'invisible-character';
-    this.diagnostics.add(code, span, { character: nameOf(character) });
+    this.diagnostics.add(code, this.place(span), { character: nameOf(character) });
   }
 
   private reportHiding(span: Span): void {
@@ -162,7 +182,13 @@ class Lexer implements Tokens {
   }
 
   private add(kind: TokenKind, span: Span, text: string): void {
-    this.tokens.push({ kind, text, first: this.first, start: span.start, end: span.end });
+    const { start, end } = span;
+    this.tokens.push({ kind, text, first: this.first, start: this.base + start, end: this.base + end });
     this.first = false;
+  }
+
+  /** Where a stretch of this text is among all files. */
+  place({ start, end }: Span): Span {
+    return { start: this.base + start, end: this.base + end };
   }
 }

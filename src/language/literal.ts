@@ -1,6 +1,8 @@
 import {
+  type Address,
   maskAddress,
   type Prefix,
+  parseAddress,
   parsePrefix,
   parseRate,
   RATE_UNITS,
@@ -16,11 +18,13 @@ export type Literal =
   | { readonly type: 'rate'; readonly rate: Rate }
   /** Bytes. */
   | { readonly type: 'size'; readonly bytes: number }
-  /** Seconds. */
-  | { readonly type: 'duration'; readonly seconds: number }
+  /** Milliseconds. */
+  | { readonly type: 'duration'; readonly ms: number }
   /** `hostBits`: bits behind the prefix are set; they are cleared in `prefix`. */
   | { readonly type: 'address'; readonly prefix: Prefix; readonly hostBits: boolean }
-  | { readonly type: 'endpoint' }
+  | { readonly type: 'endpoint'; readonly address: Address; readonly port?: number | undefined }
+  /** Lower case, with colons. */
+  | { readonly type: 'mac'; readonly mac: string }
   /** Minutes since midnight. */
   | { readonly type: 'time'; readonly minutes: number };
 
@@ -46,6 +50,7 @@ export const TYPE_NAMES: Readonly<Record<LiteralType, string>> = {
   duration: 'a duration',
   address: 'an address',
   endpoint: 'an address with a port',
+  mac: 'a hardware address',
   time: 'a time of day',
 };
 
@@ -62,7 +67,14 @@ const SIZES: Readonly<Record<string, number>> = {
   TiB: 2 ** 40,
 };
 
-const DURATIONS: Readonly<Record<string, number>> = { ms: 1e-3, s: 1, m: 60, min: 60, h: 3600, d: 86400 };
+const DURATIONS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  min: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+};
 
 /** How people write rates elsewhere. `Mb` and `MB` differ by a factor of eight. */
 const FOREIGN_UNITS: Readonly<Record<string, string>> = {
@@ -76,13 +88,10 @@ const FOREIGN_UNITS: Readonly<Record<string, string>> = {
   gb: 'gbit',
   Gb: 'gbit',
   G: 'gbit',
-  kB: 'kbps',
-  KB: 'kbps',
-  MB: 'mbps',
-  GB: 'gbps',
 };
 
-const UNITS: readonly string[] = [...RATE_UNITS, ...Object.keys(SIZES), ...Object.keys(DURATIONS)];
+/** Units of amounts and durations as they are written; those of rates are {@link RATE_UNITS}, and `kB/s`, `MiB/s`... */
+export const UNITS: readonly string[] = [...RATE_UNITS, ...Object.keys(SIZES), ...Object.keys(DURATIONS)];
 
 /** Units of a number that stands alone before it: `100 mbit`. */
 export const isUnit = (word: string): boolean =>
@@ -93,7 +102,8 @@ export function readLiteral(text: string): Literal | LiteralProblem {
   if (/^\d+(\.\d+)?$/.test(text)) return { type: 'number', number: Number(text) };
   if (/^\d+(\.\d+)?%$/.test(text)) return { type: 'percentage', percent: Number(text.slice(0, -1)) };
   if (/^\d{1,2}:\d{2}$/.test(text)) return readTime(text);
-  if (/^\d+(\.\d+){3}:\d+$/.test(text)) return { type: 'endpoint' };
+  if (text.startsWith('[') || /^\d+(\.\d+){3}:\d+$/.test(text)) return readEndpoint(text);
+  if (/^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$/.test(text)) return { type: 'mac', mac: text.toLowerCase() };
   if (text.includes(':') || /^\d+(\.\d+){2,}|^[\d.]+\//.test(text)) return readAddress(text);
   const quantity = /^(\d+(?:\.\d+)?)([A-Za-z].*)$/.exec(text);
   return quantity ? readQuantity(quantity[1]!, quantity[2]!) : { type: 'problem', code: 'bad-value' };
@@ -112,8 +122,11 @@ function readQuantity(number: string, unit: string): Literal | LiteralProblem {
     // A rate that rounds to nothing, or beyond 2^53, is for the checker to call absurd.
     return { type: 'rate', rate: parseRate(number + unit) ?? (amount < 1 ? 0 : Number.MAX_SAFE_INTEGER) };
   }
-  if (Object.hasOwn(SIZES, unit)) return { type: 'size', bytes: amount * SIZES[unit]! };
-  if (Object.hasOwn(DURATIONS, unit)) return { type: 'duration', seconds: amount * DURATIONS[unit]! };
+  if (Object.hasOwn(SIZES, unit)) return { type: 'size', bytes: Math.round(amount * SIZES[unit]!) };
+  if (Object.hasOwn(DURATIONS, unit)) return { type: 'duration', ms: Math.round(amount * DURATIONS[unit]!) };
+  const bytes = unit.endsWith('/s') ? unit.slice(0, -2) : '';
+  // In whole bits, as parseRate has it.
+  if (Object.hasOwn(SIZES, bytes)) return { type: 'rate', rate: Math.round(amount * SIZES[bytes]! * 8) };
   return { type: 'problem', code: 'unknown-unit', unit, hint: unitHint(number, unit) };
 }
 
@@ -126,6 +139,17 @@ function unitHint(number: string, unit: string): string | undefined {
   const glued = UNITS.find((known) => unit.startsWith(known) && /^(and|or)$/.test(unit.slice(known.length)));
   if (glued) return `a space is missing: ${number}${glued} ${unit.slice(glued.length)}`;
   return didYouMean(unit, UNITS);
+}
+
+function readEndpoint(text: string): Literal | LiteralProblem {
+  const [, six, four, digits] = /^(?:\[(.*)\]|([^:]*))(?::(\d+))?$/.exec(text) ?? [];
+  const address = parseAddress(six ?? four ?? '');
+  if (!address || (six !== undefined && address.length === 4))
+    return { type: 'problem', code: 'bad-address', why: 'in brackets stands an IPv6 address, and a port behind ":"' };
+  const port = digits === undefined ? undefined : Number(digits);
+  if (port !== undefined && port > 65535)
+    return { type: 'problem', code: 'bad-address', why: 'a port is at most 65535' };
+  return { type: 'endpoint', address, port };
 }
 
 function readAddress(text: string): Literal | LiteralProblem {

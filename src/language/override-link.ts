@@ -25,6 +25,6 @@ export function overrideLink(policy: Policy, override: LinkOverride): Policy {
     });
   }
   const links: LinkPolicy[] = [...policy.links];
-  links[index] = Object.freeze({ ...(links[index] ?? { name: 'wan' }), ...given });
+  links[index] = Object.freeze({ ...(links[index] ?? { name: 'wan', tree: 'htb' as const }), ...given });
   return Object.freeze({ ...policy, links: Object.freeze(links) });
 }

@@ -4,19 +4,19 @@ import type { Token } from './lexer.ts';
 import { isUnit } from './literal.ts';
 import { didYouMean, nearest } from './nearest.ts';
 import { spanning } from './source.ts';
-import type { ConditionSyntax, ErrorSyntax, OperandSyntax, Operator } from './syntax.ts';
-import { FOREIGN_WORDS, isOneOf, isProtocolWord, isSubject, LATER, RESERVED, SUBJECTS } from './vocabulary.ts';
+import type { ConditionSyntax, ErrorSyntax, OperandSyntax, Operator, SubjectSyntax } from './syntax.ts';
+import { FOREIGN_WORDS, isOneOf, isProtocolWord, isSubject, RESERVED, SUBJECTS, takesStrings } from './vocabulary.ts';
 
 /** Parentheses and `not`s within each other. */
 export const MAX_DEPTH = 64;
 
 const COMPARISONS: readonly Operator[] = ['=', '!=', '<', '<=', '>', '>='];
 
-/** Reads `COND`: `not` binds before `and`, `and` before `or`. */
+/** Reads `COND`: `not` binds before `for`, that before `and`, and `and` before `or`. */
 export const parseCondition = (cursor: Cursor): ConditionSyntax => parseChain(cursor, 'or');
 
 function parseChain(cursor: Cursor, kind: 'or' | 'and'): ConditionSyntax {
-  const parseTerm = () => (kind === 'or' ? parseChain(cursor, 'and') : parseNot(cursor));
+  const parseTerm = () => (kind === 'or' ? parseChain(cursor, 'and') : parseHeld(cursor));
   const terms = [parseTerm()];
   for (;;) {
     if (cursor.accept(kind)) terms.push(parseTerm());
@@ -35,6 +35,22 @@ function atMissingOperator(cursor: Cursor): boolean {
   if (kind !== 'word' || RESERVED.has(text)) return false;
   const next = cursor.peek(1);
   return isProtocolWord(text) || !(next.first || next.kind === 'end' || isText(next, ';', 'until'));
+}
+
+/** `TERM for D`: once only, since a second `for` on the same term would say nothing new. */
+function parseHeld(cursor: Cursor): ConditionSyntax {
+  const term = parseNot(cursor);
+  if (!cursor.accept('for')) return term;
+  return { kind: 'held', term, for: takeLiteral(cursor, 'a duration'), ...cursor.since(term) };
+}
+
+/** Takes a value or the name of one, or reports that it is missing. */
+export function takeLiteral(cursor: Cursor, what: string): Token | undefined {
+  const { kind, text, first } = cursor.peek();
+  if (kind === 'literal') return takeValue(cursor);
+  if (kind === 'word' && !RESERVED.has(text) && !first) return cursor.take();
+  cursor.reportExpected(what);
+  return undefined;
 }
 
 function parseNot(cursor: Cursor): ConditionSyntax {
@@ -59,10 +75,6 @@ function parsePredicate(cursor: Cursor): ConditionSyntax {
     cursor.reportExpected('a condition');
     return atTermEnd(cursor) ? nothing(token) : skipTerm(cursor);
   }
-  if (isOneOf(LATER.condition, token.text)) {
-    cursor.diagnostics.add('not-yet', token, { word: token.text });
-    return skipTerm(cursor);
-  }
   if (isProtocolWord(token.text)) return { kind: 'protocol', word: cursor.take(), ...span(token) };
   if (isSubject(token.text)) return parseCompare(cursor);
 
@@ -79,8 +91,35 @@ function parsePredicate(cursor: Cursor): ConditionSyntax {
   return skipTerm(cursor);
 }
 
-function parseCompare(cursor: Cursor): ConditionSyntax {
+/** What is looked at; undefined where it is cut short, which is reported. */
+export function parseSubject(cursor: Cursor): SubjectSyntax | undefined {
   const subject = cursor.take();
+  if (isText(subject, 'count')) {
+    if (!cursor.expect('(', 'write count(flows by KEY) or count(peers by KEY)')) return undefined;
+    const of = takeWord(cursor, 'flows or peers');
+    const by = of && cursor.expect('by') && takeWord(cursor, 'what is counted by');
+    if (!by || !cursor.expect(')')) return undefined;
+    return { subject, of, by, ...cursor.since(subject) };
+  }
+  if (cursor.is('over') && subject.text.startsWith('rate')) {
+    cursor.take();
+    const window = takeLiteral(cursor, 'a duration');
+    return window && { subject, window, ...cursor.since(subject) };
+  }
+  return { subject, start: subject.start, end: subject.end };
+}
+
+function takeWord(cursor: Cursor, what: string): Token | undefined {
+  const { kind, text } = cursor.peek();
+  if (kind === 'word' && !RESERVED.has(text)) return cursor.take();
+  cursor.reportExpected(what);
+  return undefined;
+}
+
+function parseCompare(cursor: Cursor): ConditionSyntax {
+  const parsed = parseSubject(cursor);
+  if (!parsed) return atTermEnd(cursor) ? nothing(cursor.peek()) : skipTerm(cursor);
+  const { subject } = parsed;
   if (isText(subject, 'local', 'remote') && cursor.is('port') && !cursor.peek().first) {
     const hint = `write ${subject.text}.port in one word`;
     cursor.diagnostics.add('unknown-word', cursor.peek(), { found: 'port' }, hint);
@@ -95,9 +134,11 @@ function parseCompare(cursor: Cursor): ConditionSyntax {
     );
     return atTermEnd(cursor) ? nothing(subject) : skipTerm(cursor);
   }
-  const operand = parseOperand(cursor);
+  const strings = isSubject(subject.text) && takesStrings(SUBJECTS[subject.text]);
+  const operand = parseOperand(cursor, strings);
   if (operand.kind === 'error' && !atTermEnd(cursor) && !atMissingOperator(cursor)) skipTerm(cursor);
-  return { kind: 'compare', subject, operator, operand, ...cursor.since(subject) };
+  const { window, of, by, start } = parsed;
+  return { kind: 'compare', subject, window, of, by, operator, operand, start, end: cursor.previous.end };
 }
 
 function parseOperator(cursor: Cursor): Operator {
@@ -115,10 +156,11 @@ const atOperand = (cursor: Cursor): boolean => {
   return kind === 'literal' || kind === 'string' || cursor.is('{') || (kind === 'word' && !RESERVED.has(text));
 };
 
-/** Reads a value, a range, a list in braces or a name. */
-export function parseOperand(cursor: Cursor): OperandSyntax {
+/** Reads a value, a range, a list in braces or a name; with `strings` a value in quotes, too. */
+export function parseOperand(cursor: Cursor, strings = false): OperandSyntax {
   const token = cursor.peek();
-  if (cursor.is('{')) return parseList(cursor);
+  if (cursor.is('{')) return parseList(cursor, strings);
+  if (strings && token.kind === 'string') return { kind: 'string', token: cursor.take(), ...span(token) };
   if (token.kind === 'word' && !RESERVED.has(token.text)) return { kind: 'word', token: cursor.take(), ...span(token) };
   if (token.kind !== 'literal') {
     cursor.reportExpected('a value', token.kind === 'string' ? 'values are written without quotes' : undefined);
@@ -148,7 +190,7 @@ export function takeValue(cursor: Cursor): Token | undefined {
   return undefined;
 }
 
-function parseList(cursor: Cursor): OperandSyntax {
+function parseList(cursor: Cursor, strings: boolean): OperandSyntax {
   const open = cursor.take();
   const items: OperandSyntax[] = [];
   for (;;) {
@@ -162,7 +204,7 @@ function parseList(cursor: Cursor): OperandSyntax {
       cursor.take();
       continue;
     }
-    const item = parseOperand(cursor);
+    const item = parseOperand(cursor, strings);
     items.push(item);
     if (item.kind === 'error')
       while (!(cursor.atEnd || cursor.is(',', '}', '{', '->') || cursor.peek().first)) cursor.take();

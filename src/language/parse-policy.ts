@@ -1,28 +1,49 @@
 import { check } from './checker.ts';
 import { type Diagnostic, Diagnostics } from './diagnostic.ts';
-import { parse } from './parser.ts';
+import { loadFile, type ReadInclude } from './include.ts';
 import type { Policy } from './policy.ts';
-import { Source } from './source.ts';
+import { createScope } from './scope.ts';
+import { Sources } from './source.ts';
 
-/** Characters of a policy that are read; about 40,000 rules. */
+/** Characters of a policy that are read, with all that it includes; about 40,000 rules. */
 export const MAX_TEXT = 4 << 20;
+
+export interface ParseOptions {
+  /** Reads what `include` names; without it including is a mistake. */
+  readonly include?: ReadInclude | undefined;
+}
 
 export interface ParsedPolicy {
   /** Absent where a finding is an error. */
   readonly policy?: Policy | undefined;
   /** In the order of the text. */
   readonly diagnostics: readonly Diagnostic[];
+  /** The texts that were read, by their file: what findings are shown with. */
+  readonly texts: ReadonlyMap<string, string>;
 }
 
-/** Reads a policy. Any text at all gives findings or a policy, never an exception; the time is linear in its length. */
-export function parsePolicy(text: string, file: string): ParsedPolicy {
+/**
+ * Reads a policy, with what it includes. Any text at all gives findings or a policy, never an exception; the time is
+ * linear in its length.
+ */
+export function parsePolicy(text: string, file: string, options: ParseOptions = {}): ParsedPolicy {
+  const sources = new Sources();
+  const diagnostics = new Diagnostics(sources);
   if (text.length > MAX_TEXT) {
-    const diagnostics = new Diagnostics(new Source('', file));
+    sources.add('', file);
     diagnostics.add('too-long', { start: 0, end: 0 }, { size: text.length, most: MAX_TEXT });
-    return { diagnostics: diagnostics.list() };
+    return { diagnostics: diagnostics.list(), texts: new Map() };
   }
-  const source = new Source(text, file);
-  const diagnostics = new Diagnostics(source);
-  const policy = check(parse(source, diagnostics), source, diagnostics);
-  return { policy, diagnostics: diagnostics.list() };
+  const statements = loadFile(sources.add(text, file), {
+    sources,
+    diagnostics,
+    include: options.include,
+    room: MAX_TEXT - text.length,
+  });
+  const policy = check(statements, createScope(sources, diagnostics));
+  return {
+    policy,
+    diagnostics: diagnostics.list(),
+    texts: new Map(sources.all.map((source) => [source.file, source.text])),
+  };
 }

@@ -1,13 +1,17 @@
-import { PROTOCOLS } from '../model/index.ts';
+import { type Direction, ORIGINS, PROTOCOLS, TCP_STATES } from '../model/index.ts';
+import type { Leaf, Measure, TreeKind } from './policy.ts';
 
-/** Words that begin a statement of this version. */
-export const STATEMENTS = ['link', 'queue', 'set', 'rule', 'default'] as const;
+/** Words that begin a statement. */
+export const STATEMENTS = ['link', 'queue', 'set', 'let', 'rule', 'default', 'expect', 'include'] as const;
 export type StatementKind = (typeof STATEMENTS)[number];
 
 /** Words that stand between names and values, and so can be neither. */
-const CONNECTIVES = ['when', 'and', 'or', 'not', 'in', 'for', 'until'];
+export const CONNECTIVES = ['when', 'and', 'or', 'not', 'in', 'for', 'until'] as const;
 
-/** What a rule looks at, with the type of its values. */
+/** Names that nothing can be given. */
+export const RESERVED: ReadonlySet<string> = new Set([...STATEMENTS, ...CONNECTIVES]);
+
+/** What a rule looks at, with the type of its values. Protocols are words of their own: see {@link PROTOCOLS}. */
 export const SUBJECTS = {
   origin: 'origin',
   protocol: 'protocol',
@@ -16,30 +20,102 @@ export const SUBJECTS = {
   remote: 'address',
   'local.port': 'port',
   'remote.port': 'port',
+  device: 'name',
+  mac: 'name',
+  dscp: 'dscp',
+  zone: 'zone',
+  nat: 'nat',
+  helper: 'name',
+  user: 'user',
+  process: 'name',
+  unit: 'name',
+  cgroup: 'name',
+  domain: 'name',
+  bytes: 'measure',
+  'bytes.in': 'measure',
+  'bytes.out': 'measure',
+  packets: 'measure',
+  'packets.in': 'measure',
+  'packets.out': 'measure',
+  rate: 'measure',
+  'rate.in': 'measure',
+  'rate.out': 'measure',
+  age: 'measure',
+  idle: 'measure',
+  size: 'measure',
+  ratio: 'measure',
+  'tcp.state': 'state',
+  count: 'count',
+  time: 'time',
+  day: 'day',
 } as const;
 export type Subject = keyof typeof SUBJECTS;
 export type SubjectType = (typeof SUBJECTS)[Subject];
+/** Subjects whose values are of this type. */
+export type SubjectOf<T extends SubjectType> = {
+  [S in Subject]: (typeof SUBJECTS)[S] extends T ? S : never;
+}[Subject];
 
-export const SETTINGS = { link: ['device', 'download', 'upload'], queue: ['share', 'ceiling', 'leaf'] } as const;
+/** What is measured, in which direction, and the type of the value that it is compared with. */
+export const MEASURES: Readonly<
+  Record<
+    SubjectOf<'measure'>,
+    { readonly measure: Measure; readonly direction: Direction; readonly type: 'size' | 'number' | 'rate' | 'duration' }
+  >
+> = {
+  bytes: { measure: 'bytes', direction: 'total', type: 'size' },
+  'bytes.in': { measure: 'bytes', direction: 'in', type: 'size' },
+  'bytes.out': { measure: 'bytes', direction: 'out', type: 'size' },
+  packets: { measure: 'packets', direction: 'total', type: 'number' },
+  'packets.in': { measure: 'packets', direction: 'in', type: 'number' },
+  'packets.out': { measure: 'packets', direction: 'out', type: 'number' },
+  rate: { measure: 'rate', direction: 'total', type: 'rate' },
+  'rate.in': { measure: 'rate', direction: 'in', type: 'rate' },
+  'rate.out': { measure: 'rate', direction: 'out', type: 'rate' },
+  age: { measure: 'age', direction: 'total', type: 'duration' },
+  idle: { measure: 'idle', direction: 'total', type: 'duration' },
+  size: { measure: 'size', direction: 'total', type: 'size' },
+  ratio: { measure: 'ratio', direction: 'total', type: 'number' },
+};
 
-export const LEAVES = ['bfifo', 'fq_codel', 'sfq'] as const;
+/** Words that are a value of one subject only. */
+export const FAMILIES = ['ipv4', 'ipv6'] as const;
+export const NATS = ['source', 'destination', 'any'] as const;
+/** From 0, as JavaScript and struct tm have it. */
+export const DAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'] as const;
+export const COUNTED = ['flows', 'peers'] as const;
+/** Code points by name (RFC 2474, 2597, 3246, 5865, 8622). */
+export const DSCPS: Readonly<Record<string, number>> = {
+  ...Object.fromEntries(Array.from({ length: 8 }, (_, i) => [`cs${i}`, 8 * i])),
+  ...Object.fromEntries([1, 2, 3, 4].flatMap((c) => [1, 2, 3].map((d) => [`af${c}${d}`, 8 * c + 2 * d]))),
+  ef: 46,
+  va: 44,
+  le: 1,
+};
 
-/** Words of the whole language that this version does not carry yet, by the place where they stand. */
-export const LATER = {
-  statement: ['include', 'let', 'expect'],
-  link: ['overhead', 'tree', 'share'],
-  queue: ['fair', 'queue'],
-  condition: [
-    ...['device', 'mac', 'dscp', 'zone', 'nat', 'helper'],
-    ...['user', 'process', 'unit', 'cgroup', 'domain'],
-    ...['bytes', 'bytes.in', 'bytes.out', 'packets', 'packets.in', 'packets.out', 'rate', 'rate.in', 'rate.out'],
-    ...['age', 'idle', 'size', 'ratio', 'tcp.state', 'count', 'time', 'day'],
-  ],
-  clause: ['for', 'until', 'add', 'mirror', 'police'],
-} as const satisfies Record<string, readonly string[]>;
+/** The words that can be values, by the type of the subject. Names, addresses, ports and numbers have none. */
+export const VALUES: Readonly<Partial<Record<SubjectType, readonly string[]>>> = {
+  origin: ORIGINS,
+  protocol: Object.keys(PROTOCOLS),
+  family: FAMILIES,
+  dscp: Object.keys(DSCPS),
+  nat: NATS,
+  state: TCP_STATES,
+  day: DAYS,
+};
 
-/** Names that nothing can be given. */
-export const RESERVED: ReadonlySet<string> = new Set([...STATEMENTS, ...LATER.statement, ...CONNECTIVES]);
+export const SETTINGS = {
+  link: ['device', 'download', 'upload', 'overhead', 'tree', 'share'],
+  queue: ['share', 'ceiling', 'leaf', 'fair'],
+} as const;
+
+export const LEAVES: readonly Leaf[] = ['bfifo', 'fq_codel', 'sfq', 'cake', 'tbf'];
+export const TREES: readonly TreeKind[] = ['htb', 'prio', 'cake'];
+export const FAIRNESS = ['flow', 'host'] as const;
+export const LINK_LAYERS = ['ethernet', 'atm', 'ptm'] as const;
+
+/** Words that begin what a rule does besides giving a queue. */
+export const EFFECTS = ['add', 'mirror', 'police'] as const;
 
 /** What people used to other tools write, and what it is here. */
 export const FOREIGN_WORDS: Readonly<Record<string, string>> = {
@@ -57,12 +133,22 @@ export const FOREIGN_WORDS: Readonly<Record<string, string>> = {
   ip: 'local or remote for an address, or family ipv4',
   ip6: 'local or remote for an address, or family ipv6',
   proto: 'protocol',
+  iif: 'device',
+  iifname: 'device',
+  oif: 'device',
+  oifname: 'device',
+  uid: 'user',
+  skuid: 'user',
+  tos: 'dscp',
+  duration: 'age',
+  state: 'tcp.state',
 };
 
 export const isOneOf = <T extends string>(words: readonly T[], word: string): word is T =>
   (words as readonly string[]).includes(word);
 export const isSubject = (word: string): word is Subject => Object.hasOwn(SUBJECTS, word);
 export const isProtocolWord = (word: string): word is keyof typeof PROTOCOLS => Object.hasOwn(PROTOCOLS, word);
-/** The word begins a predicate, of this version or of a later one. */
-export const beginsPredicate = (word: string): boolean =>
-  isSubject(word) || isProtocolWord(word) || isOneOf(LATER.condition, word) || word === 'not';
+/** The word begins a predicate. */
+export const beginsPredicate = (word: string): boolean => isSubject(word) || isProtocolWord(word) || word === 'not';
+/** Values of this type may be written in quotes. */
+export const takesStrings = (type: SubjectType): boolean => type === 'name' || type === 'user';

@@ -14,6 +14,16 @@ export const ERRORS = {
     message: 'cannot read {file}: {problem}',
     hint: 'Name a policy file, or none for the one that ships (rules/favour-local.gate).',
   },
+  HG_WRITE: {
+    exit: 2,
+    message: 'cannot write {file}: {problem}',
+    hint: 'It is as it was before.',
+  },
+  HG_FILE_EXISTS: {
+    exit: 4,
+    message: '{file} exists already.',
+    hint: 'Give another name, or --force to replace it.',
+  },
   HG_LINK_INCOMPLETE: {
     exit: 2,
     message: 'link {link} has no {missing}.',
@@ -46,8 +56,8 @@ export const ERRORS = {
   },
   HG_TABLE_TAKEN: {
     exit: 4,
-    message: 'an nft table inet {table} exists and is not ours.',
-    hint: 'Look at it: nft list table inet {table}',
+    message: 'an nft table {table} exists and is not ours.',
+    hint: 'Look at it: nft list table {table}',
   },
   HG_RUNNING: {
     exit: 4,

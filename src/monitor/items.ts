@@ -17,6 +17,8 @@ export interface ReadyEvent {
     readonly device: string;
     readonly download?: number | undefined;
     readonly upload?: number | undefined;
+    /** Device of the link whose tree it shares. */
+    readonly shares?: string | undefined;
   }[];
 }
 
@@ -64,8 +66,11 @@ export interface LinkEvent {
   readonly reason: string;
 }
 
-/** `steering`: as the policy says. `open`: packets pass unshaped. `absent`: the device is not there. */
-export type LinkState = 'steering' | 'open' | 'absent';
+/**
+ * `steering`: as the policy says. `watching`: the policy gives it no rate, so its flows are followed and nothing is
+ * shaped. `open`: packets pass unshaped. `absent`: the device is not there.
+ */
+export type LinkState = 'steering' | 'watching' | 'open' | 'absent';
 
 /** This reader was too slow: so many items were not sent to it. */
 export interface MissedEvent {

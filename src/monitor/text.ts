@@ -12,7 +12,8 @@ function describe(item: MonitorItem): string {
       return `ready        datapath ${item.datapath}; ${item.links
         .map((l) =>
           [
-            `steering ${l.name} on ${l.device}`,
+            `${l.download || l.upload || l.shares ? 'steering' : 'watching'} ${l.name} on ${l.device}`,
+            l.shares && `on the tree of ${l.shares}`,
             l.download && `download ${formatRate(l.download)}`,
             l.upload && `upload ${formatRate(l.upload)}`,
           ]

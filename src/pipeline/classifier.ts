@@ -89,7 +89,7 @@ export class FlowClassifier {
     const flow = this.#read(key, record);
     if (!flow) return false;
     this.table.add(flow);
-    this.#requestMark(flow);
+    if (!(kind === 'flow.new' && isSettled(flow))) this.#requestMark(flow);
     this.#emit(kind, flow);
     return true;
   }
@@ -171,6 +171,12 @@ export class FlowClassifier {
     });
   }
 }
+
+/**
+ * The kernel has given the new flow a class by its own rules, with the packet at hand: its code point, its hardware
+ * address. Only a live rule may know better.
+ */
+const isSettled = ({ class: number, decision }: Flow): boolean => number !== 0 && decision.rule?.tier.kind !== 'live';
 
 function formatEnd({ address, port }: End): string {
   const text = formatAddress(address);

@@ -10,7 +10,7 @@ import {
 } from '../kernel/index.ts';
 import type { Policy } from '../language/index.ts';
 import type { MarkField } from '../model/index.ts';
-import { classOf, DOWNLOAD_MAJOR, handle, UPLOAD_MAJOR } from '../shape/index.ts';
+import { classOf, DOWNLOAD_MAJOR, handle, leafQueues, UPLOAD_MAJOR } from '../shape/index.ts';
 
 /** The classifier's two objects, configured for a policy and on disk for tc to read. */
 export interface ObjectFiles {
@@ -34,7 +34,7 @@ function configOf(policy: Policy, field: MarkField, major: number): ClassifierCo
     major: handle(major, 0),
     markMask: field.mask,
     markShift: field.shift,
-    highestClass: policy.queues.length,
+    highestClass: leafQueues(policy.queues).length,
     localClass: classOf(policy, policy.defaults.local),
     remoteClass: classOf(policy, policy.defaults.remote),
     newClass: classOf(policy, policy.defaults.new),

@@ -9,7 +9,7 @@ import {
   VERDICTS,
   verdictsOf,
 } from '../kernel/index.ts';
-import { DOWNLOAD_MAJOR, formatHandle, LEAF_MAJOR, LINK_MINOR, UPLOAD_MAJOR } from '../shape/index.ts';
+import { DOWNLOAD_MAJOR, formatHandle, hooksOf, LEAF_MAJOR, LINK_MINOR, UPLOAD_MAJOR } from '../shape/index.ts';
 import { requestStatus } from './control.ts';
 import type { DirectionStatus, LinkStatus, QueueStatus, ServiceStatus, Status } from './status.ts';
 
@@ -19,7 +19,10 @@ export async function getStatus(): Promise<Status> {
   const names = service?.queues ?? [];
   const devices = new Map<string, string>();
   for (const { device, name } of service?.links ?? []) devices.set(device, name);
-  for (const { ownership } of scene.ifbs) devices.set(ownership.device, ownership.link);
+  for (const { ownership } of scene.ifbs) {
+    devices.set(ownership.device, ownership.link);
+    for (const { device } of ownership.shared) if (!devices.has(device)) devices.set(device, device);
+  }
   for (const q of scene.qdiscs.filter(isOurUpload)) if (!devices.has(q.device)) devices.set(q.device, q.device);
 
   const links = await Promise.all([...devices].map(([device, name]) => getLink(scene, service, device, name, names)));
@@ -33,7 +36,9 @@ async function getLink(
   name: string,
   names: readonly string[],
 ): Promise<LinkStatus> {
-  const ifb = scene.ifbs.find(({ ownership }) => ownership.device === device)?.device;
+  const own = scene.ifbs.find(({ ownership }) => hooksOf(ownership).some((hook) => hook.device === device));
+  const ifb = own?.device;
+  const shares = own && own.ownership.device !== device ? own.ownership.link : undefined;
   const index = scene.devices.find((d) => d.name === device)?.index;
   const hasUpload = scene.qdiscs.some((q) => q.device === device && isOurUpload(q));
   const uploadFilters = hasUpload ? await listFilters(device, formatHandle(UPLOAD_MAJOR)) : [];
@@ -42,6 +47,7 @@ async function getLink(
     device,
     state: service?.links.find((link) => link.device === device)?.state ?? 'kept',
     ifb: ifb?.name,
+    shares,
     download: ifb && getDirection(ifb.index, DOWNLOAD_MAJOR, scene.hooks.get(device)?.ingress ?? [], names),
     upload: hasUpload && index !== undefined ? getDirection(index, UPLOAD_MAJOR, uploadFilters, names) : undefined,
   };

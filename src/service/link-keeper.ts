@@ -1,8 +1,9 @@
-import { checkLink, hookRemoval, inspect, runOperations } from '../apply/index.ts';
+import { checkLink, hookRemoval, inspect, namesOf, runOperations } from '../apply/index.ts';
 import { type LinkItem, runCommand } from '../kernel/index.ts';
+import { HeadgateError } from '../model/index.ts';
 import type { LinkEvent, LinkState } from '../monitor/index.ts';
 import {
-  ifbName,
+  ifbOf,
   type LinkShape,
   type LinkSite,
   linkOperations,
@@ -21,6 +22,7 @@ const IFF_UP = 1;
  */
 export class LinkKeeper {
   readonly shape: LinkShape;
+  readonly #ifb: string | undefined;
   readonly #objects: Omit<LinkSite, 'ingressHook'>;
   readonly #emit: (event: LinkEvent) => void;
   #state: LinkState = 'absent';
@@ -32,6 +34,7 @@ export class LinkKeeper {
 
   constructor(shape: LinkShape, objects: Omit<LinkSite, 'ingressHook'>, emit: (event: LinkEvent) => void) {
     this.shape = shape;
+    this.#ifb = ifbOf(shape);
     this.#objects = objects;
     this.#emit = emit;
   }
@@ -53,21 +56,29 @@ export class LinkKeeper {
   async add(): Promise<void> {
     const scene = await inspect();
     checkLink(this.shape, scene);
-    const site = { ...this.#objects, ingressHook: scene.hooks.has(this.shape.device) };
+    const ifb = scene.ifbs.find(({ device }) => device.name === this.#ifb)?.ownership;
+    if (this.shape.shares !== undefined && !ifb)
+      throw new HeadgateError('HG_NO_DEVICE', { device: this.#ifb!, devices: namesOf(scene) });
+    const site = { ...this.#objects, ingressHook: scene.hooks.has(this.shape.device), ifb };
     await runOperations(linkOperations(this.shape, site));
     const devices = (await inspect()).devices;
     this.#deviceIndex = devices.find((d) => d.name === this.shape.device)?.index ?? 0;
-    this.#ifbIndex = devices.find((d) => d.name === ifbName(this.shape.device))?.index ?? 0;
+    this.#ifbIndex = devices.find((d) => d.name === this.#ifb)?.index ?? 0;
     this.#ifbSeenUp = false;
     this.#site = site;
-    this.#state = 'steering';
+    this.#state = this.#built;
+  }
+
+  /** What the link does when all is well. */
+  get #built(): LinkState {
+    return this.#ifb === undefined && !this.shape.upload ? 'watching' : 'steering';
   }
 
   async follow(item: LinkItem): Promise<void> {
     // After a loss the kernel tells everything as it is now.
     if (item.kind === 'restart') this.#ifbSeenUp = true;
     if (item.kind === 'link') {
-      if (item.ifindex === this.#ifbIndex && this.shape.download) await this.#followIfb((item.flags & IFF_UP) !== 0);
+      if (item.ifindex === this.#ifbIndex) await this.#followIfb((item.flags & IFF_UP) !== 0);
       else if (this.#state === 'absent' && item.name === this.shape.device) await this.#deviceCame();
     } else if (item.kind === 'linkGone') {
       if (item.ifindex === this.#ifbIndex) await this.#ifbGone();
@@ -78,18 +89,16 @@ export class LinkKeeper {
   async #followIfb(up: boolean): Promise<void> {
     this.#ifbSeenUp ||= up;
     if (!up && this.#ifbSeenUp && this.#state === 'steering') {
-      await this.#open(`${ifbName(this.shape.device)} was set down; arriving packets pass unshaped`);
-    } else if (up && this.#state === 'open' && this.#site) {
-      await runOperations([redirectOperation(this.shape.device, this.#site)]);
-      this.#change('steering', `${ifbName(this.shape.device)} is up again`);
+      await this.#open(`${this.#ifb} was set down; arriving packets pass unshaped`);
+    } else if (up && this.#state === 'open' && this.#site && this.#ifb !== undefined) {
+      await runOperations([redirectOperation(this.shape.device, this.#ifb, this.#site)]);
+      this.#change('steering', `${this.#ifb} is up again`);
     }
   }
 
   async #ifbGone(): Promise<void> {
     this.#ifbIndex = 0;
-    await this.#open(
-      `${ifbName(this.shape.device)} was deleted; arriving packets pass unshaped until headgate up runs again`,
-    );
+    await this.#open(`${this.#ifb} was deleted; arriving packets pass unshaped until headgate up runs again`);
     // With the ifb went its alias, which said that the hook is ours.
     const hook = this.#site?.ingressHook ? undefined : hookRemoval(await inspect(), this.shape.device);
     if (hook) await runCommand(hook.command).catch(() => {});
@@ -101,17 +110,18 @@ export class LinkKeeper {
   }
 
   async #deviceGone(): Promise<void> {
-    // Its filters and its root qdisc went with it; what is left is the ifb.
+    // Its filters and its root qdisc went with it; what is left is the ifb, which others may use.
     this.#deviceIndex = 0;
     this.#ifbIndex = 0;
-    await runCommand(removeIfb(ifbName(this.shape.device))).catch(() => {});
+    const shared = this.shape.shares !== undefined || this.shape.sharedBy.length > 0;
+    if (this.#ifb !== undefined && !shared) await runCommand(removeIfb(this.#ifb)).catch(() => {});
     this.#change('absent', `${this.shape.device} is gone; waiting for it`);
   }
 
   async #deviceCame(): Promise<void> {
     try {
       await this.add();
-      this.#change('steering', `${this.shape.device} is back`);
+      this.#change(this.#built, `${this.shape.device} is back`);
     } catch (error) {
       this.#change('open', `${this.shape.device} is back, but: ${error instanceof Error ? error.message : error}`);
     }

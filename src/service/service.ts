@@ -1,5 +1,5 @@
 import { retry } from 'rxjs';
-import { checkLink, checkTable, inspect, runOperations, teardown } from '../apply/index.ts';
+import { checkEffects, checkLink, checkTable, inspect, runOperations, teardown } from '../apply/index.ts';
 import { acquireInstance, ensureBtf, ensureRoot, MarkWriter, probeQdiscs } from '../kernel/index.ts';
 import { conntrackDump, conntrackEvents, linkEvents } from '../kernel/sources.ts';
 import type { Policy } from '../language/index.ts';
@@ -7,7 +7,15 @@ import { DEFAULT_MARK_FIELD, HeadgateError, type MarkField } from '../model/inde
 import type { MonitorItem } from '../monitor/index.ts';
 import { MonitorStream } from '../monitor/stream.ts';
 import { clearMarks, FlowClassifier, runPipeline, Sides } from '../pipeline/index.ts';
-import { LEAF_PREFERENCE, shapePolicy, tableOperation } from '../shape/index.ts';
+import {
+  effectOperations,
+  ifbOf,
+  type LinkShape,
+  leafQueues,
+  shapePolicy,
+  tableOperation,
+  wantedQdiscs,
+} from '../shape/index.ts';
 import { Closers } from './closers.ts';
 import { requestStatus, serveControl } from './control.ts';
 import { addObjectFiles } from './datapath.ts';
@@ -34,7 +42,8 @@ export interface Service {
 export async function startService(policy: Policy, onItem: (item: MonitorItem) => void): Promise<Service> {
   ensureRoot('making qdiscs and devices');
   await ensureBtf();
-  const shapes = shapePolicy(policy, await probeQdiscs(LEAF_PREFERENCE));
+  const shapes = shapePolicy(policy, await probeQdiscs(wantedQdiscs(policy)));
+  const effects = effectOperations(policy, shapes);
   const opened = new Closers();
   let keep = false;
   try {
@@ -44,6 +53,7 @@ export async function startService(policy: Policy, onItem: (item: MonitorItem) =
     const scene = await inspect();
     checkTable(scene);
     for (const shape of shapes) checkLink(shape, scene);
+    await checkEffects(policy, scene);
 
     const stream = new MonitorStream();
     stream.items.subscribe(onItem);
@@ -55,7 +65,7 @@ export async function startService(policy: Policy, onItem: (item: MonitorItem) =
     opened.add(() => (keep ? undefined : takeDown()));
     await teardown();
     // From here on the kernel tracks connections in this namespace, and has the functions that the classifier calls.
-    await runOperations([tableOperation]);
+    await runOperations([tableOperation(policy, shapes), ...effects]);
 
     const keepers = shapes.map((shape) => new LinkKeeper(shape, objects, (event) => stream.emit(event)));
     const sides = new Sides((ifindex) => keepers.some((keeper) => keeper.deviceIndex === ifindex));
@@ -100,7 +110,7 @@ export async function startService(policy: Policy, onItem: (item: MonitorItem) =
       policy: policy.file,
       datapath: 'bpf',
       links: keepers.map(({ shape, state }) => ({ name: shape.link, device: shape.device, state })),
-      queues: policy.queues.map((queue) => queue.name),
+      queues: leafQueues(policy.queues).map((queue) => queue.name),
       flows: { total: classifier.table.size, ...classifier.table.perOrigin },
       marksWritten: classifier.marksWritten,
       marksFailed: classifier.marksFailed,
@@ -115,13 +125,15 @@ export async function startService(policy: Policy, onItem: (item: MonitorItem) =
     stream.emit({
       kind: 'ready',
       datapath: 'bpf',
-      links: shapes.map(({ link, device, download, upload }) => ({
+      links: shapes.map(({ link, device, download, upload, shares }) => ({
         name: link,
         device,
         download: download?.rate,
         upload: upload?.rate,
+        ...(shares !== undefined && { shares }),
       })),
     });
+    for (const message of advice(policy, shapes)) stream.emit({ kind: 'warning', message });
     return {
       stop: (options) => {
         keep = options.keep;
@@ -132,6 +144,20 @@ export async function startService(policy: Policy, onItem: (item: MonitorItem) =
     await opened.close().catch(() => {});
     throw error;
   }
+}
+
+/** What the person should know of a policy that runs as it is. */
+function advice(policy: Policy, shapes: readonly LinkShape[]): string[] {
+  const still = shapes.filter((shape) => ifbOf(shape) === undefined && !shape.upload).map(({ link }) => link);
+  const live = policy.rules.filter(
+    ({ tier, effects }) => tier.kind === 'live' && effects.some(({ kind }) => kind === 'mirror' || kind === 'police'),
+  );
+  return [
+    ...still.map(
+      (link) => `link ${link} has no rate, so nothing is shaped; its flows are followed (--download, --upload)`,
+    ),
+    ...live.map(({ name }) => `rule ${name} is live: its mirror or police reaches no packet`),
+  ];
 }
 
 /** Takes everything of ours out of the kernel, and returns in words what it was. */

@@ -30,6 +30,8 @@ export interface LinkStatus {
   /** Without a service: `kept`, what it left behind. */
   readonly state: LinkState | 'kept';
   readonly ifb?: string | undefined;
+  /** Name of the link whose ifb and tree this is; `download` then counts both, but for the packets by verdict. */
+  readonly shares?: string | undefined;
   readonly download?: DirectionStatus | undefined;
   readonly upload?: DirectionStatus | undefined;
 }

@@ -5,12 +5,13 @@ import {
   formatAlias,
   formatHandle,
   ifbName,
-  LEAF_MAJOR,
-  LINK_MINOR,
+  type Ownership,
   UPLOAD_MAJOR,
+  withHook,
 } from './names.ts';
 import type { Operation } from './operation.ts';
-import { burstOf, type LeafQdisc, type Tree } from './tree.ts';
+import type { Tree } from './tree.ts';
+import { rootMajor, treeCommands } from './tree-commands.ts';
 
 /** What one link of the policy is to become in the kernel. A direction without a tree is left as it is. */
 export interface LinkShape {
@@ -18,7 +19,15 @@ export interface LinkShape {
   readonly device: string;
   readonly download?: Tree | undefined;
   readonly upload?: Tree | undefined;
+  /** Device of the link whose ifb, and so whose tree, what arrives here goes through. There is no `download` then. */
+  readonly shares?: string | undefined;
+  /** Devices of the links that share this one's ifb. */
+  readonly sharedBy: readonly string[];
 }
+
+/** The ifb that what arrives on the link is redirected to; undefined where it is left alone. */
+export const ifbOf = ({ device, download, shares }: LinkShape): string | undefined =>
+  shares !== undefined ? ifbName(shares) : download && ifbName(device);
 
 /** What building a link needs to know of the machine. */
 export interface LinkSite {
@@ -28,22 +37,24 @@ export interface LinkSite {
   readonly egressObject: string;
   /** The device has a clsact or ingress qdisc already; it is used, and stays. */
   readonly ingressHook: boolean;
+  /** Whose the link's ifb is, where it is there already, up and with its tree: another link shares it. */
+  readonly ifb?: Ownership | undefined;
 }
 
 /**
  * The operations that build a link's part, in the one safe order: the ifb, its tree and the ifb up before any
- * filter sends packets there. The redirect comes last.
+ * filter sends packets there. The redirect comes last. Nothing at all for a link that is only looked at.
  */
 export function linkOperations(shape: LinkShape, site: LinkSite): Operation[] {
+  const ifb = ifbOf(shape);
   return [
     ...(shape.upload ? uploadOperations(shape.device, shape.upload, site) : []),
-    ...(shape.download ? downloadOperations(shape, shape.download, site) : []),
+    ...(ifb === undefined ? [] : downloadOperations(shape, ifb, site)),
   ];
 }
 
 /** The redirect alone: put back when the ifb has come up again. */
-export function redirectOperation(device: string, site: LinkSite): Operation {
-  const ifb = ifbName(device);
+export function redirectOperation(device: string, ifb: string, site: Pick<LinkSite, 'ingressObject'>): Operation {
   return {
     about: `redirect what arrives on ${device} to ${ifb}`,
     command: tc(
@@ -78,15 +89,35 @@ export function redirectOperation(device: string, site: LinkSite): Operation {
 export const removeRedirect = (device: string): Command =>
   tc('filter', 'del', 'dev', device, 'ingress', 'pref', `${FILTER_PREF}`);
 /** Names the handle, so that a root qdisc that somebody else put there since is not removed. */
-export const removeUpload = (device: string): Command =>
-  tc('qdisc', 'del', 'dev', device, 'root', 'handle', formatHandle(UPLOAD_MAJOR));
+export const removeUpload = (device: string, major: number): Command =>
+  tc('qdisc', 'del', 'dev', device, 'root', 'handle', formatHandle(major));
 export const removeClsact = (device: string): Command => tc('qdisc', 'del', 'dev', device, 'clsact');
 export const removeIfb = (ifb: string): Command => ({ argv: ['ip', 'link', 'del', ifb] });
 
-function downloadOperations({ link, device }: LinkShape, tree: Tree, site: LinkSite): Operation[] {
-  const ifb = ifbName(device);
-  const alias = formatAlias({ link, device, clsact: !site.ingressHook });
+function downloadOperations(shape: LinkShape, ifb: string, site: LinkSite): Operation[] {
+  const { device, download } = shape;
   const operations: Operation[] = [
+    ...(site.ifb
+      ? [joinOperation(ifb, site.ifb, shape, site)]
+      : download
+        ? ifbOperations(shape, ifb, download, site)
+        : []),
+    // Also where it is there already: redirected to an ifb that is down, every packet is lost.
+    { about: `set ${ifb} up`, command: { argv: ['ip', 'link', 'set', ifb, 'up'] } },
+  ];
+  if (!site.ingressHook)
+    operations.push({
+      about: `add clsact to ${device}`,
+      command: tc('qdisc', 'add', 'dev', device, 'clsact'),
+      undo: removeClsact(device),
+    });
+  operations.push(redirectOperation(device, ifb, site));
+  return operations;
+}
+
+function ifbOperations({ link, device }: LinkShape, ifb: string, download: Tree, site: LinkSite): Operation[] {
+  const alias = formatAlias({ link, device, clsact: !site.ingressHook, shared: [] });
+  return [
     {
       about: `add ifb ${ifb}`,
       // One process for both lines: a device of ours is nameless for microseconds only. A queue of the device's
@@ -97,17 +128,18 @@ function downloadOperations({ link, device }: LinkShape, tree: Tree, site: LinkS
       ]),
       undo: removeIfb(ifb),
     },
-    { about: `add the tree on ${ifb}`, command: batch('tc', treeCommands(ifb, DOWNLOAD_MAJOR, tree)) },
-    { about: `set ${ifb} up`, command: { argv: ['ip', 'link', 'set', ifb, 'up'] } },
+    { about: `add the tree on ${ifb}`, command: batch('tc', treeCommands(ifb, DOWNLOAD_MAJOR, download)) },
   ];
-  if (!site.ingressHook)
-    operations.push({
-      about: `add clsact to ${device}`,
-      command: tc('qdisc', 'add', 'dev', device, 'clsact'),
-      undo: removeClsact(device),
-    });
-  operations.push(redirectOperation(device, site));
-  return operations;
+}
+
+/** Writes down that the device leads to the ifb, too, before anything is made there. */
+function joinOperation(ifb: string, ownership: Ownership, { device }: LinkShape, site: LinkSite): Operation {
+  const setAlias = (o: Ownership): Command => ({ argv: ['ip', 'link', 'set', 'dev', ifb, 'alias', formatAlias(o)] });
+  return {
+    about: `share ${ifb} with ${device}`,
+    command: setAlias(withHook(ownership, { device, clsact: !site.ingressHook })),
+    undo: setAlias(ownership),
+  };
 }
 
 function uploadOperations(device: string, tree: Tree, site: LinkSite): Operation[] {
@@ -116,7 +148,7 @@ function uploadOperations(device: string, tree: Tree, site: LinkSite): Operation
     {
       about: `add the tree on ${device}`,
       command: batch('tc', treeCommands(device, UPLOAD_MAJOR, tree)),
-      undo: removeUpload(device),
+      undo: removeUpload(device, rootMajor(tree, UPLOAD_MAJOR)),
     },
     {
       about: `classify what leaves ${device}`,
@@ -141,85 +173,6 @@ function uploadOperations(device: string, tree: Tree, site: LinkSite): Operation
       ),
     },
   ];
-}
-
-/**
- * What the classifier leaves alone (ARP, neighbour discovery, DHCP) has no class: `default 0` sends it past the
- * queues at once (htb(8): direct), and so does everything when the classifier fails.
- */
-function treeCommands(device: string, major: number, tree: Tree): string[][] {
-  const root = formatHandle(major);
-  const link = formatHandle(major, LINK_MINOR);
-  const commands = [
-    ['qdisc', 'add', 'dev', device, 'root', 'handle', root, 'htb', 'default', '0'],
-    [
-      'class',
-      'add',
-      'dev',
-      device,
-      'parent',
-      root,
-      'classid',
-      link,
-      'htb',
-      'rate',
-      `${tree.rate}bit`,
-      'ceil',
-      `${tree.rate}bit`,
-      'burst',
-      `${burstOf(tree.rate)}b`,
-      'cburst',
-      `${burstOf(tree.rate)}b`,
-      'quantum',
-      '60000',
-    ],
-  ];
-  for (const c of tree.classes) {
-    const classid = formatHandle(major, c.minor);
-    commands.push(
-      [
-        'class',
-        'add',
-        'dev',
-        device,
-        'parent',
-        link,
-        'classid',
-        classid,
-        'htb',
-        'rate',
-        `${c.rate}bit`,
-        'ceil',
-        `${c.ceil}bit`,
-        'burst',
-        `${c.burst}b`,
-        'cburst',
-        `${c.cburst}b`,
-        'quantum',
-        `${c.quantum}`,
-        'prio',
-        `${c.prio}`,
-      ],
-      [
-        'qdisc',
-        'add',
-        'dev',
-        device,
-        'parent',
-        classid,
-        'handle',
-        formatHandle(LEAF_MAJOR + c.minor),
-        ...leafArguments(c.leaf),
-      ],
-    );
-  }
-  return commands;
-}
-
-function leafArguments(leaf: LeafQdisc): string[] {
-  if (leaf.kind === 'bfifo') return ['bfifo', 'limit', `${leaf.limit}`];
-  // A new hash every ten seconds, so that two flows that collide do not share for ever (sfq(8)).
-  return leaf.kind === 'sfq' ? ['sfq', 'perturb', '10'] : ['fq_codel'];
 }
 
 const tc = (...args: string[]): Command => ({ argv: ['tc', ...args] });

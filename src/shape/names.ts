@@ -7,6 +7,9 @@
 export const DOWNLOAD_MAJOR = 0x7fe0;
 /** Handle of the HTB on the link itself, for what leaves. */
 export const UPLOAD_MAJOR = 0x7fe1;
+/** Where a tree does not shape by itself (prio), the shaper at the root above it has the tree's handle less this. */
+const SHAPER_BELOW = 0x10;
+export const shaperMajor = (major: number): number => major - SHAPER_BELOW;
 /** Class that holds all queues of a tree, with the link's whole rate. Above every queue's number. */
 export const LINK_MINOR = 0x100;
 /** Leaf qdisc below class N has handle LEAF_MAJOR + N. */
@@ -37,19 +40,57 @@ export function ifbName(device: string): string {
   return `hg-${device.slice(0, 6)}-${hash.toString(36).padStart(5, '0').slice(-5)}`;
 }
 
-/** What the ifb's alias says: whose it is, and what was made beside it. */
-export interface Ownership {
-  readonly link: string;
+/** Longest alias that the kernel keeps (IFALIASZ, linux/if.h, with its closing zero). */
+const ALIAS_LENGTH = 255;
+
+/** A device whose arriving packets are redirected to the ifb. */
+export interface Hook {
   readonly device: string;
   /** We added clsact to the device, so we remove it. */
   readonly clsact: boolean;
 }
 
-export const formatAlias = (o: Ownership): string =>
-  `${ALIAS} link=${o.link} device=${o.device} clsact=${o.clsact ? 'ours' : 'found'}`;
+/** What the ifb's alias says: whose it is, and what was made beside it. */
+export interface Ownership extends Hook {
+  readonly link: string;
+  /** The other devices that share the ifb and its tree. */
+  readonly shared: readonly Hook[];
+}
+
+/** Every device that leads to the ifb, the one that it is named after first. */
+export const hooksOf = ({ device, clsact, shared }: Ownership): Hook[] => [{ device, clsact }, ...shared];
+
+/** The ownership with what is now true of one device. */
+export function withHook(ownership: Ownership, hook: Hook): Ownership {
+  if (hook.device === ownership.device) return { ...ownership, clsact: hook.clsact };
+  return { ...ownership, shared: [...ownership.shared.filter(({ device }) => device !== hook.device), hook] };
+}
+
+export function formatAlias({ link, device, clsact, shared }: Ownership): string {
+  const alias = `${ALIAS} link=${link} device=${device} clsact=${word(clsact)}`;
+  // A device's name may hold any visible character but "/" and ":" (dev_valid_name()).
+  return shared.length === 0
+    ? alias
+    : `${alias} shared=${shared.map((s) => `${s.device}:${word(s.clsact)}`).join(',')}`;
+}
+
+/** The kernel keeps the alias whole. */
+export const fitsAlias = (ownership: Ownership): boolean => formatAlias(ownership).length <= ALIAS_LENGTH;
 
 /** Reads an alias written by {@link formatAlias}; undefined for everyone else's. */
 export function parseAlias(alias: string | undefined): Ownership | undefined {
-  const match = /^headgate link=(\S+) device=(\S+) clsact=(ours|found)$/.exec(alias ?? '');
-  return match ? { link: match[1]!, device: match[2]!, clsact: match[3] === 'ours' } : undefined;
+  const match = /^headgate link=(\S+) device=(\S+) clsact=(ours|found)(?: shared=(\S+))?$/.exec(alias ?? '');
+  if (!match) return undefined;
+  const [, link, device, clsact, shared] = match;
+  return {
+    link: link!,
+    device: device!,
+    clsact: clsact === 'ours',
+    shared: [...(shared ?? '').matchAll(/([^:]+):(ours|found)(?:,|$)/g)].map(([, name, whose]) => ({
+      device: name!,
+      clsact: whose === 'ours',
+    })),
+  };
 }
+
+const word = (clsact: boolean): string => (clsact ? 'ours' : 'found');

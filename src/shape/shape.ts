@@ -1,26 +1,88 @@
-import type { Policy } from '../language/index.ts';
+import type { Leaf, LinkPolicy, Policy } from '../language/index.ts';
 import { HeadgateError } from '../model/index.ts';
+import { leafQueues } from './classes.ts';
 import type { LinkShape } from './link.ts';
-import { computeTree, type Leaves } from './tree.ts';
+import { fitsAlias } from './names.ts';
+import { computeTree, LEAF_PREFERENCE, type Qdisc } from './tree.ts';
+import { MAX_BANDS } from './tree-commands.ts';
 
-/** Number of a queue's class: its place in the policy, from 1. It is the minor of the classid and the value in the mark. */
-export const classOf = (policy: Policy, queue: string): number => policy.queues.findIndex((q) => q.name === queue) + 1;
+/** The qdiscs that shaping the policy depends on: to be tried before {@link shapePolicy}. */
+export function wantedQdiscs(policy: Policy): Qdisc[] {
+  const leaves = policy.queues.flatMap((q): Leaf[] => [
+    ...(q.leaf ? [q.leaf] : []),
+    ...(q.fair === 'host' ? ['cake' as const] : []),
+  ]);
+  const trees = policy.links.flatMap(({ tree }) => (tree === 'htb' ? [] : [tree]));
+  return [...new Set<Qdisc>([...LEAF_PREFERENCE, ...leaves, ...trees])];
+}
 
 /**
- * What each link of the policy is to become, on a kernel with these leaf qdiscs.
+ * What each link of the policy is to become, on a kernel with these qdiscs: links that others share come before those.
  *
- * @throws HeadgateError HG_LINK_INCOMPLETE where a link names no device, or no rate in either direction
+ * @throws HeadgateError HG_LINK_INCOMPLETE where a link names no device, or shares a tree that there is not;
+ * HG_NO_KERNEL where the kernel lacks a qdisc that nothing else can stand for
  */
-export function shapePolicy(policy: Policy, leaves: Leaves): LinkShape[] {
-  return policy.links.map(({ name: link, device, download, upload }) => {
-    if (device === undefined) throw new HeadgateError('HG_LINK_INCOMPLETE', { link, missing: 'device' });
-    if (download === undefined && upload === undefined)
-      throw new HeadgateError('HG_LINK_INCOMPLETE', { link, missing: 'rate, neither download nor upload' });
+export function shapePolicy(policy: Policy, qdiscs: ReadonlySet<Qdisc>): LinkShape[] {
+  const { links, queues } = policy;
+  const shaped = links.some(({ download, upload }) => download !== undefined || upload !== undefined);
+  if (shaped && queues.some(({ fair }) => fair === 'host') && !qdiscs.has('cake'))
+    throw missing('fairness between hosts', 'it has no qdisc cake', 'sch_cake (Linux 4.19), or `fair by flow`');
+  const shapes = links.map((link): LinkShape => {
+    const { name, download, upload } = link;
+    const device = deviceOf(link);
+    checkTree(link, policy, qdiscs);
+    const plan = {
+      kind: link.tree === 'prio' ? 'prio' : 'htb',
+      queues,
+      overhead: link.overhead,
+      leaves: qdiscs,
+    } as const;
     return {
-      link,
+      link: name,
       device,
-      download: download === undefined ? undefined : computeTree(policy.queues, download, leaves),
-      upload: upload === undefined ? undefined : computeTree(policy.queues, upload, leaves),
+      download: download === undefined ? undefined : computeTree({ ...plan, rate: download, direction: 'download' }),
+      upload: upload === undefined ? undefined : computeTree({ ...plan, rate: upload, direction: 'upload' }),
+      shares: link.shareTreeWith === undefined ? undefined : ownerOf(link, links),
+      sharedBy: links.filter((other) => other.shareTreeWith === name).map(deviceOf),
     };
   });
+  for (const { link, device, sharedBy } of shapes)
+    if (!fitsAlias({ link, device, clsact: false, shared: sharedBy.map((d) => ({ device: d, clsact: false })) }))
+      throw missing(
+        `an ifb for ${sharedBy.length + 1} devices`,
+        'their names do not fit into its alias',
+        'fewer of them, or shorter names',
+      );
+  return [
+    ...shapes.filter(({ shares }) => shares === undefined),
+    ...shapes.filter(({ shares }) => shares !== undefined),
+  ];
 }
+
+function deviceOf({ name, device }: LinkPolicy): string {
+  if (device === undefined) throw new HeadgateError('HG_LINK_INCOMPLETE', { link: name, missing: 'device' });
+  return device;
+}
+
+/** Device of the link whose tree `link` shares. */
+function ownerOf(link: LinkPolicy, links: readonly LinkPolicy[]): string {
+  const owner = links.find(({ name }) => name === link.shareTreeWith);
+  if (owner?.download !== undefined) return deviceOf(owner);
+  throw new HeadgateError('HG_LINK_INCOMPLETE', {
+    link: link.name,
+    missing: `tree to share: link ${link.shareTreeWith} has no download rate`,
+  });
+}
+
+function checkTree({ name, tree, download, upload }: LinkPolicy, policy: Policy, qdiscs: ReadonlySet<Qdisc>): void {
+  if (tree === 'htb' || (download === undefined && upload === undefined)) return;
+  const what = `tree ${tree} of link ${name}`;
+  if (!qdiscs.has(tree)) throw missing(what, `it has no qdisc ${tree}`, `sch_${tree}, or \`tree htb\``);
+  // cake takes a class from skb->priority alone, which nothing sets on the way out yet.
+  if (tree === 'cake') throw missing(what, 'the bpf datapath feeds trees of classes', '`tree htb` with `leaf cake`');
+  const count = leafQueues(policy.queues).length;
+  if (count > MAX_BANDS) throw missing(what, `prio has ${MAX_BANDS} bands for ${count} queues`, '`tree htb`');
+}
+
+const missing = (what: string, problem: string, needs: string) =>
+  new HeadgateError('HG_NO_KERNEL', { what, problem, needs });

@@ -1,31 +1,82 @@
-import type { Command } from '../model/index.ts';
+import type { Policy } from '../language/index.ts';
+import { type Command, DEFAULT_MARK_FIELD, type MarkField } from '../model/index.ts';
+import type { LinkShape } from './link.ts';
 import { TABLE } from './names.ts';
+import type { Place } from './nft-formula.ts';
+import { compileRules, type NftRules } from './nft-rules.ts';
 import type { Operation } from './operation.ts';
 
 /** Says whose the table is: checked before it is removed. */
 export const TABLE_COMMENT = 'made by headgate';
 
-/**
- * Our one nft table. Its rule decides nothing: a rule that looks at `ct` is what makes the kernel track connections
- * in this namespace at all (nf_ct_netns_get), and without it every packet is `new`. An accept in our chain ends no
- * other chain.
- */
-export const tableOperation: Operation = {
-  about: `add nft table inet ${TABLE}`,
-  command: {
-    argv: ['nft', '-f', '-'],
-    input: `table inet ${TABLE} {
-  comment "${TABLE_COMMENT}"
-  chain track {
-    type filter hook prerouting priority mangle; policy accept;
-    ct state invalid counter
-  }
+/** Behind every NAT hook (NF_IP_PRI_NAT_SRC is 100), before the entry is confirmed. */
+const AFTER_NAT = 110;
+
+/** Our one nft table, added whole or not at all. */
+export function tableOperation(policy: Policy, shapes: readonly Pick<LinkShape, 'device'>[]): Operation {
+  const devices = shapes.map(({ device }) => device);
+  return {
+    about: `add nft table inet ${TABLE}`,
+    command: { argv: ['nft', '-f', '-'], input: formatTable(compileRules(policy, DEFAULT_MARK_FIELD), devices) },
+    undo: removeTable(),
+  };
 }
-`,
-  },
-  undo: removeTable(),
-};
 
 export function removeTable(): Command {
   return { argv: ['nft', 'delete', 'table', 'inet', TABLE] };
 }
+
+/**
+ * The table, as `nft -f` reads it. An accept in our chains ends no other chain.
+ *
+ * `track` decides nothing: a rule that looks at `ct` is what makes the kernel track connections in this namespace at
+ * all (nf_ct_netns_get), and without it every packet is `new`.
+ *
+ * The kernel rules are asked once in a flow's life: at its first packet, when that has passed all else, NAT included,
+ * and its entry is about to be confirmed. Over which link it came or goes says who opened it. What another's rule has
+ * written to our bits by then stays; so does the class that an expected connection inherits from its master.
+ */
+export function formatTable(
+  rules: NftRules,
+  devices: readonly string[],
+  field: MarkField = DEFAULT_MARK_FIELD,
+): string {
+  const links = devices.filter((device) => QUOTABLE.test(device)).map(quote);
+  const lines = [`comment "${TABLE_COMMENT}"`, ...rules.sets, ...chain('track', TRACK)];
+  const origins = new Set([...rules.entries.keys()].map(({ origin }) => origin));
+  if (origins.size > 0 && links.length > 0) {
+    const link = links.length === 1 ? links[0]! : `{ ${links.join(', ')} }`;
+    const hook = (name: string) => `type filter hook ${name} priority ${AFTER_NAT}; policy accept;`;
+    const remote = origins.has('remote') ? [`iifname ${link} goto remote`] : [];
+    const local = origins.has('local') ? [`oifname ${link} goto local`] : [];
+    for (const { name, rules: own } of rules.chains) lines.push(...chain(name, own));
+    for (const origin of origins) lines.push(...chain(origin, firstPacket(rules, origin, field)));
+    if (remote.length > 0) lines.push(...chain('input', [hook('input'), ...remote]));
+    // From link to link: neither side is ours.
+    const between = `iifname ${link} oifname ${link} accept`;
+    lines.push(...chain('postrouting', [hook('postrouting'), between, ...remote, ...local]));
+  }
+  return `table inet ${TABLE} {\n${lines.map((line) => `  ${line}\n`).join('')}}\n`;
+}
+
+/** Names that nft can be told; other devices' flows are left to the pipeline. */
+const QUOTABLE = /^[^\s"\\]+$/;
+/** A `*` at the end would stand for any ending. */
+const quote = (device: string): string => `"${device.replace(/\*$/, '\\*')}"`;
+
+const TRACK = ['type filter hook prerouting priority mangle; policy accept;', 'ct state invalid counter'];
+
+/** An expected connection's first packet is `related`, and so is an ICMP error, whose entry is confirmed long since. */
+function firstPacket({ entries }: NftRules, origin: Place['origin'], { mask }: MarkField): string[] {
+  const families = [...entries]
+    .filter(([place]) => place.origin === origin)
+    .map(([place, chain]) => `ipv${place.family} : goto ${chain}`);
+  const free = `ct mark & 0x${mask.toString(16)} == 0`;
+  return [`ct state new,related ct status & confirmed == 0 ${free} meta nfproto vmap { ${families.join(', ')} }`];
+}
+
+const chain = (name: string, lines: readonly string[]): string[] => [
+  `chain ${name} {`,
+  ...lines.map((line) => `  ${line}`),
+  '}',
+];

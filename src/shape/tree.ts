@@ -1,16 +1,25 @@
-import type { Leaf, QueuePolicy } from '../language/index.ts';
+import type { Leaf, Overhead, QueuePolicy } from '../language/index.ts';
 import type { Rate } from '../model/index.ts';
+import { leafQueues } from './classes.ts';
+import { LINK_MINOR } from './names.ts';
 
-/** One HTB tree: the link's rate, and a class for each queue of the policy. A value; nothing of it exists yet. */
+/** The tree of one direction: the link's rate, and a class for each queue of the policy. A value; nothing of it exists yet. */
 export interface Tree {
+  /** `prio`: the queue before always goes first, shares and ceilings do not count. */
+  readonly kind: 'htb' | 'prio';
   readonly rate: Rate;
+  /** What the line adds to each packet. */
+  readonly overhead?: Overhead | undefined;
+  /** A class that holds others comes before them. */
   readonly classes: readonly TreeClass[];
 }
 
 export interface TreeClass {
   readonly queue: string;
-  /** 1..126: minor of the classid, and the number in the conntrack mark. */
+  /** A leaf's: 1..126, minor of the classid, and the number in the conntrack mark. Of one that holds others: above {@link LINK_MINOR}. */
   readonly minor: number;
+  /** Minor of the class that it is in; the whole link's is {@link LINK_MINOR}. */
+  readonly parent: number;
   /** Guaranteed, bit/s. */
   readonly rate: Rate;
   /** Most it may borrow up to, bit/s. */
@@ -22,15 +31,19 @@ export interface TreeClass {
   readonly quantum: number;
   /** 0..7; a lower number borrows first. */
   readonly prio: number;
-  readonly leaf: LeafQdisc;
+  /** Absent: it holds other classes. */
+  readonly leaf?: LeafQdisc | undefined;
 }
 
 export type LeafQdisc =
   | { readonly kind: 'bfifo' /** bytes */; readonly limit: number }
+  | { readonly kind: 'tbf'; readonly rate: Rate /** bytes */; readonly burst: number; readonly limit: number }
+  /** `hosts`: fair between the hosts on this side, which are the receivers of what arrives, the senders of what leaves. */
+  | { readonly kind: 'cake'; readonly hosts?: 'receivers' | 'senders' | undefined }
   | { readonly kind: 'fq_codel' | 'sfq' };
 
-/** The leaf qdiscs that this kernel has. bfifo is in every kernel that has tc. */
-export type Leaves = ReadonlySet<Leaf>;
+/** Qdiscs that a kernel may lack. HTB it must have. */
+export type Qdisc = Leaf | 'prio';
 
 /** Best first, where the policy names none. */
 export const LEAF_PREFERENCE: readonly Leaf[] = ['fq_codel', 'sfq', 'bfifo'];
@@ -42,39 +55,76 @@ const BURST_SECONDS = 0.001;
 /** One full frame with tags on top of that, or a slow class could never send one. */
 const FRAME_BYTES = 1600;
 const MIN_RATE: Rate = 8000;
+/** VDSL2's PTM sends 65 bytes for 64 (ITU-T G.992.3 annex N; cake counts it so). */
+const PTM = 64 / 65;
+
+/** What a tree is made from. */
+export interface TreePlan {
+  readonly kind?: 'htb' | 'prio' | undefined;
+  readonly queues: readonly QueuePolicy[];
+  /** Of the link, bit/s. */
+  readonly rate: Rate;
+  readonly overhead?: Overhead | undefined;
+  /** Which way its packets go, as seen from this side. */
+  readonly direction: 'download' | 'upload';
+  /** Those that the kernel has. */
+  readonly leaves: ReadonlySet<Qdisc>;
+}
 
 /**
- * The tree for `queues` on a link of `rate` bit/s. Queues are served in their order: the first borrows first.
+ * The tree for the plan's queues. Queues are served in their order: the first borrows first. A nested queue's share
+ * is a part of what its parent is sure of, its ceiling a part of the parent's ceiling.
  *
  * A leaf that the kernel lacks becomes the best one that it has.
  */
-export function computeTree(queues: readonly QueuePolicy[], rate: Rate, leaves: Leaves): Tree {
-  const classes = queues.map((queue, i): TreeClass => {
-    const ceil = Math.max(MIN_RATE, Math.round(rate * queue.ceiling));
-    const guaranteed = Math.min(ceil, Math.max(MIN_RATE, Math.round(rate * queue.share)));
-    return {
+export function computeTree({ kind = 'htb', queues, rate: line, overhead, direction, leaves }: TreePlan): Tree {
+  const rate = overhead?.linkLayer === 'ptm' ? Math.floor(line * PTM) : line;
+  const flat = leafQueues(queues);
+  const made = new Map<string, TreeClass>();
+  for (const queue of kind === 'prio' ? flat : queues) {
+    const parent = kind === 'prio' || queue.parent === undefined ? undefined : made.get(queue.parent);
+    const place = flat.indexOf(queue);
+    const ceil = Math.max(MIN_RATE, Math.round((parent?.ceil ?? rate) * queue.ceiling));
+    const guaranteed = Math.min(ceil, Math.max(MIN_RATE, Math.round((parent?.rate ?? rate) * queue.share)));
+    made.set(queue.name, {
       queue: queue.name,
-      minor: i + 1,
+      minor: place >= 0 ? place + 1 : LINK_MINOR + made.size + 1,
+      parent: parent?.minor ?? LINK_MINOR,
       rate: guaranteed,
       ceil,
       burst: burstOf(guaranteed),
       cburst: burstOf(ceil),
       quantum: Math.round(clamp(guaranteed / 8 / 100, 1514, 60_000)),
-      prio: Math.min(i, PRIORITIES - 1),
-      leaf: leafOf(queue.leaf, ceil, leaves),
-    };
-  });
-  return { rate, classes };
+      // Of a class that holds others HTB takes the priorities of those.
+      prio: place < 0 ? 0 : Math.min(place, PRIORITIES - 1),
+      leaf: place < 0 ? undefined : leafOf(queue, kind === 'prio' ? rate : ceil, direction, leaves),
+    });
+  }
+  return { kind, rate, overhead, classes: [...made.values()] };
 }
 
 /** Bytes of one burst at `rate`: see BURST_SECONDS. */
 export const burstOf = (rate: Rate): number => Math.ceil((rate / 8) * BURST_SECONDS) + FRAME_BYTES;
 
-function leafOf(wanted: Leaf | undefined, ceil: Rate, leaves: Leaves): LeafQdisc {
+/** Bytes that may wait, 50 ms of the rate: it keeps one TCP flow busy over a usual round trip. Not packets: one of GRO is up to 64 KB. */
+const limitOf = (rate: Rate): number => Math.round(clamp((rate / 8) * 0.05, 65_536, 16_000_000));
+
+function leafOf(
+  queue: QueuePolicy,
+  ceil: Rate,
+  direction: TreePlan['direction'],
+  leaves: TreePlan['leaves'],
+): LeafQdisc {
+  // Of these qdiscs cake alone tells hosts apart.
+  const wanted = queue.fair === 'host' ? 'cake' : queue.leaf;
   const kind = wanted && leaves.has(wanted) ? wanted : (LEAF_PREFERENCE.find((leaf) => leaves.has(leaf)) ?? 'bfifo');
-  if (kind !== 'bfifo') return { kind };
-  // Bytes, not packets: one GRO packet is up to 64 KB. 50 ms keeps one TCP flow busy over a usual round trip.
-  return { kind, limit: Math.round(clamp((ceil / 8) * 0.05, 65_536, 16_000_000)) };
+  if (kind === 'bfifo') return { kind, limit: limitOf(ceil) };
+  if (kind === 'tbf') return { kind, rate: ceil, burst: Math.max(burstOf(ceil), TBF_BURST), limit: limitOf(ceil) };
+  if (kind !== 'cake') return { kind };
+  return { kind, hosts: queue.fair !== 'host' ? undefined : direction === 'download' ? 'receivers' : 'senders' };
 }
+
+/** TBF sends no packet that is larger than its bucket, and cuts GSO up for that: one whole GSO packet fits. */
+const TBF_BURST = 65_536;
 
 const clamp = (value: number, least: number, most: number): number => Math.max(least, Math.min(most, value));

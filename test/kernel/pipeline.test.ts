@@ -11,10 +11,17 @@ import type { MonitorEvent, OverrunEvent, ResyncEvent } from '../../src/monitor/
 import { FlowClassifier, runPipeline, Sides } from '../../src/pipeline/index.ts';
 import { tableOperation } from '../../src/shape/index.ts';
 
+const policy = parsePolicy(
+  'link wan { }\nqueue a { share 50% }\nqueue b { share 10% }\nrule odd when udp and remote.port in 1024-65535 -> b\ndefault local -> a remote -> a new -> a',
+  'storm.gate',
+).policy!;
+
 let ns: Namespace;
 beforeEach(async () => {
   ns = await Namespace.add('storm');
-  await ns.feed(tableOperation.command.input!, ...tableOperation.command.argv);
+  // Without links: the kernel tracks, and leaves all deciding to the pipeline.
+  const { command } = tableOperation(policy, []);
+  await ns.feed(command.input!, ...command.argv);
   // Somewhere to send to: a tap of the kernel's own that swallows everything.
   await ns.run('ip', 'link', 'add', 'out', 'type', 'ifb');
   await ns.run('ip', 'link', 'set', 'out', 'up');
@@ -35,10 +42,6 @@ socket.bind(0, async () => {
 });`;
 
 it('tells of an overrun, reads the table anew, and then knows every flow of the kernel, each with its mark', async () => {
-  const policy = parsePolicy(
-    'link wan { }\nqueue a { share 50% }\nqueue b { share 10% }\nrule odd when udp and remote.port in 1024-65535 -> b\ndefault local -> a remote -> a new -> a',
-    'storm.gate',
-  ).policy!;
   const sides = new Sides((ifindex) => ifindex === 2);
   sides.apply({ kind: 'address', address: parseAddress('192.0.2.1')!, ifindex: 2 });
   sides.apply({ kind: 'route', prefix: parsePrefix('192.0.2.0/24')!, ifindex: 2 });

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import type { Condition, PortRange } from '../../src/language/index.ts';
+import type { PortRange } from '../../src/language/index.ts';
 import {
   type Address,
   type End,
@@ -127,25 +127,3 @@ export const condition: fc.Arbitrary<Sample> = fc.letrec<{ or: Sample; and: Samp
     tie('or').map((t) => ({ text: `(${t.text})`, holds: t.holds })),
   ),
 })).or;
-
-/** Evaluates a compiled condition by walking its tree. */
-export function walk(tree: Condition, f: FlowFacts): boolean {
-  switch (tree.kind) {
-    case 'and':
-      return tree.terms.every((t) => walk(t, f));
-    case 'or':
-      return tree.terms.some((t) => walk(t, f));
-    case 'not':
-      return !walk(tree.term, f);
-    case 'origin':
-      return f.origin === tree.origin;
-    case 'protocol':
-      return f.protocol === tree.protocol;
-    case 'family':
-      return f.local.address.length === (tree.family === 4 ? 4 : 16);
-    case 'address':
-      return tree.prefixes.some((p) => inPrefix(p, f[tree.end].address));
-    case 'port':
-      return tree.ranges.some((r) => inRange(r, f[tree.end].port));
-  }
-}

@@ -1,9 +1,39 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { type DiagnosticCode, EXAMPLE_BASE, MAX_TEXT, parsePolicy } from '../../src/language/index.ts';
+import { OVERHEADS } from '../../src/language/check-overhead.ts';
+import {
+  type DiagnosticCode,
+  EXAMPLE_BASE,
+  EXAMPLE_INCLUDE,
+  MAX_TEXT,
+  parsePolicy,
+  type ReadInclude,
+} from '../../src/language/index.ts';
+import { UNITS } from '../../src/language/literal.ts';
+import { FACTS } from '../../src/language/parse-flow.ts';
+import {
+  CONNECTIVES,
+  COUNTED,
+  EFFECTS,
+  FAIRNESS,
+  LEAVES,
+  LINK_LAYERS,
+  SETTINGS,
+  STATEMENTS,
+  SUBJECTS,
+  TREES,
+  VALUES,
+} from '../../src/language/vocabulary.ts';
+import { COUNT_KEYS } from '../../src/model/index.ts';
 import { complete, ENTRIES, listExamples, REFERENCE, renderReference } from './language-reference.ts';
 
-const codesOf = (text: string) => [...new Set(parsePolicy(text, 'example.gate').diagnostics.map((d) => d.code))];
+/** The files that examples include: that of the catalogue, one that leads into itself, and a long one. */
+const include: ReadInclude = (file) => {
+  if (file === EXAMPLE_INCLUDE.file) return { text: EXAMPLE_INCLUDE.text };
+  if (file.endsWith('deep.gate')) return { text: 'include "d/deep.gate"' };
+  return file === 'long.gate' ? { text: '#'.repeat(MAX_TEXT) } : { problem: 'there is no such file' };
+};
+const parse = (text: string) => parsePolicy(text, 'example.gate', { include });
 
 /** Examples that are too long for a page, or made of what does not show on one. */
 const UNSHOWN: Partial<Record<DiagnosticCode, { fails: string; passes: string }>> = {
@@ -16,6 +46,15 @@ const UNSHOWN: Partial<Record<DiagnosticCode, { fails: string; passes: string }>
     fails: `rule web when ${'('.repeat(65)}tcp${')'.repeat(65)} -> local`,
     passes: `rule web when ${'('.repeat(64)}tcp${')'.repeat(64)} -> local`,
   },
+  'queue-too-deep': { fails: nested(8), passes: nested(7) },
+  'include-too-many': {
+    fails: 'include "deep.gate"',
+    passes: 'include "lan.gate"\nrule lan when remote in lan -> local',
+  },
+  'include-too-long': {
+    fails: 'include "long.gate"',
+    passes: 'include "lan.gate"\nrule lan when remote in lan -> local',
+  },
   'too-many-queues': { fails: queues(127 - 3), passes: queues(126 - 3) },
 };
 
@@ -24,18 +63,23 @@ function queues(count: number): string {
   return numbers.map((i) => `queue q${i} { share 0.1% }\nrule r${i} when protocol ${i} -> q${i}`).join('\n');
 }
 
+function nested(depth: number): string {
+  const numbers = Array.from({ length: depth }, (_, i) => i);
+  return `${numbers.map((i) => `queue q${i} { share 5% `).join('')}${'}'.repeat(depth)}\nrule a when tcp -> q${depth - 1}`;
+}
+
 test.each(ENTRIES.filter(([code]) => code !== 'too-many'))(
   '%s: an example that fails, and one that passes',
   (code, entry) => {
     const shown = entry.fails !== undefined && entry.passes !== undefined;
     expect(shown, 'an example in the catalogue or here, and only in one of them').not.toBe(code in UNSHOWN);
     const { fails, passes } = UNSHOWN[code] ?? (entry as { fails: string; passes: string });
-    const wrong = parsePolicy(complete(fails, entry.whole === true), 'example.gate');
+    const wrong = parse(complete(fails, entry.whole === true));
     expect([...new Set(wrong.diagnostics.map((d) => d.code))]).toEqual([code]);
     expect(wrong.diagnostics[0]!.severity).toBe(entry.severity);
     expect(wrong.policy === undefined).toBe(entry.severity === 'error');
     for (const { message, hint } of wrong.diagnostics) expect(`${message} ${hint}`).not.toMatch(/\{\w+\}|\bNaN\b/);
-    const right = parsePolicy(complete(passes, entry.whole === true), 'example.gate');
+    const right = parse(complete(passes, entry.whole === true));
     expect(right.diagnostics).toEqual([]);
     expect(right.policy).toBeDefined();
   },
@@ -48,6 +92,25 @@ test('too-many: 101 errors give 100 and a count, 100 give 100', () => {
   expect(mistakes(101).at(-1)).toMatchObject({ code: 'too-many', message: 'and 1 more findings that are not shown' });
 });
 
+/** Everything that a person could write, by where it stands. */
+const WORDS: Readonly<Record<string, readonly string[]>> = {
+  statements: STATEMENTS,
+  connectives: CONNECTIVES,
+  subjects: Object.keys(SUBJECTS),
+  values: Object.entries(VALUES).flatMap(([type, words]) => (type === 'dscp' ? ['ef', 'va', 'le'] : words)),
+  settings: Object.values(SETTINGS).flat(),
+  leaves: LEAVES,
+  trees: TREES,
+  fairness: FAIRNESS,
+  'link layers': LINK_LAYERS,
+  overheads: Object.keys(OVERHEADS),
+  effects: EFFECTS,
+  counted: [...COUNTED, ...COUNT_KEYS],
+  units: UNITS,
+  facts: FACTS,
+  others: ['over', 'by', 'mpu', 'held', 'tree', 'with', 'to', 'both', 'none'],
+};
+
 describe('docs/language.md', () => {
   const text = readFileSync(REFERENCE, 'utf8');
   const examples = listExamples(text).filter(({ words }) => !words.includes('fails') && !words.includes('passes'));
@@ -56,9 +119,16 @@ describe('docs/language.md', () => {
     await expect(renderReference()).toMatchFileSnapshot(REFERENCE);
   });
 
-  test('has examples', () => expect(examples.length).toBeGreaterThan(7));
+  test('has examples', () => expect(examples.length).toBeGreaterThan(25));
+
+  test.each(Object.entries(WORDS))('has each word: %s', (_, words) => {
+    const reference = text.slice(0, text.indexOf('## Findings'));
+    const said = new Set([...reference.matchAll(/`([^`\n]+)`/g)].flatMap((code) => code[1]!.split(/[^\w.%-]+/)));
+    expect(words.length).toBeGreaterThan(0);
+    expect(words.filter((word) => !said.has(word))).toEqual([]);
+  });
 
   test.each(examples)('the example in line $line is clean', ({ words, body }) => {
-    expect(codesOf(complete(body, words.includes('whole')))).toEqual([]);
+    expect(parse(complete(body, words.includes('whole'))).diagnostics).toEqual([]);
   });
 });

@@ -108,6 +108,14 @@ describe('classifier of flows', () => {
     expect(events[0]).toMatchObject({ origin: 'local', queue: 'local', rule: 'own' });
   });
 
+  it('leaves the class that the kernel gave a new flow by its own rules, whatever it saw that we cannot', () => {
+    const { classifier, writes } = bench();
+    classifier.see(news('new', 'a', { ...local, mark: SEED << 24 }), 'flow.new');
+    classifier.see(news('new', 'b', { mark: SEED << 24 }), 'flow.new');
+    classifier.flush();
+    expect(writes).toEqual([]);
+  });
+
   it('takes away a class that an earlier policy wrote, and leaves one that is right', () => {
     const { classifier, writes } = bench();
     classifier.see(news('dumped', 'a', { ...local, mark: 0x8700_0001 }), 'flow.known');

@@ -16,13 +16,14 @@ const ROOMS = [
   'pipeline',
   'service',
   'lab',
+  'lsp',
   'cli',
   'setup',
 ];
 /** The only door to the OS. */
 const DOORS = /^(koffi|(node:)?(child_process|net|dgram|http|http2|https|tls|fs|fs\/promises|worker_threads|cluster))$/;
 /** Faces of rooms. What needs rxjs has one of its own: rxjs takes 70 ms to load, which `headgate check` should not. */
-const FACES = /^\w+\/index\.ts$|^kernel\/sources\.ts$|^monitor\/stream\.ts$/;
+const FACES = /^\w+\/index\.ts$|^language\/service\.ts$|^kernel\/sources\.ts$|^monitor\/stream\.ts$/;
 /** Programs of the lab are started in namespaces of their own and are its traffic: they open sockets for a living. */
 const AT_THE_DOOR = /^(kernel|setup)\/|^lab\/(traffic|transfer)\.ts$/;
 

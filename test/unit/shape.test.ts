@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Leaf, Policy, QueuePolicy } from '../../src/language/index.ts';
+import type { Leaf, LinkPolicy, Policy, QueuePolicy } from '../../src/language/index.ts';
 import {
   burstOf,
+  classOf,
   computeTree,
   formatAlias,
   formatHandle,
@@ -10,6 +11,8 @@ import {
   linkOperations,
   parseAlias,
   shapePolicy,
+  treeCommands,
+  wantedQdiscs,
 } from '../../src/shape/index.ts';
 
 const queues: QueuePolicy[] = [
@@ -19,28 +22,97 @@ const queues: QueuePolicy[] = [
 ];
 const policy: Policy = {
   file: 'test.gate',
-  links: [{ name: 'wan', device: 'eth0', download: 100e6, upload: 20e6 }],
+  links: [{ name: 'wan', device: 'eth0', download: 100e6, upload: 20e6, tree: 'htb' }],
   queues,
+  sets: [],
   rules: [],
   defaults: { local: 'local', new: 'new', remote: 'remote' },
+  expects: [],
+  needs: {
+    events: [],
+    counters: false,
+    timers: false,
+    dns: false,
+    sockets: false,
+    packets: false,
+    clock: false,
+    company: false,
+  },
 };
 const bfifo = new Set<Leaf>(['bfifo']);
 const site = { ingressObject: '/o/ingress.bpf.o', egressObject: '/o/egress.bpf.o', ingressHook: false };
 
+/** A download tree. */
+const treeOf = (list: readonly QueuePolicy[], rate: number, leaves: readonly Leaf[] = ['bfifo'], more: object = {}) =>
+  computeTree({ queues: list, rate, leaves: new Set(leaves), direction: 'download', ...more });
+
 describe('tree', () => {
   it('gives each queue its part of the rate, its place as class number and priority, and a burst of a millisecond', () => {
-    expect(computeTree(queues, 100e6, bfifo).classes).toMatchObject([
+    expect(treeOf(queues, 100e6).classes).toMatchObject([
       { queue: 'local', minor: 1, prio: 0, rate: 70e6, ceil: 100e6, burst: 8750 + 1600, cburst: 12_500 + 1600 },
       { queue: 'new', minor: 2, prio: 1, rate: 10e6, ceil: 50e6 },
       { queue: 'remote', minor: 3, prio: 2, rate: 5e6, ceil: 100e6 },
     ]);
   });
 
+  it('nests: parts of the parent, numbers of the queues that flows can go to, others above them', () => {
+    const nested: QueuePolicy[] = [
+      { name: 'voice', share: 0.1, ceiling: 1 },
+      { name: 'home', share: 0.6, ceiling: 0.8 },
+      { name: 'games', parent: 'home', share: 0.5, ceiling: 1 },
+      { name: 'guests', parent: 'home', share: 0.5, ceiling: 0.5 },
+      { name: 'one', parent: 'guests', share: 0.1, ceiling: 1 },
+      { name: 'other', parent: 'guests', share: 0.2, ceiling: 1 },
+      { name: 'seed', share: 0.05, ceiling: 1 },
+    ];
+    expect(treeOf(nested, 100e6).classes).toMatchObject([
+      { queue: 'voice', minor: 1, parent: 0x100, prio: 0, rate: 10e6, leaf: { kind: 'bfifo' } },
+      { queue: 'home', minor: 0x102, parent: 0x100, rate: 60e6, ceil: 80e6, leaf: undefined },
+      { queue: 'games', minor: 2, parent: 0x102, prio: 1, rate: 30e6, ceil: 80e6 },
+      { queue: 'guests', minor: 0x104, parent: 0x102, rate: 30e6, ceil: 40e6, leaf: undefined },
+      { queue: 'one', minor: 3, parent: 0x104, prio: 2, rate: 3e6, ceil: 40e6 },
+      { queue: 'other', minor: 4, parent: 0x104, prio: 3, rate: 6e6, ceil: 40e6 },
+      { queue: 'seed', minor: 5, parent: 0x100, prio: 4, rate: 5e6, ceil: 100e6 },
+    ]);
+    expect(nested.map(({ name }) => classOf({ queues: nested }, name))).toEqual([1, 0, 2, 0, 3, 4, 5]);
+    const prio = treeOf(nested, 100e6, ['bfifo'], { kind: 'prio' }).classes;
+    expect(prio.map(({ queue, minor }) => [queue, minor])).toEqual([
+      ['voice', 1],
+      ['games', 2],
+      ['one', 3],
+      ['other', 4],
+      ['seed', 5],
+    ]);
+  });
+
   it('takes the leaf that is wanted where the kernel has it, else the best there is', () => {
-    const kinds = (leaves: Leaf[]) => computeTree(queues, 100e6, new Set(leaves)).classes.map((c) => c.leaf.kind);
+    const kinds = (leaves: Leaf[]) => treeOf(queues, 100e6, leaves).classes.map((c) => c.leaf?.kind);
     expect(kinds(['bfifo'])).toEqual(['bfifo', 'bfifo', 'bfifo']);
     expect(kinds(['bfifo', 'sfq'])).toEqual(['sfq', 'sfq', 'sfq']);
     expect(kinds(['bfifo', 'sfq', 'fq_codel'])).toEqual(['fq_codel', 'fq_codel', 'sfq']);
+  });
+
+  it('is fair between the hosts on this side, which receive what arrives and send what leaves', () => {
+    const list: QueuePolicy[] = [{ name: 'all', share: 1, ceiling: 1, fair: 'host' }];
+    const leafFor = (direction: string) => treeOf(list, 1e6, ['bfifo', 'cake'], { direction }).classes[0]!.leaf;
+    expect(leafFor('download')).toEqual({ kind: 'cake', hosts: 'receivers' });
+    expect(leafFor('upload')).toEqual({ kind: 'cake', hosts: 'senders' });
+  });
+
+  it('counts what the line adds', () => {
+    const line = (bytes: number, linkLayer: string, kind = 'htb') =>
+      treeCommands('ifb0', 0x7fe0, treeOf(queues, 65e6, ['bfifo'], { kind, overhead: { bytes, mpu: 64, linkLayer } }))
+        .map((command) => command.join(' '))
+        .filter((command) => /overhead/.test(command));
+    expect(line(18, 'ethernet')).toHaveLength(4);
+    for (const command of line(18, 'ethernet'))
+      expect(command).toMatch(/^class add .* overhead 18 mpu 64 linklayer ethernet$/);
+    expect(line(22, 'ptm')[0]).toMatch(/ rate 64000000bit .* linklayer ethernet$/);
+    // Only a size table can take bytes away.
+    const stab = 'stab overhead -4 mpu 64 linklayer atm';
+    expect(line(-4, 'atm')).toEqual([`qdisc add dev ifb0 root handle 7fe0: ${stab} htb default 0`]);
+    expect(line(-4, 'atm', 'prio')[0]).toContain(`qdisc add dev ifb0 root handle 7fd0: ${stab} tbf rate 65000000bit`);
+    expect(line(18, 'ethernet', 'prio')).toHaveLength(1);
   });
 
   it('never guarantees more than the link has, nor more than a ceiling, at any rate', () => {
@@ -53,10 +125,9 @@ describe('tree', () => {
         fc.array(queue, { minLength: 1, maxLength: 100 }),
         fc.integer({ min: 100_000_000, max: 40_000_000_000 }),
         (list, rate) => {
-          const tree = computeTree(
+          const tree = treeOf(
             list.map((q, i) => ({ name: `q${i}`, ...q })),
             rate,
-            bfifo,
           );
           expect(tree.classes.reduce((sum, c) => sum + c.rate, 0)).toBeLessThanOrEqual(rate * 1.01);
           for (const c of tree.classes) {
@@ -99,10 +170,76 @@ describe('link operations', () => {
     ).toMatchSnapshot();
   });
 
-  it('say which link lacks what', () => {
-    const without = (link: object) => () => shapePolicy({ ...policy, links: [{ name: 'wan', ...link }] }, bfifo);
-    expect(without({ download: 1e6 })).toThrow('link wan has no device');
-    expect(without({ device: 'eth0' })).toThrow('link wan has no rate');
+  const withLinks = (...links: Partial<LinkPolicy>[]): Policy => ({
+    ...policy,
+    links: links.map((link) => ({ name: 'wan', tree: 'htb', ...link })),
+  });
+
+  it('are none for a link without rates', () => {
+    const [shape] = shapePolicy(withLinks({ device: 'eth0' }), bfifo);
+    expect(linkOperations(shape!, site)).toEqual([]);
+  });
+
+  it('lead several links to one ifb, the one whose it is first', () => {
+    const shapes = shapePolicy(
+      withLinks({ name: 'b', device: 'ppp1', shareTreeWith: 'a' }, { name: 'a', device: 'ppp0', download: 1e6 }),
+      bfifo,
+    );
+    expect(shapes).toMatchObject([
+      { link: 'a', sharedBy: ['ppp1'] },
+      { link: 'b', shares: 'ppp0', download: undefined },
+    ]);
+    const ifb = { link: 'a', device: 'ppp0', clsact: true, shared: [] };
+    expect(
+      linkOperations(shapes[1]!, { ...site, ifb }).map(({ about, command, undo }) => [
+        about,
+        command.argv.at(-1),
+        undo,
+      ]),
+    ).toMatchObject([
+      [
+        'share hg-ppp0 with ppp1',
+        'headgate link=a device=ppp0 clsact=ours shared=ppp1:ours',
+        { argv: expect.arrayContaining(['headgate link=a device=ppp0 clsact=ours']) },
+      ],
+      ['set hg-ppp0 up', 'up', undefined],
+      ['add clsact to ppp1', 'clsact', { argv: expect.anything() }],
+      ['redirect what arrives on ppp1 to hg-ppp0', 'hg-ppp0', { argv: expect.anything() }],
+    ]);
+  });
+
+  it('say which link lacks what, and which qdisc the kernel does', () => {
+    const shaping =
+      (...links: Partial<LinkPolicy>[]) =>
+      () =>
+        shapePolicy(withLinks(...links), bfifo);
+    expect(shaping({ download: 1e6 })).toThrow('link wan has no device');
+    expect(shaping({ device: 'a' }, { name: 'b', device: 'b', shareTreeWith: 'wan' })).toThrow(
+      'link b has no tree to share: link wan has no download rate',
+    );
+    expect(shaping({ device: 'eth0', download: 1e6, tree: 'cake' })).toThrow('it has no qdisc cake');
+    expect(shaping({ device: 'eth0', upload: 1e6, tree: 'prio' })).toThrow('it has no qdisc prio');
+    expect(() => shapePolicy({ ...policy, queues: [{ ...queues[0]!, fair: 'host' }] }, bfifo)).toThrow(
+      'this kernel cannot do fairness between hosts',
+    );
+    const many = Array.from({ length: 30 }, (_, i) => ({
+      name: `s${i}`,
+      device: `subscriber-${i}`,
+      shareTreeWith: 'wan',
+    }));
+    expect(shaping({ device: 'eth0', download: 1e6 }, ...many)).toThrow('an ifb for 31 devices');
+  });
+
+  it('ask for the qdiscs that the policy can use, no others', () => {
+    const host = [{ ...queues[2]!, fair: 'host' as const }];
+    expect(wantedQdiscs(policy)).toEqual(['fq_codel', 'sfq', 'bfifo']);
+    expect(wantedQdiscs({ ...withLinks({ tree: 'prio' }), queues: host })).toEqual([
+      'fq_codel',
+      'sfq',
+      'bfifo',
+      'cake',
+      'prio',
+    ]);
   });
 });
 
@@ -119,10 +256,14 @@ describe('names', () => {
   });
 
   it('read back the alias that they write, and nobody else’s', () => {
-    for (const clsact of [true, false]) {
-      const own = { link: 'wan', device: 'eth0.7', clsact };
-      expect(parseAlias(formatAlias(own))).toEqual(own);
-    }
+    const name = fc.stringMatching(/^[!-.0-9;-~]{1,15}$/);
+    const hook = fc.record({ device: name, clsact: fc.boolean() });
+    fc.assert(
+      fc.property(hook, fc.uniqueArray(hook, { maxLength: 5, selector: (h) => h.device }), (own, shared) => {
+        const ownership = { link: 'wan', ...own, shared };
+        expect(parseAlias(formatAlias(ownership))).toEqual(ownership);
+      }),
+    );
     expect(parseAlias('headgate of the canal')).toBeUndefined();
     expect(parseAlias(undefined)).toBeUndefined();
   });

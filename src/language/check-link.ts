@@ -1,0 +1,69 @@
+import { checkOverhead } from './check-overhead.ts';
+import { readChoice, readDevice, readRate } from './check-value.ts';
+import { didYouMeanOneOf } from './nearest.ts';
+import type { LinkPolicy } from './policy.ts';
+import { resolveToken, type Scope } from './scope.ts';
+import { type Defined, settingsOf, settingValue } from './settings.ts';
+import type { LinkSyntax, SettingSyntax } from './syntax.ts';
+import { TREES } from './vocabulary.ts';
+
+/** Settings that are of the tree, and so of the link whose tree it is. */
+const OF_TREE = ['download', 'upload', 'overhead', 'tree'] as const;
+
+export function checkLinks(links: readonly Defined<LinkSyntax>[], scope: Scope): LinkPolicy[] {
+  const { diagnostics } = scope;
+  const devices = new Map<string, string>();
+  const sharing = new Map(links.map((link) => [link.name.text, sharesWith(link)]));
+  return links.map((link) => {
+    const settings = settingsOf(link, scope);
+    const read = <T>(key: string, reader: (token: NonNullable<SettingSyntax['value']>) => T | undefined) => {
+      const token = settingValue(settings, key);
+      const value = token && resolveToken(token, key, scope);
+      return value && reader(value);
+    };
+    const overhead = settings.get('overhead');
+    const policy: LinkPolicy = {
+      name: link.name.text,
+      device: read('device', (token) => readDevice(token, diagnostics)),
+      download: read('download', (token) => readRate(token, 'download', diagnostics)),
+      upload: read('upload', (token) => readRate(token, 'upload', diagnostics)),
+      overhead: overhead && checkOverhead(overhead, scope),
+      tree: read('tree', (token) => readChoice(token, 'a tree', TREES, diagnostics)) ?? 'htb',
+      shareTreeWith: checkShare(link.name.text, settings, sharing, scope),
+    };
+    if (policy.device !== undefined) {
+      const owner = devices.get(policy.device);
+      if (owner === undefined) devices.set(policy.device, policy.name);
+      else diagnostics.add('duplicate-device', settingValue(settings, 'device')!, { device: policy.device, link: owner });
+    }
+    return policy;
+  });
+}
+
+const sharesWith = (link: LinkSyntax): string | undefined =>
+  link.settings?.find(({ key }) => key.text === 'share')?.value?.text;
+
+/** The link whose tree this one uses. */
+function checkShare(
+  name: string,
+  settings: ReadonlyMap<string, SettingSyntax>,
+  sharing: ReadonlyMap<string, string | undefined>,
+  { diagnostics }: Scope,
+): string | undefined {
+  const share = settings.get('share');
+  if (!share?.value) return undefined;
+  const other = share.value.text;
+  for (const key of OF_TREE) {
+    const setting = settings.get(key);
+    if (setting) diagnostics.add('shared-setting', setting, { name, other, setting: key });
+  }
+  if (!sharing.has(other)) {
+    const others = [...sharing.keys()].filter((link) => link !== name);
+    diagnostics.add('unknown-link', share.value, { name: other }, () => didYouMeanOneOf(other, others));
+    return undefined;
+  }
+  const further = sharing.get(other);
+  if (further === undefined) return other;
+  diagnostics.add('shared-share', share.value, { other, further });
+  return undefined;
+}

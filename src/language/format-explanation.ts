@@ -1,0 +1,66 @@
+import { type End, familyOf, formatAddress, protocolName } from '../model/index.ts';
+import type { Explanation, RuleExplanation, Term } from './explain.ts';
+
+/**
+ * An explanation for a person: a line for each rule, with what decided it, and at the end what became of the flow and
+ * what would have to be otherwise.
+ */
+export function formatExplanation({ facts, decision, rules }: Explanation): string {
+  const { origin } = facts;
+  const [opener, answerer] = origin === 'remote' ? [facts.remote, facts.local] : [facts.local, facts.remote];
+  const name = Math.max(0, ...rules.map(({ rule }) => rule.name.length));
+  const line = Math.max(0, ...rules.map(({ rule }) => `${rule.line}`.length));
+  const rows = rules.map((one) => {
+    const mark = one.verdict === 'decides' ? '->' : '  ';
+    const head = `${mark} ${one.rule.name.padEnd(name)}  line ${`${one.rule.line}`.padEnd(line)}  ${one.verdict.padEnd(7)}`;
+    return `${head}  ${reason(one)}`.trimEnd();
+  });
+  const winner = rules.find(({ verdict }) => verdict === 'decides');
+  const result = winner
+    ? `queue ${decision.queue}, by rule ${winner.rule.name}`
+    : `queue ${decision.queue}, the default of origin ${origin}: no rule takes the flow`;
+  const advice = winner && leave(winner, rules);
+  return [
+    `${protocolName(facts.protocol)} ${formatEnd(opener)} -> ${formatEnd(answerer)} origin ${origin}`,
+    '',
+    ...rows,
+    ...(rows.length > 0 ? [''] : []),
+    result,
+    ...(advice ? [advice] : []),
+  ].join('\n');
+}
+
+function reason({ verdict, because, behind, rule }: RuleExplanation): string {
+  if (verdict === 'fails') return `needs ${because.map(needed).join(', ') || 'what no flow has'}`;
+  const held = because.map(given).join(', ') || 'every flow';
+  if (verdict === 'decides') return held;
+  if (rule.queue === undefined) return `${held}; it has no queue to give`;
+  return `${held}; too late, behind ${behind.map(({ name }) => name).join(', ')}`;
+}
+
+/** What would have to change for the flow to leave the rule that decides, and what then. */
+function leave(winner: RuleExplanation, rules: readonly RuleExplanation[]): string | undefined {
+  if (!winner.change || winner.change.length === 0) return undefined;
+  const next = rules.find(({ verdict, rule }) => verdict === 'takes' && rule.queue !== undefined);
+  const then = next ? `rule ${next.rule.name} comes next: ${next.rule.queue}` : 'no other rule takes it';
+  return `it would leave that with ${winner.change.map(needed).join(', ')}; then ${then}`;
+}
+
+/** A term as it came out. What it says already is not said again. */
+function given(term: Term): string {
+  const text = `${term.holds ? '' : 'not '}${term.text}`;
+  return term.holds && (term.text === term.value || term.text === `${term.subject} ${term.value}`)
+    ? text
+    : `${text} (${found(term)})`;
+}
+
+/** A term as it would have to come out. */
+const needed = (term: Term): string => `${term.holds ? 'not ' : ''}${term.text} (${found(term)})`;
+
+const found = ({ value }: Term): string => (value === undefined ? 'not known' : `it is ${value}`);
+
+function formatEnd({ address, port }: End): string {
+  const text = formatAddress(address);
+  if (port === undefined) return text;
+  return familyOf(address) === 6 ? `[${text}]:${port}` : `${text}:${port}`;
+}

@@ -1,0 +1,239 @@
+import type { Condition, Effect, Policy, Rule } from '../language/index.ts';
+import { type Command, HeadgateError, type Rate } from '../model/index.ts';
+import type { LinkShape } from './link.ts';
+import { TABLE } from './names.ts';
+import { type Conjunction, disjunctiveForm } from './nft-conjunction.ts';
+import { type Formula, formulaOf, type Place } from './nft-formula.ts';
+import { formatMatches, NftSets } from './nft-match.ts';
+import { MOST_MATCHES, PLACES } from './nft-rules.ts';
+import type { Operation } from './operation.ts';
+import { TABLE_COMMENT } from './table.ts';
+
+/** Families of the tables that copy packets: nft has no `dup` for both at once (nft(8), DUP STATEMENT). */
+export const MIRROR_FAMILIES = ['ip', 'ip6'] as const;
+export type MirrorFamily = (typeof MIRROR_FAMILIES)[number];
+
+/** What the alias of a tap of ours says. */
+export const TAP_ALIAS = 'headgate tap';
+
+/** Behind every NAT hook: NF_IP_PRI_NAT_DST is -100, NF_IP_PRI_NAT_SRC 100. Copies are made of what was not dropped. */
+const PRIORITIES = { police: { in: -90, out: 120 }, mirror: { in: -89, out: 121 } } as const;
+
+/** A GRO packet must fit, or the first one of a flow would be over every rate. */
+const GRO_BYTES = 65_536;
+
+type Kind = keyof typeof PRIORITIES;
+type Way = 'in' | 'out';
+
+/** Names of the taps that the policy's kernel rules copy packets to, each once. */
+export const tapsOf = (policy: Policy): string[] => [
+  ...new Set(
+    kernelRules(policy).flatMap(({ effects }) => effects.flatMap((e) => (e.kind === 'mirror' ? [e.tap] : []))),
+  ),
+];
+
+const has = (policy: Policy, kind: Kind): boolean =>
+  kernelRules(policy).some(({ effects }) => effects.some((e) => e.kind === kind));
+
+/**
+ * What the effects of kernel rules need of nft, as a ruleset to be tried in a network namespace of its own, with the
+ * words for a message where it fails.
+ */
+export function wantedRulesets(
+  policy: Policy,
+): { readonly what: string; readonly needs: string; readonly ruleset: string }[] {
+  const hook = 'type filter hook prerouting priority 0';
+  return [
+    ...(has(policy, 'police')
+      ? [
+          {
+            what: 'police',
+            needs: 'nft_limit (Linux 4.3, CONFIG_NFT_LIMIT)',
+            ruleset: `table inet t {\n  limit l {\n    rate over 1000 bytes/second burst 65536 bytes\n  }\n  chain c {\n    ${hook}\n    limit name "l" drop\n  }\n}\n`,
+          },
+        ]
+      : []),
+    ...(has(policy, 'mirror')
+      ? [
+          {
+            what: 'mirror to a tap',
+            needs: 'nft_dup_ipv4 and nft_dup_ipv6 (Linux 4.3, CONFIG_NFT_DUP_IPV4, CONFIG_NFT_DUP_IPV6)',
+            ruleset: MIRROR_FAMILIES.map(
+              (family) =>
+                `table ${family} t {\n  chain c {\n    ${hook}\n    dup to ${NEXT_HOP[family]} device "lo"\n  }\n}\n`,
+            ).join(''),
+          },
+        ]
+      : []),
+  ];
+}
+
+/**
+ * The operations that make the taps and what carries `mirror` and `police` of kernel rules: every packet of a flow is
+ * asked, both ways, by the addresses and ports of its conntrack entry, so that one look fits the whole flow. To be run
+ * behind the table's. None where no kernel rule has such an effect.
+ *
+ * A rate is one for all flows of the rule and for each direction by itself. nft counts in whole seconds: after a quiet
+ * spell a second's worth may pass at once. What arrives is policed behind the link's queue: it has come over the line.
+ *
+ * @throws HeadgateError HG_NO_KERNEL where a rule looks at something that not every packet of a flow shows
+ */
+export function effectOperations(policy: Policy, shapes: readonly Pick<LinkShape, 'device'>[]): Operation[] {
+  const links = shapes.map(({ device }) => `"${device}"`).join(', ');
+  const tables = [
+    ...(has(policy, 'police') ? [table('inet', policy, 'police', links)] : []),
+    ...(has(policy, 'mirror') ? MIRROR_FAMILIES.map((family) => table(family, policy, 'mirror', links)) : []),
+  ];
+  if (tables.length === 0) return [];
+  return [
+    ...tapsOf(policy).map(addTap),
+    {
+      about: 'add nft chains for police and mirror',
+      // The chains of the table inet go with it.
+      command: { argv: ['nft', '-f', '-'], input: tables.join('') },
+      undo: {
+        argv: ['nft', '-f', '-'],
+        input: MIRROR_FAMILIES.map((f) => `add table ${f} ${TABLE}\ndelete table ${f} ${TABLE}\n`).join(''),
+      },
+    },
+  ];
+}
+
+export const removeMirror = (family: MirrorFamily): Command => ({ argv: ['nft', 'delete', 'table', family, TABLE] });
+
+/** Its MTU lets every packet in whole. It swallows what it is given; tcpdump has seen it by then. */
+function addTap(tap: string): Operation {
+  const lines = [
+    `link add name ${tap} mtu 65535 type ifb`,
+    `link set dev ${tap} alias "${TAP_ALIAS}"`,
+    `link set dev ${tap} up`,
+  ];
+  return {
+    about: `add tap ${tap}`,
+    command: { argv: ['ip', '-batch', '-'], input: `${lines.join('\n')}\n` },
+    undo: { argv: ['ip', 'link', 'del', tap] },
+  };
+}
+
+const kernelRules = (policy: Policy): Rule[] => policy.rules.filter(({ tier }) => tier.kind === 'kernel');
+
+/** Nobody is there: an ifb asks nobody for a hardware address (IFF_NOARP). The address must be no broadcast, and be on the link. */
+const NEXT_HOP: Readonly<Record<MirrorFamily, string>> = { ip: '127.0.0.1', ip6: 'fe80::1' };
+
+/** The chains of one kind of effect, as a table that `nft -f` reads, or adds to one that is there. */
+function table(family: 'inet' | MirrorFamily, policy: Policy, kind: Kind, links: string): string {
+  const sets = new NftSets(`${kind}-addresses`);
+  const places = PLACES.filter((place) => family === 'inet' || (family === 'ip') === (place.family === 4));
+  const limits: string[] = [];
+  const chains: string[] = [];
+  for (const way of ['in', 'out'] as const) {
+    const actions = new Map<Rule, string>();
+    for (const [i, rule] of kernelRules(policy).entries()) {
+      const lines = rule.effects.flatMap((effect) =>
+        effect.kind === kind ? [statement(effect, family, `police-${i + 1}-${way}`)] : [],
+      );
+      if (lines.length === 0) continue;
+      for (const effect of rule.effects)
+        if (effect.kind === 'police' && kind === 'police') limits.push(...limit(`police-${i + 1}-${way}`, effect.rate));
+      const name = `${kind}-${way}-${i + 1}`;
+      actions.set(rule, name);
+      chains.push(...chain(name, [`# ${rule.name}`, ...lines, ...(rule.queue === undefined ? [] : ['accept'])]));
+    }
+    for (const place of places) chains.push(...placeChains(policy, kind, way, place, actions, sets));
+    chains.push(...chain(`${kind}-${way}`, base(kind, way, family, places, links)));
+  }
+  const comment = family === 'inet' ? [] : [`comment "${TABLE_COMMENT}"`];
+  return `table ${family} ${TABLE} {\n${[...comment, ...limits, ...sets.lines, ...chains].map((line) => `  ${line}\n`).join('')}}\n`;
+}
+
+/** Where a packet enters: over a link, by the direction that says who opened its flow. */
+function base(kind: Kind, way: Way, family: 'inet' | MirrorFamily, places: readonly Place[], links: string): string[] {
+  const hook = way === 'in' ? 'prerouting' : 'postrouting';
+  const device = way === 'in' ? 'iifname' : 'oifname';
+  const lines = places.map((place) => {
+    const asked = (place.origin === 'local') === (way === 'out');
+    // Of a table of one family nft refuses to ask it.
+    const own = family === 'inet' ? `meta nfproto ipv${place.family} ` : '';
+    return `${own}ct direction ${asked ? 'original' : 'reply'} goto ${nameOf(kind, way, place)}`;
+  });
+  return [
+    `type filter hook ${hook} priority ${PRIORITIES[kind][way]}; policy accept;`,
+    `${device} != { ${links} } accept`,
+    ...lines,
+  ];
+}
+
+const nameOf = (kind: Kind, way: Way, { origin, family }: Place): string => `${kind}-${way}-${origin}-${family}`;
+
+/**
+ * The rules of one place, in the order of the policy: those with the effect lead to its chain and back, and a rule
+ * with a queue ends it, as it decides. A chain for each condition, so that what is true in two ways counts once.
+ */
+function placeChains(
+  policy: Policy,
+  kind: Kind,
+  way: Way,
+  place: Place,
+  actions: ReadonlyMap<Rule, string>,
+  sets: NftSets,
+): string[] {
+  const name = nameOf(kind, way, place);
+  const own: string[] = [];
+  const conditions: string[] = [];
+  const rules = kernelRules(policy);
+  const last = rules.findLastIndex((rule) => actions.has(rule));
+  for (const [i, rule] of rules.slice(0, last + 1).entries()) {
+    const action = actions.get(rule);
+    if (action === undefined && rule.queue === undefined) continue;
+    const matches = matchesOf(rule, place);
+    if (!matches) {
+      if (action !== undefined) throw refuse(rule, kind);
+      // As for the class: a rule that nft cannot ask is the pipeline's.
+      continue;
+    }
+    const lines = matches.map((match) => `${formatMatches(match, place, sets)} goto ${action}`.trim());
+    if (action === undefined) own.push(...matches.map((match) => `${formatMatches(match, place, sets)} accept`.trim()));
+    else if (lines.length > 0) {
+      conditions.push(...chain(`${name}-${i + 1}`, lines));
+      own.push(`jump ${name}-${i + 1}`);
+    }
+  }
+  return [...conditions, ...chain(name, own)];
+}
+
+/** The rule's condition as nft asks it of any packet of a flow; undefined where it cannot. */
+function matchesOf({ when, until }: Rule, place: Place): readonly Conjunction[] | undefined {
+  const condition: Condition = until ? { kind: 'and', terms: [when, { kind: 'not', term: until }] } : when;
+  const formula = formulaOf(condition, place);
+  return formula === undefined || looksAtFirstPacket(formula) ? undefined : disjunctiveForm(formula, MOST_MATCHES);
+}
+
+/** The code point and the inside device are those of the packet that opened the flow, which others need not have. */
+function looksAtFirstPacket(formula: Formula): boolean {
+  if (typeof formula === 'boolean') return false;
+  if (formula.kind === 'and' || formula.kind === 'or') return formula.terms.some(looksAtFirstPacket);
+  return (formula.kind === 'flag' && formula.opening) || (formula.kind === 'number' && formula.field === 'dscp');
+}
+
+const refuse = (rule: Rule, kind: Kind): HeadgateError =>
+  new HeadgateError('HG_NO_KERNEL', {
+    what: `${kind} of rule ${rule.name} (line ${rule.line})`,
+    problem: 'its condition is not one that nft can ask of each packet of a flow',
+    needs: 'a shorter one, by origin, protocol, family, addresses, ports, zone or nat',
+  });
+
+function statement(effect: Effect, family: 'inet' | MirrorFamily, name: string): string {
+  if (effect.kind === 'mirror' && family !== 'inet') return `dup to ${NEXT_HOP[family]} device "${effect.tap}"`;
+  return `limit name "${name}" drop`;
+}
+
+function limit(name: string, rate: Rate): string[] {
+  const bytes = Math.max(1, Math.round(rate / 8));
+  return [`limit ${name} {`, `  rate over ${bytes} bytes/second burst ${GRO_BYTES} bytes`, '}'];
+}
+
+const chain = (name: string, lines: readonly string[]): string[] => [
+  `chain ${name} {`,
+  ...lines.map((line) => `  ${line}`),
+  '}',
+];

@@ -1,0 +1,13 @@
+import { defineConfig } from 'vitest/config';
+
+// Not part of `npm test`: figures need a quiet machine. Run: npx vitest run --config test/bench/vitest.config.ts
+export default defineConfig({
+  test: {
+    root: 'test/bench',
+    include: ['*.bench.ts'],
+    pool: 'forks',
+    fileParallelism: false,
+    testTimeout: 300_000,
+    silent: false,
+  },
+});
