@@ -1,5 +1,5 @@
 // Real traffic end to end through the classifier, its ifb and both trees: who opened the connection decides, with NAT,
-// and on a device without a link layer, and all of it arrives. Shown on Linux 6.18.
+// and on a device without a link layer, and all of it arrives. Shown on Linux 6.1 and 6.18.
 
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -242,7 +242,8 @@ describe('the deadline', () => {
     });
     ping.kill('SIGINT');
     await ended;
-    expect(summary).toMatch(/ [01]% packet loss/); // the one on its way when ping was stopped counts as lost
+    const [, sent, received] = /(\d+) packets transmitted, (\d+) received/.exec(summary)!.map(Number);
+    expect(sent! - received!).toBeLessThanOrEqual(1); // the one on its way when ping was stopped
   });
 });
 
