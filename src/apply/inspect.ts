@@ -1,13 +1,16 @@
 import {
   type Filter,
+  type IngressChain,
   listDevices,
   listFilters,
+  listIngressChains,
   listQdiscs,
   type NetDevice,
   type Qdisc,
   run,
   type Where,
 } from '../kernel/index.ts';
+import { HeadgateError } from '../model/index.ts';
 import {
   FILTER_PREF,
   formatHandle,
@@ -24,6 +27,8 @@ export interface Scene {
   readonly qdiscs: readonly Qdisc[];
   /** Filters on a device's clsact or ingress qdisc; only devices that have one. */
   readonly hooks: ReadonlyMap<string, HookFilters>;
+  /** Chains and flowtables that see what arrives before our redirect would take it, by whom they are. */
+  readonly chains: readonly IngressChain[];
   readonly ifbs: readonly OwnedIfb[];
   readonly table: 'none' | 'ours' | 'foreign';
 }
@@ -40,7 +45,12 @@ export interface OwnedIfb {
 }
 
 export async function inspect(where: Where = {}): Promise<Scene> {
-  const [devices, qdiscs, table] = await Promise.all([listDevices(where), listQdiscs(where), getTable(where)]);
+  const [devices, qdiscs, table, chains] = await Promise.all([
+    listDevices(where),
+    listQdiscs(where),
+    getTable(where),
+    listIngressChains(where),
+  ]);
   const hooks = await Promise.all(
     qdiscs.filter(isIngressHook).map(async ({ device, kind }) => {
       const ingress = await listFilters(device, 'ingress', where);
@@ -52,6 +62,7 @@ export async function inspect(where: Where = {}): Promise<Scene> {
     devices,
     qdiscs,
     hooks: new Map(hooks),
+    chains,
     ifbs: devices.flatMap((device) => {
       const ownership = device.kind === 'ifb' ? parseAlias(device.alias) : undefined;
       return ownership ? [{ device, ownership }] : [];
@@ -70,5 +81,11 @@ export const isOurFilter = (f: Filter): boolean => f.kind === 'bpf' && f.pref ==
 async function getTable(where: Where): Promise<Scene['table']> {
   const tables = await run(['nft', 'list', 'tables'], where);
   if (!tables.split('\n').includes(`table inet ${TABLE}`)) return 'none';
-  return (await run(['nft', 'list', 'table', 'inet', TABLE], where)).includes(TABLE_COMMENT) ? 'ours' : 'foreign';
+  const text = await run(['nft', 'list', 'table', 'inet', TABLE], where).catch((error) => {
+    // It has gone since it was listed.
+    if (error instanceof HeadgateError && error.code === 'HG_KERNEL') return undefined;
+    throw error;
+  });
+  if (text === undefined) return 'none';
+  return text.includes(TABLE_COMMENT) ? 'ours' : 'foreign';
 }

@@ -17,7 +17,7 @@ export function teardownOf(scene: Scene): Removal[] {
   const filters = [...scene.hooks].filter(([, hook]) => hook.ingress.some(isOurFilter)).map(([device]) => device);
   const uploads = scene.qdiscs.filter(isOurUpload).map((q) => q.device);
   const hooks = scene.ifbs.flatMap(({ ownership }) =>
-    ownership.clsact ? (hookRemoval(scene, ownership.device) ?? []) : [],
+    ownership.clsact ? (hookRemoval(scene, hookedDevice(scene, ownership.device, filters)) ?? []) : [],
   );
   return [
     ...filters.map((device) => ({
@@ -29,6 +29,12 @@ export function teardownOf(scene: Scene): Removal[] {
     ...scene.ifbs.map(({ device }) => ({ about: `remove ifb ${device.name}`, command: removeIfb(device.name) })),
     ...(scene.table === 'ours' ? [{ about: 'remove nft table inet headgate', command: removeTable() }] : []),
   ];
+}
+
+/** The device that an alias means: if it was renamed, the one that carries our filter and that no alias names. */
+function hookedDevice(scene: Scene, device: string, filtered: readonly string[]): string {
+  if (scene.hooks.has(device)) return device;
+  return filtered.find((name) => !scene.ifbs.some(({ ownership }) => ownership.device === name)) ?? device;
 }
 
 /** How a clsact that we added goes; undefined where it has gone, or where somebody has put filters of their own there since. */

@@ -68,7 +68,7 @@ export function runPipeline({
       }),
     );
 
-    const resync = (sweeping: boolean) =>
+    const resync = (reason: ResyncEvent['reason']) =>
       defer(() => {
         stale = false;
         let added = 0;
@@ -86,8 +86,9 @@ export function runPipeline({
             complete: () => {
               const gone = classifier.table.endDump(complete);
               classifier.ended(gone);
-              const quiet = sweeping && complete && added + gone.length === 0;
-              if (!quiet) emit({ kind: 'resync', flows: classifier.table.size, added, removed: gone.length, complete });
+              const quiet = reason === 'sweep' && complete && added + gone.length === 0;
+              if (!quiet)
+                emit({ kind: 'resync', reason, flows: classifier.table.size, added, removed: gone.length, complete });
             },
           }),
         );
@@ -95,17 +96,17 @@ export function runPipeline({
 
     const sweeps = interval(SWEEP_MS, scheduler).pipe(filter(() => classifier.table.silent > 0));
     const reasons = merge(
-      of(false),
+      of('start' as const),
       overruns.pipe(
         auditTime(RESYNC_DELAY_MS, scheduler),
-        map(() => false),
+        map(() => 'overrun' as const),
       ),
-      sweeps.pipe(map(() => true)),
+      sweeps.pipe(map(() => 'sweep' as const)),
     );
     // One dump at a time; events that were lost while it ran make another one after it.
     const resyncing = reasons.pipe(
-      exhaustMap((sweeping) =>
-        resync(sweeping).pipe(repeat({ delay: () => (stale ? timer(RESYNC_DELAY_MS, scheduler) : EMPTY) })),
+      exhaustMap((reason) =>
+        resync(reason).pipe(repeat({ delay: () => (stale ? timer(RESYNC_DELAY_MS, scheduler) : EMPTY) })),
       ),
     );
     return merge(following, resyncing).pipe(ignoreElements());

@@ -42,8 +42,7 @@ export function linkOperations(shape: LinkShape, site: LinkSite): Operation[] {
 }
 
 /** The redirect alone: put back when the ifb has come up again. */
-export function redirectOperation(device: string, site: LinkSite): Operation {
-  const ifb = ifbName(device);
+export function redirectOperation(device: string, ifb: string, site: LinkSite): Operation {
   return {
     about: `redirect what arrives on ${device} to ${ifb}`,
     command: tc(
@@ -106,7 +105,7 @@ function downloadOperations({ link, device }: LinkShape, tree: Tree, site: LinkS
       command: tc('qdisc', 'add', 'dev', device, 'clsact'),
       undo: removeClsact(device),
     });
-  operations.push(redirectOperation(device, site));
+  operations.push(redirectOperation(device, ifb, site));
   return operations;
 }
 

@@ -42,6 +42,10 @@ const BURST_SECONDS = 0.001;
 /** One full frame with tags on top of that, or a slow class could never send one. */
 const FRAME_BYTES = 1600;
 const MIN_RATE: Rate = 8000;
+/** What a bfifo holds: enough to keep one TCP flow busy over a usual round trip. */
+const LEAF_SECONDS = 0.05;
+/** Two packets of 64 KB as GSO makes them, which count 69 KB with all their headers: a leaf for less drops each one whole. */
+const LEAF_LEAST_BYTES = 140_000;
 
 /**
  * The tree for `queues` on a link of `rate` bit/s. Queues are served in their order: the first borrows first.
@@ -73,8 +77,7 @@ export const burstOf = (rate: Rate): number => Math.ceil((rate / 8) * BURST_SECO
 function leafOf(wanted: Leaf | undefined, ceil: Rate, leaves: Leaves): LeafQdisc {
   const kind = wanted && leaves.has(wanted) ? wanted : (LEAF_PREFERENCE.find((leaf) => leaves.has(leaf)) ?? 'bfifo');
   if (kind !== 'bfifo') return { kind };
-  // Bytes, not packets: one GRO packet is up to 64 KB. 50 ms keeps one TCP flow busy over a usual round trip.
-  return { kind, limit: Math.round(clamp((ceil / 8) * 0.05, 65_536, 16_000_000)) };
+  return { kind, limit: Math.round(clamp((ceil / 8) * LEAF_SECONDS, LEAF_LEAST_BYTES, 16_000_000)) };
 }
 
 const clamp = (value: number, least: number, most: number): number => Math.max(least, Math.min(most, value));

@@ -180,7 +180,7 @@ describe('pipeline', () => {
       scheduler.schedule(() => running.unsubscribe(), SWEEP_MS - 1);
       flush();
       expect(events.map((e) => e.kind)).toEqual(['flow.known', 'resync', 'flow.new', 'flow.end']);
-      expect(events[1]).toEqual({ kind: 'resync', flows: 1, added: 1, removed: 0, complete: true });
+      expect(events[1]).toEqual({ kind: 'resync', reason: 'start', flows: 1, added: 1, removed: 0, complete: true });
     });
   });
 
@@ -205,7 +205,14 @@ describe('pipeline', () => {
       expect(events.filter((e) => e.kind === 'overrun')).toEqual([1, 2, 3].map(() => ({ kind: 'overrun', count: 3 })));
       expect(dumps).toBe(2);
       // Flow a came by an event before the first dump ended; the second dump does not know it, so it is gone.
-      expect(events.at(-1)).toEqual({ kind: 'resync', flows: 1, added: 0, removed: 1, complete: true });
+      expect(events.at(-1)).toEqual({
+        kind: 'resync',
+        reason: 'overrun',
+        flows: 1,
+        added: 0,
+        removed: 1,
+        complete: true,
+      });
     });
   });
 
@@ -265,7 +272,14 @@ describe('pipeline', () => {
       }).subscribe();
       scheduler.schedule(() => running.unsubscribe(), SWEEP_MS - 1);
       flush();
-      expect(events.at(-1)).toEqual({ kind: 'resync', flows: 3, added: 1, removed: 0, complete: false });
+      expect(events.at(-1)).toEqual({
+        kind: 'resync',
+        reason: 'start',
+        flows: 3,
+        added: 1,
+        removed: 0,
+        complete: false,
+      });
     });
   });
 
