@@ -58,7 +58,7 @@ Exit status: 0 passed (your download at least 70 % of the link, the ping's media
     });
 }
 
-/** The demo itself keeps two processors some 40 % busy. */
+/** Busier than that, the figures tell of the processors as much as of the queues. */
 const BUSY_PERCENT = 80;
 
 /** Part of the processors' time, 0 to 1, that was not idle between two readings. */

@@ -55,7 +55,7 @@ Exit status: 0 taken down as asked; 1 mistakes in the policy; 2 to 5: headgate -
       if (!json) note('Ctrl-C takes it down; headgate status and headgate events show what it does');
       const failure = await stopped;
       await service.stop({ keep: options.keep === true });
-      if (failure !== undefined) throw failure;
+      if (failure) throw failure;
     });
 }
 
@@ -74,10 +74,10 @@ function rateOption(option: string, text: string | undefined): Rate | undefined 
  * Resolves at the first SIGINT, SIGTERM or SIGHUP, and with the error at one that nobody caught: whatever ends us, the
  * way down is the same. Further ones are ignored: a teardown cut short would be worse.
  */
-function stopSignal(): Promise<unknown> {
+function stopSignal(): Promise<Error | undefined> {
   return new Promise((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve(undefined));
     process.on('uncaughtException', resolve);
-    process.on('unhandledRejection', resolve);
+    process.on('unhandledRejection', (reason) => resolve(reason instanceof Error ? reason : new Error(String(reason))));
   });
 }
