@@ -170,7 +170,7 @@ const NAT = `table ip nat {
   }
   chain postrouting {
     type nat hook postrouting priority srcnat; policy accept;
-    oifname "wan" masquerade
+    oifname != { "lan", "lo" } masquerade
   }
 }
 `;

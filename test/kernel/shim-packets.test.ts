@@ -14,7 +14,7 @@ table inet sample {
     tcp dport 7001 tcp flags syn meta mark set 5 log prefix "open" group 7
     udp dport 7002 ip dscp set ef
     udp dport 7002 log prefix "longer than eight" group 7
-    meta l4proto ipv6-icmp icmpv6 type echo-request log group 7
+    meta l4proto 58 icmpv6 type echo-request log group 7
     udp dport 10000-60000 log group 8
   }
   chain input {

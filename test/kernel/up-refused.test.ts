@@ -197,6 +197,9 @@ describe('what is refused', () => {
       'setpriv',
       '--reuid=65534',
       '--clear-groups',
+      // Nobody may not read this clone where it lies in root's home.
+      '--inh-caps=+dac_read_search',
+      '--ambient-caps=+dac_read_search',
       ...HEADGATE,
       'up',
       ...args,
