@@ -2,12 +2,13 @@
 
 import { readdirSync } from 'node:fs';
 import type { Observable } from 'rxjs';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { getBpfCounters, getTcStats, MarkWriter } from '../../src/kernel/index.ts';
 import { conntrackDump, conntrackEvents, linkEvents, packetSamples } from '../../src/kernel/sources.ts';
 import type { Namespace } from '../../src/lab/index.ts';
 import { HeadgateError } from '../../src/model/index.ts';
 import { addTracked, sendUdp } from './shim-lab.ts';
+import { soon } from './soon.ts';
 
 let ns: Namespace;
 beforeAll(async () => {
@@ -37,7 +38,7 @@ const held = () => ({
 /** What is held once what came before has gone: the same in two looks with turns of the event loop between them. */
 async function settled(): Promise<ReturnType<typeof held>> {
   let last: ReturnType<typeof held> | undefined;
-  await vi.waitFor(() => {
+  await soon(() => {
     const before = last;
     last = held();
     expect(last).toEqual(before);
@@ -65,7 +66,7 @@ describe.each(sources)('%s', (_, observe) => {
       subscription.unsubscribe();
       expect(error).toBeUndefined();
     }
-    await vi.waitFor(() => expect(held()).toEqual(before));
+    await soon(() => expect(held()).toEqual(before));
   });
 
   it('has ended its thread and closed its socket when unsubscribe returns', () => {

@@ -1,11 +1,12 @@
 // Links, addresses and routes through the shim, held against ip(8); statistics against tc(8).
 
 import { execFileSync } from 'node:child_process';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { getTcStats, type LinkItem } from '../../src/kernel/index.ts';
 import { linkEvents } from '../../src/kernel/sources.ts';
 import { Namespace } from '../../src/lab/index.ts';
 import { formatAddress, formatPrefix } from '../../src/model/index.ts';
+import { soon } from './soon.ts';
 
 let ns: Namespace;
 const open: { unsubscribe(): void }[] = [];
@@ -23,7 +24,7 @@ function follow(): LinkItem[] {
   return items;
 }
 
-const ready = (items: LinkItem[]) => vi.waitFor(() => expect(items.some(({ kind }) => kind === 'ready')).toBe(true));
+const ready = (items: LinkItem[]) => soon(() => expect(items.some(({ kind }) => kind === 'ready')).toBe(true));
 
 function say(item: LinkItem): string {
   switch (item.kind) {
@@ -110,7 +111,7 @@ describe('links', () => {
     await ns.run('ip', 'address', 'del', '192.0.2.1/24', 'dev', 'live');
     await ns.run('ip', 'link', 'set', 'live', 'down');
     await ns.run('ip', 'link', 'del', 'live');
-    await vi.waitFor(() => expect(items.some(({ kind }) => kind === 'linkGone')).toBe(true));
+    await soon(() => expect(items.some(({ kind }) => kind === 'linkGone')).toBe(true));
     const flags = items.slice(from).flatMap((i) => (i.kind === 'link' ? [i.flags & 1] : []));
     expect([flags[0], flags.includes(1), flags.at(-1)]).toEqual([0, true, 0]);
     const changes = items
@@ -138,7 +139,7 @@ describe('links', () => {
     const from = items.length;
     const batch = Array.from({ length: 4000 }, (_, i) => `route add 10.${i >> 8}.${i & 255}.0/24 dev lo`).join('\n');
     execFileSync('ip', ['-n', ns.name, '-batch', '-'], { input: batch });
-    await vi.waitFor(() => {
+    await soon(() => {
       const after = items.slice(from).map(({ kind }) => kind);
       expect(after.filter((kind) => /restart|ready|overrun/.test(kind)).slice(-3)).toEqual([
         'overrun',
@@ -208,7 +209,7 @@ describe('statistics', () => {
       return ((Number.parseInt(major!, 16) << 16) | Number.parseInt(minor || '0', 16)) >>> 0;
     };
     // The queue drains while we look: what tc(8) says before and after must be alike for a comparison.
-    const { before, stats } = await vi.waitFor(async () => {
+    const { before, stats } = await soon(async () => {
       const before = await listQdiscs();
       const stats = getTcStats(ns.path, index);
       expect(await listQdiscs()).toEqual(before);

@@ -6,6 +6,7 @@ import { packetSamples } from '../../src/kernel/sources.ts';
 import { Namespace } from '../../src/lab/index.ts';
 import { HeadgateError } from '../../src/model/index.ts';
 import { sendStorm, sendUdp, talkTcp } from './shim-lab.ts';
+import { soon } from './soon.ts';
 
 const RULES = `
 table inet sample {
@@ -48,7 +49,7 @@ it('have the fields of their headers', async () => {
   await sendUdp(ns, '127.0.0.9', 7002);
   await ns.run('ping', '-c1', '-t', '33', '127.0.0.1');
   await ns.run('ping', '-c1', '::1');
-  await vi.waitFor(() => expect(items).toHaveLength(4));
+  await soon(() => expect(items).toHaveLength(4));
   const [syn, udp, ping, ping6] = items as [PacketSample, PacketSample, PacketSample, PacketSample];
   const loopback = Uint8Array.of(127, 0, 0, 1);
   expect(syn).toMatchObject({
@@ -93,9 +94,15 @@ it('come soon, also when there is one alone', async () => {
 
 it('that found no room become an item', async () => {
   const items = follow(8, 4096);
-  await sendStorm(ns, 20_000);
-  await vi.waitFor(() => expect(items.some(({ kind }) => kind === 'overrun')).toBe(true));
-  expect(items.filter(({ kind }) => kind === 'packet').length).toBeLessThan(20_000);
+  const overran = () => items.some(({ kind }) => kind === 'overrun');
+  let sent = 0;
+  // A sender that a busy machine slows down may find a reader who keeps up: then once more.
+  for (let storm = 0; storm < 20 && !overran(); storm++) {
+    await sendStorm(ns, 20_000);
+    sent += 20_000;
+  }
+  await vi.waitFor(() => expect(overran()).toBe(true), { timeout: 10_000 });
+  expect(items.filter(({ kind }) => kind === 'packet').length).toBeLessThan(sent);
 });
 
 it('have one listener a group', () => {
