@@ -13,7 +13,6 @@ import {
   type PhaseResult,
   packageFile,
 } from '../../src/lab/index.ts';
-import { soon } from './soon.ts';
 
 /** A demo as a child process, with what it prints. */
 class Demo {
@@ -34,7 +33,7 @@ class Demo {
 
   /** Waits until standard error, or in its place standard output, holds that; fails where the demo ends before. */
   async says(pattern: RegExp): Promise<void> {
-    const seen = soon(
+    const seen = vi.waitFor(
       () => {
         if (!pattern.test(this.err) && !pattern.test(this.out)) throw new Error(`not yet: ${this.err}${this.out}`);
       },
