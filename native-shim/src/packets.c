@@ -6,6 +6,7 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "source.h"
@@ -216,6 +217,21 @@ static int receive(struct hg_source *source, void *state, const void *datagram, 
 
 static const struct hg_source_ops ops = { .record_size = sizeof(struct hg_packet), .receive = receive };
 
+/* The kernel says EPERM to those without CAP_NET_ADMIN, and also where the group is another's. SO_RCVBUFFORCE wants
+ * the same capability, and so tells which it was. */
+static int refused(int fd, int status, struct hg_error *error)
+{
+	uint32_t bytes;
+	socklen_t size = sizeof(bytes);
+
+	if (status != -EPERM || getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, &size))
+		return status;
+	bytes /= 2; /* it reads back twice what was set */
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)))
+		return status;
+	return hg_fail(error, EBUSY, "bind the log group", "another program listens to it");
+}
+
 static int bind_group(int fd, uint16_t group, struct hg_error *error)
 {
 	char buffer[256] __attribute__((aligned(8)));
@@ -225,7 +241,7 @@ static int bind_group(int fd, uint16_t group, struct hg_error *error)
 	nflog_attr_put_cfg_cmd(request, NFULNL_CFG_CMD_BIND);
 	status = hg_netlink_ask(fd, request, NULL, NULL, "bind the log group", error);
 	if (status < 0)
-		return status;
+		return refused(fd, status, error);
 	request = nflog_nlmsg_put_header(buffer, NFULNL_MSG_CONFIG, AF_UNSPEC, group);
 	nflog_attr_put_cfg_mode(request, NFULNL_COPY_PACKET, COPY_BYTES);
 	mnl_attr_put_u32(request, NFULA_CFG_TIMEOUT, htonl(FLUSH_CENTISECONDS));

@@ -7,7 +7,7 @@ import { isIngressHook, isOurFilter, isOurUpload, type Scene } from './inspect.t
 /**
  * Makes sure that everything a link needs is there and free, before the first change.
  *
- * @throws HeadgateError HG_NO_DEVICE, HG_IFB_TAKEN, HG_QDISC_TAKEN, HG_FILTER_TAKEN
+ * @throws HeadgateError HG_NO_DEVICE, HG_IFB_TAKEN, HG_QDISC_TAKEN, HG_FILTER_TAKEN, HG_CHAIN_TAKEN
  */
 export function checkLink(shape: LinkShape, scene: Scene): void {
   const { device } = shape;
@@ -29,6 +29,10 @@ export function checkLink(shape: LinkShape, scene: Scene): void {
       device,
       found: [...new Set(foreign.map((f) => `pref ${f.pref} ${f.kind}`))].join(', '),
     });
+
+  const chains = scene.chains.filter((c) => c.device === device).map((c) => c.name);
+  if (ifbOf(shape) !== undefined && chains.length > 0)
+    throw new HeadgateError('HG_CHAIN_TAKEN', { device, found: chains.join(', ') });
 }
 
 /** The devices that are there, for a message. */

@@ -1,13 +1,16 @@
 import {
   type Filter,
+  type IngressChain,
   listDevices,
   listFilters,
+  listIngressChains,
   listQdiscs,
   type NetDevice,
   type Qdisc,
   run,
   type Where,
 } from '../kernel/index.ts';
+import { HeadgateError } from '../model/index.ts';
 import {
   FILTER_PREF,
   formatHandle,
@@ -28,6 +31,8 @@ export interface Scene {
   readonly qdiscs: readonly Qdisc[];
   /** Filters on a device's clsact or ingress qdisc; only devices that have one. */
   readonly hooks: ReadonlyMap<string, HookFilters>;
+  /** Chains and flowtables that see what arrives before our redirect would take it, by whom they are. */
+  readonly chains: readonly IngressChain[];
   readonly ifbs: readonly OwnedIfb[];
   readonly table: Whose;
   /** The tables that copy packets to taps; those that are there. */
@@ -50,7 +55,12 @@ export interface OwnedIfb {
 }
 
 export async function inspect(where: Where = {}): Promise<Scene> {
-  const [devices, qdiscs, tables] = await Promise.all([listDevices(where), listQdiscs(where), getTables(where)]);
+  const [devices, qdiscs, tables, chains] = await Promise.all([
+    listDevices(where),
+    listQdiscs(where),
+    getTables(where),
+    listIngressChains(where),
+  ]);
   const hooks = await Promise.all(
     qdiscs.filter(isIngressHook).map(async ({ device, kind }) => {
       const ingress = await listFilters(device, 'ingress', where);
@@ -62,6 +72,7 @@ export async function inspect(where: Where = {}): Promise<Scene> {
     devices,
     qdiscs,
     hooks: new Map(hooks),
+    chains,
     ifbs: devices.flatMap((device) => {
       const ownership = device.kind === 'ifb' ? parseAlias(device.alias) : undefined;
       return ownership ? [{ device, ownership }] : [];
@@ -90,9 +101,13 @@ async function getTables(where: Where): Promise<Map<string, Whose>> {
   const families = [...listed.matchAll(/^table (\w+) (\S+)$/gm)].flatMap(([, family, name]) =>
     name === TABLE ? [family!] : [],
   );
-  const whose = families.map(async (family) => {
-    const text = await run(['nft', '--terse', 'list', 'table', family, TABLE], where);
-    return [family, text.includes(TABLE_COMMENT) ? 'ours' : 'foreign'] as const;
+  const whose = families.map(async (family): Promise<[string, Whose]> => {
+    const text = await run(['nft', '--terse', 'list', 'table', family, TABLE], where).catch((error) => {
+      // It has gone since it was listed.
+      if (error instanceof HeadgateError && error.code === 'HG_KERNEL') return undefined;
+      throw error;
+    });
+    return [family, text === undefined ? 'none' : text.includes(TABLE_COMMENT) ? 'ours' : 'foreign'];
   });
   return new Map(await Promise.all(whose));
 }

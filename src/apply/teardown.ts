@@ -30,7 +30,7 @@ export function teardownOf(scene: Scene): Removal[] {
   });
   const hooks = scene.ifbs
     .flatMap(({ ownership }) => hooksOf(ownership))
-    .flatMap(({ device, clsact }) => (clsact ? (hookRemoval(scene, device) ?? []) : []));
+    .flatMap(({ device, clsact }) => (clsact ? (hookRemoval(scene, hookedDevice(scene, device, filters)) ?? []) : []));
   return [
     ...filters.map((device) => ({
       about: `stop redirecting what arrives on ${device}`,
@@ -49,6 +49,13 @@ export function teardownOf(scene: Scene): Removal[] {
     ...scene.ifbs.map(({ device }) => ({ about: `remove ifb ${device.name}`, command: removeIfb(device.name) })),
     ...(scene.table === 'ours' ? [{ about: 'remove nft table inet headgate', command: removeTable() }] : []),
   ];
+}
+
+/** The device that an alias means: if it was renamed, the one that carries our filter and that no alias names. */
+function hookedDevice(scene: Scene, device: string, filtered: readonly string[]): string {
+  if (scene.hooks.has(device)) return device;
+  const named = new Set(scene.ifbs.flatMap(({ ownership }) => hooksOf(ownership).map((hook) => hook.device)));
+  return filtered.find((name) => !named.has(name)) ?? device;
 }
 
 /** How a clsact that we added goes; undefined where it has gone, or where somebody has put filters of their own there since. */

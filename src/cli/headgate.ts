@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
+import { HeadgateError } from '../model/index.ts';
 import { addCheckCommand } from './check.ts';
 import { addCompileCommand } from './compile.ts';
 import { addDemoCommand } from './demo.ts';
@@ -51,9 +52,18 @@ addDemoCommand(program);
 // A reader such as head(1) that goes away is no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 70));
 
+const json = process.argv.includes('--json');
+// Wrong usage in a pipe is answered in JSON, too.
+if (json) for (const command of [program, ...program.commands]) command.configureOutput({ writeErr: () => {} });
+
 try {
   await program.parseAsync();
 } catch (error) {
-  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
-  else process.exitCode = report(error, process.argv.includes('--json'));
+  if (!(error instanceof CommanderError)) process.exitCode = report(error, json);
+  else if (error.exitCode === 0) process.exitCode = 0;
+  else {
+    const problem = error.message.replace(/^error: /, '');
+    const command = program.commands.find((c) => process.argv.includes(c.name()))?.name() ?? '';
+    process.exitCode = json ? report(new HeadgateError('HG_USAGE', { problem, command }), json) : 2;
+  }
 }

@@ -9,6 +9,14 @@ export const printJson = (value: unknown): void => print(JSON.stringify(value));
 /** What is for the person alone, not for the pipe. */
 export const note = (line: string): void => void process.stderr.write(`${line}\n`);
 
+/**
+ * From now on a reader that goes away (`| head -1`), or a full disk, ends nothing: there is more to take care of than
+ * what is printed.
+ */
+export function ignoreClosedOutput(): void {
+  for (const stream of [process.stdout, process.stderr]) stream.removeAllListeners('error').on('error', () => {});
+}
+
 /** Prints an error with its hint, or as JSON, and returns the exit status that it ends with. */
 export function report(error: unknown, json: boolean): number {
   if (error instanceof HeadgateError) {
@@ -17,7 +25,9 @@ export function report(error: unknown, json: boolean): number {
     else note(`headgate: ${error.message}\n  ${error.hint}`);
     return error.exit;
   }
-  note(`headgate: internal error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+  const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  if (json) note(JSON.stringify({ error: { code: 'internal', message, hint: 'This is a fault in headgate.' } }));
+  else note(`headgate: internal error: ${message}`);
   return 70;
 }
 

@@ -29,7 +29,7 @@ Exit status: 0 something of headgate is here, 6 nothing is`,
     });
 }
 
-function format({ running, service, links }: Status): string {
+function format({ running, tracking, service, links }: Status): string {
   if (!running && links.length === 0) return 'headgate is not running here, and nothing of it is in the kernel';
   const lines = service
     ? [
@@ -39,6 +39,10 @@ function format({ running, service, links }: Status): string {
           `  overruns ${service.overruns}  resyncs ${service.resyncs}`,
       ]
     : ['not running; what an earlier run left still steers (headgate down removes it)'];
+  if (!tracking)
+    lines.push(
+      'warning: the nft table inet headgate is gone (nft flush ruleset?): start headgate again to track connections',
+    );
   return [...lines, ...links.flatMap(formatLink)].join('\n');
 }
 

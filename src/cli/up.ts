@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { overrideLink, type Policy } from '../language/index.ts';
 import { HeadgateError, parseRate, type Rate } from '../model/index.ts';
 import { formatItem } from '../monitor/index.ts';
-import { note, print, printJson, wantsColor } from './output.ts';
+import { ignoreClosedOutput, note, print, printJson } from './output.ts';
 import { DEFAULT_POLICY, loadPolicy } from './policy-file.ts';
 
 interface UpOptions {
@@ -21,8 +21,11 @@ export function addUpCommand(program: Command): void {
     .option('--device <device>', 'network device of the link, in place of what the policy says')
     .option('--download <rate>', 'rate of what arrives, such as 90mbit: about 90 % of what the line carries')
     .option('--upload <rate>', 'rate of what leaves')
-    .option('--keep', 'leave queues and marks in the kernel at the end; `headgate down` removes them')
-    .option('--json', 'print one JSON object a line: ready, links, overruns, resyncs')
+    .option(
+      '--keep',
+      'leave queues and marks in the kernel at the end, unwatched: docs/limits.md; `headgate down` removes them',
+    )
+    .option('--json', 'print one JSON object a line: ready, links, overruns, resyncs (flows: headgate events)')
     .addHelpText(
       'after',
       `
@@ -44,20 +47,17 @@ Exit status: 0 taken down as asked; 1 mistakes in the policy; 2 to 5: headgate -
       if (file === undefined) ensureRate(policy);
       // The service brings rxjs and the shim: 100 ms that no other command should pay.
       const { startService } = await import('../service/index.ts');
+      ignoreClosedOutput();
       const stopped = stopSignal();
       const service = await startService(policy, (item) => {
         if (item.kind.startsWith('flow.')) return;
         if (json) printJson(item);
         else print(formatItem(item));
       });
-      if (!json)
-        note(
-          wantsColor(process.stderr)
-            ? '\x1b[2mCtrl-C takes it down; headgate status and headgate events show what it does\x1b[22m'
-            : 'Ctrl-C takes it down; headgate status and headgate events show what it does',
-        );
-      await stopped;
+      if (!json) note('Ctrl-C takes it down; headgate status and headgate events show what it does');
+      const failure = await stopped;
       await service.stop({ keep: options.keep === true });
+      if (failure) throw failure;
     });
 }
 
@@ -81,9 +81,14 @@ function rateOption(option: string, text: string | undefined): Rate | undefined 
   return rate;
 }
 
-/** Resolves at the first SIGINT or SIGTERM. Further ones are ignored: a teardown cut short would be worse. */
-function stopSignal(): Promise<void> {
+/**
+ * Resolves at the first SIGINT, SIGTERM or SIGHUP, and with the error at one that nobody caught: whatever ends us, the
+ * way down is the same. Further ones are ignored: a teardown cut short would be worse.
+ */
+function stopSignal(): Promise<Error | undefined> {
   return new Promise((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve());
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve(undefined));
+    process.on('uncaughtException', resolve);
+    process.on('unhandledRejection', (reason) => resolve(reason instanceof Error ? reason : new Error(String(reason))));
   });
 }

@@ -42,7 +42,11 @@ export function run(argv: Argv, options: CommandOptions = {}): Promise<string> {
       reject(
         new HeadgateError(
           'HG_KERNEL',
-          { command: argv.join(' '), problem: complaint(stderr) || error.message, status: Number(error.code ?? -1) },
+          {
+            command: argv.join(' '),
+            problem: complaint(stderr, options.input) || error.message,
+            status: Number(error.code ?? -1),
+          },
           { cause: error },
         ),
       );
@@ -62,16 +66,22 @@ export function start(
   return spawn(tool, args, { stdio: options.stdio ?? 'pipe' });
 }
 
-/** What the kernel or the tool said: iproute2 prints "Error: ..." and then, on some, a line that only says where. */
-function complaint(stderr: string): string {
+/** What the kernel or the tool said, and of a batch (`-batch -`) which of its lines it was. */
+function complaint(stderr: string, input?: string): string {
   const lines = stderr
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => line && !/^We have an error talking/.test(line));
-  return (
-    lines.find((line) => /^(Error|RTNETLINK answers):/.test(line)) ??
-    lines.find((line) => /error/i.test(line)) ??
-    lines.at(-1) ??
-    ''
-  ).replace(/^(Error|RTNETLINK answers): /, '');
+  const place = /^Command failed -:(\d+)/;
+  const said = lines.filter((line) => !place.test(line));
+  const text =
+    said.find((line) => /^(Error|RTNETLINK answers):/.test(line)) ??
+    said.find((line) => /error/i.test(line)) ??
+    said.at(-1) ??
+    '';
+  const number = lines.map((line) => place.exec(line)?.[1]).find((n) => n !== undefined);
+  const words = number === undefined ? undefined : input?.split('\n')[Number(number) - 1];
+  return [text.replace(/^(Error|RTNETLINK answers): /, ''), words && `in line ${number}, "${words}"`]
+    .filter(Boolean)
+    .join(', ');
 }

@@ -8,9 +8,8 @@ import {
 } from 'node:http';
 import { createServer as createNetServer } from 'node:net';
 import { HeadgateError } from '../model/index.ts';
-import { getNamespaceId } from './machine.ts';
+import { getNamespaceId, inStateFolder, STATE_FOLDER } from './machine.ts';
 
-const FOLDER = '/run/headgate';
 /** In the abstract namespace of unix(7): one per network namespace, and gone with its process, however that ends. */
 const LOCK = '\0headgate';
 
@@ -18,7 +17,7 @@ const LOCK = '\0headgate';
 const GRACE_MS = 500;
 
 /** Where the service of this network namespace listens. */
-export const getSocketPath = async (): Promise<string> => `${FOLDER}/${await getNamespaceId()}.sock`;
+export const getSocketPath = async (): Promise<string> => `${STATE_FOLDER}/${await getNamespaceId()}.sock`;
 
 /** Takes the place of the one service of this network namespace; call the result to leave it. Undefined: it is taken. */
 export function acquireInstance(): Promise<(() => void) | undefined> {
@@ -35,17 +34,17 @@ export function acquireInstance(): Promise<(() => void) | undefined> {
 /** Serves HTTP on the control socket, which root alone may use. Needs {@link acquireInstance}: a socket file left by a dead process is replaced. */
 export async function listenLocal(listener: RequestListener): Promise<{ close(): Promise<void> }> {
   const path = await getSocketPath();
-  await mkdir(FOLDER, { recursive: true, mode: 0o755 });
-  await rm(path, { force: true });
   const server: Server = createServer(listener);
-  // The umask holds from bind(2) on: no moment in which others could connect.
-  const umask = process.umask(0o177);
-  try {
-    await new Promise<void>((resolve, reject) => server.once('error', reject).listen(path, resolve));
-  } finally {
-    process.umask(umask);
-  }
-  await chmod(path, 0o600);
+  await inStateFolder(async () => {
+    await mkdir(STATE_FOLDER, { recursive: true, mode: 0o755 });
+    await rm(path, { force: true });
+    // The umask holds from bind(2) on: no moment in which others could connect.
+    const umask = process.umask(0o177);
+    await new Promise<void>((resolve, reject) => server.once('error', reject).listen(path, resolve)).finally(() =>
+      process.umask(umask),
+    );
+    await chmod(path, 0o600);
+  });
   return {
     close: async () => {
       const closed = new Promise((resolve) => server.close(resolve));

@@ -1,14 +1,25 @@
-import { constants } from 'node:fs';
-import { access, mkdtemp, readFile, readlink, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { constants, readFileSync } from 'node:fs';
+import { access, mkdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { type Command, HeadgateError } from '../model/index.ts';
 import { type CommandOptions, run, type Where } from './command.ts';
 
-/** @throws HeadgateError HG_NOT_ROOT */
+/** Bits of CapEff in /proc/PID/status (capabilities(7)). CAP_SYS_ADMIN contains CAP_BPF. */
+const CAP_NET_ADMIN = 1n << 12n;
+const CAP_SYS_ADMIN = 1n << 21n;
+const CAP_BPF = 1n << 39n;
+
+/** @throws HeadgateError HG_NOT_ROOT, also for a root that a container keeps from it */
 export function ensureRoot(what: string): void {
   if (process.geteuid?.() !== 0) throw new HeadgateError('HG_NOT_ROOT', { what });
+  const capabilities = BigInt(
+    `0x${/^CapEff:\s*([0-9a-f]+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? 'f'.repeat(16)}`,
+  );
+  if ((capabilities & CAP_NET_ADMIN) === 0n)
+    throw new HeadgateError('HG_NOT_ROOT', { what: `${what} (CAP_NET_ADMIN is missing)` });
+  if ((capabilities & (CAP_BPF | CAP_SYS_ADMIN)) === 0n)
+    throw new HeadgateError('HG_NOT_ROOT', { what: `${what} (CAP_BPF is missing)` });
 }
 
 /** @throws HeadgateError HG_NO_BTF where the kernel does not describe its types, which the classifier needs to find `nf_conn.mark` */
@@ -31,11 +42,37 @@ export async function getSysctl(name: string): Promise<string | undefined> {
   );
 }
 
-/** A folder for files that tc has to read; remove it with {@link delFolder}. */
-export const addFolder = (): Promise<string> => mkdtemp(join(tmpdir(), 'headgate-'));
-export const delFolder = (folder: string): Promise<void> => rm(folder, { recursive: true, force: true });
-export const addFile = (path: string, content: string | Uint8Array): Promise<void> =>
-  writeFile(path, content, { mode: 0o600 });
+/** Where what belongs to the running service lies: /run is empty after a boot, and root's alone to write. */
+export const STATE_FOLDER = '/run/headgate';
+
+/** Puts the files that tc has to read into the folder of this network namespace, in place of what an earlier run left there. */
+export async function replaceFiles(files: Readonly<Record<string, Uint8Array>>): Promise<Record<string, string>> {
+  const folder = await getFilesFolder();
+  return inStateFolder(async () => {
+    await rm(folder, { recursive: true, force: true });
+    await mkdir(folder, { recursive: true, mode: 0o755 });
+    const paths: Record<string, string> = {};
+    for (const [name, content] of Object.entries(files)) {
+      paths[name] = join(folder, name);
+      await writeFile(paths[name], content, { mode: 0o600 });
+    }
+    return paths;
+  });
+}
+
+/** Removes those files; none is no error. */
+export async function delFiles(): Promise<void> {
+  await rm(await getFilesFolder(), { recursive: true, force: true });
+}
+
+const getFilesFolder = async (): Promise<string> => join(STATE_FOLDER, `${await getNamespaceId()}.d`);
+
+/** @throws HeadgateError HG_NO_PLACE where `write` cannot */
+export async function inStateFolder<T>(write: () => Promise<T>): Promise<T> {
+  return write().catch((cause: NodeJS.ErrnoException) => {
+    throw new HeadgateError('HG_NO_PLACE', { folder: STATE_FOLDER, problem: cause.code ?? cause.message }, { cause });
+  });
+}
 
 /** Reads a file that was built with Headgate. @throws HeadgateError HG_NO_SHIM */
 export const getFile = (path: string): Promise<Uint8Array> =>

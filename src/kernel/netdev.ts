@@ -1,3 +1,4 @@
+import { HeadgateError } from '../model/index.ts';
 import { run, type Where } from './command.ts';
 
 /** A network device as `ip -details link` tells it; only what Headgate looks at. */
@@ -56,12 +57,46 @@ export async function listQdiscs(where: Where = {}): Promise<Qdisc[]> {
   return qdiscs.map((q) => ({ device: q.dev, kind: q.kind, handle: q.handle, root: q.root === true }));
 }
 
+/** A chain or flowtable that sees what arrives on a device before tc hands it on. */
+export interface IngressChain {
+  readonly device: string;
+  /** `table netdev fw chain in`, as nft writes it. */
+  readonly name: string;
+}
+
+/** Chains of families netdev and inet at hook ingress, and flowtables, of all devices. */
+export async function listIngressChains(where: Where = {}): Promise<IngressChain[]> {
+  const texts = await Promise.all([run(['nft', 'list', 'chains'], where), run(['nft', 'list', 'flowtables'], where)]);
+  return texts.flatMap(readIngressChains);
+}
+
+/** Reads what `nft list chains` or `nft list flowtables` prints. Its JSON leaves the devices out (nft 1.0.6). */
+export function readIngressChains(text: string): IngressChain[] {
+  const chains: IngressChain[] = [];
+  let [table, object, hooked] = ['', '', false];
+  for (const line of text.split('\n')) {
+    const head = /^\s*(table \S+ \S+|(?:chain|flowtable) \S+) \{/.exec(line)?.[1];
+    if (head?.startsWith('table ')) table = head;
+    else if (head) [object, hooked] = [head, false];
+    hooked ||= /\bhook ingress\b/.test(line);
+    const devices = /\bdevices? (?:= \{([^}]*)\}|("[^"]+"|\S+))/.exec(line);
+    if (!hooked || !devices) continue;
+    for (const word of (devices[1] ?? devices[2]!).split(','))
+      chains.push({ device: word.trim().replaceAll('"', ''), name: `${table} ${object}` });
+  }
+  return chains;
+}
+
 /** Filters at `ingress` or `egress` of a device's clsact, or of a parent qdisc such as `7fe1:`. One entry a filter. */
 export async function listFilters(device: string, parent: string, where: Where = {}): Promise<Filter[]> {
   const at = parent.endsWith('gress') ? [parent] : ['parent', parent];
-  const filters = await json<{ kind: string; pref: number; options?: { bpf_name?: string; prog?: { id?: number } } }>(
-    ['tc', '-json', 'filter', 'show', 'dev', device, ...at],
-    where,
+  type TcFilter = { kind: string; pref: number; options?: { bpf_name?: string; prog?: { id?: number } } };
+  const filters = await json<TcFilter>(['tc', '-json', 'filter', 'show', 'dev', device, ...at], where).catch(
+    (error) => {
+      // Devices come and go, each container brings some: one that has gone since it was listed has no filters.
+      if (error instanceof HeadgateError && error.code === 'HG_KERNEL') return [];
+      throw error;
+    },
   );
   // tc prints a head for each pref, without options, before the filters below it.
   return filters

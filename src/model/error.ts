@@ -38,6 +38,21 @@ export const ERRORS = {
     hint: 'Use a kernel with CONFIG_DEBUG_INFO_BTF=y; those of Debian, Ubuntu, Fedora and Arch have it.',
   },
   HG_NO_KERNEL: { exit: 3, message: 'this kernel cannot do {what}: {problem}', hint: 'It needs {needs}.' },
+  HG_DEVICE_NAME: {
+    exit: 2,
+    message: 'the device name "{device}" cannot be written for tc and ip.',
+    hint: 'Rename the device: white space, quotes, # and \\ have a meaning there.',
+  },
+  HG_RATE: {
+    exit: 2,
+    message: 'link {link}: {direction} {rate} is too low to be divided into queues.',
+    hint: 'The least is {least}; units are kbit, mbit, gbit.',
+  },
+  HG_NO_PLACE: {
+    exit: 3,
+    message: 'cannot write below {folder}: {problem}',
+    hint: 'Headgate keeps its socket and the classifier there while it runs.',
+  },
   HG_NO_DEVICE: { exit: 3, message: 'there is no network device "{device}".', hint: 'Devices here: {devices}' },
   HG_IFB_TAKEN: {
     exit: 4,
@@ -54,6 +69,11 @@ export const ERRORS = {
     message: '{device} has ingress filters that are not ours: {found}.',
     hint: 'Look at them (tc filter show dev {device} ingress); they would no longer see what Headgate redirects.',
   },
+  HG_CHAIN_TAKEN: {
+    exit: 4,
+    message: '{device} has netdev ingress rules of somebody else: {found}.',
+    hint: 'Packets that Headgate redirects would pass by them unseen. Move them to a prerouting chain, or leave download out of the link.',
+  },
   HG_TABLE_TAKEN: {
     exit: 4,
     message: 'an nft table {table} exists and is not ours.',
@@ -62,7 +82,7 @@ export const ERRORS = {
   HG_RUNNING: {
     exit: 4,
     message: 'headgate runs here already (pid {pid}).',
-    hint: 'headgate status shows it; stop it with Ctrl-C, or kill {pid}.',
+    hint: 'headgate status shows it; headgate down stops it.',
   },
   HG_NOT_RUNNING: {
     exit: 6,
@@ -71,8 +91,8 @@ export const ERRORS = {
   },
   HG_KERNEL: {
     exit: 5,
-    message: 'the kernel refused "{command}": {problem}',
-    hint: 'Everything done before it was undone.',
+    message: '"{command}" failed: {problem}',
+    hint: 'What was done before it was undone. Running it by hand may show more.',
   },
   HG_LAB: { exit: 5, message: 'the demo could not run: {problem}', hint: 'Everything it had built was taken down.' },
 } as const satisfies Record<string, { exit: number; message: string; hint: string }>;

@@ -50,8 +50,10 @@ export interface OverrunEvent {
 /** The flow table was read from the kernel anew. */
 export interface ResyncEvent {
   readonly kind: 'resync';
+  /** `start`: the first look. `overrun`: events were lost. `sweep`: a look for flows of whose end no event tells. */
+  readonly reason: 'start' | 'overrun' | 'sweep';
   readonly flows: number;
-  /** Flows whose NEW, or whose end, had been missed. */
+  /** Flows that were not known before, and that were known but are gone. */
   readonly added: number;
   readonly removed: number;
   /** False: the dump was interrupted as often as we try; what it told was taken, nothing was removed. */

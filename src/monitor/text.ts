@@ -6,6 +6,10 @@ export function formatItem(item: MonitorItem): string {
   return `${item.time.slice(11, 23)} ${describe(item)}`;
 }
 
+/** From who opened the connection to who answered. */
+const ARROWS = { local: '->', remote: '<-', new: '<>' } as const;
+const RESYNC_REASONS = { start: ' at the start', overrun: ' after an overrun', sweep: '' } as const;
+
 function describe(item: MonitorItem): string {
   switch (item.kind) {
     case 'ready':
@@ -24,16 +28,16 @@ function describe(item: MonitorItem): string {
     case 'overrun':
       return `overrun      the kernel dropped events for us (${item.count}x); reading the table anew`;
     case 'resync':
-      return `resync       ${item.flows} flows known, ${item.added} had been missed, ${item.removed} were gone${item.complete ? '' : ' (dump interrupted)'}`;
+      return `resync       ${item.flows} flows known: ${item.added} found, ${item.removed} gone${RESYNC_REASONS[item.reason]}${item.complete ? '' : ' (dump interrupted)'}`;
     case 'link':
-      return `link.${item.state.padEnd(8)}${item.name} on ${item.device}: ${item.reason}`;
+      return `${`link.${item.state}`.padEnd(13)}${item.name} on ${item.device}: ${item.reason}`;
     case 'missed':
       return `missed       ${item.count} items: this reader was too slow`;
     case 'warning':
       return `warning      ${item.message}`;
     default: {
       const size = item.bytes === undefined ? '' : `  ${item.bytes} bytes, ${item.packets} packets`;
-      return `${item.kind.padEnd(12)} ${item.protocol.padEnd(6)} ${item.local} <> ${item.remote}  origin ${item.origin}  queue ${item.queue}  ${item.rule ? `rule ${item.rule}` : 'default'}${size}`;
+      return `${item.kind.padEnd(12)} ${item.protocol.padEnd(6)} ${item.local} ${ARROWS[item.origin]} ${item.remote}  origin ${item.origin}  queue ${item.queue}  ${item.rule ? `rule ${item.rule}` : 'default'}${size}`;
     }
   }
 }

@@ -86,7 +86,7 @@ export class FlowClassifier {
       return false;
     }
     if (kind === 'flow.known' && this.table.hasEnded(key, record.id)) return false;
-    const flow = this.#read(key, record);
+    const flow = this.#read(key, record, kind === 'flow.known');
     if (!flow) return false;
     this.table.add(flow);
     if (!(kind === 'flow.new' && isSettled(flow))) this.#requestMark(flow);
@@ -119,7 +119,7 @@ export class FlowClassifier {
     }
   }
 
-  #read(key: string, record: FlowNews): Flow | undefined {
+  #read(key: string, record: FlowNews, silent: boolean): Flow | undefined {
     const original = record.original();
     // Every event and every dumped entry has both; one without was cut off.
     const reply = record.reply();
@@ -136,6 +136,7 @@ export class FlowClassifier {
       decision: this.#decide(facts),
       class: classOfMark(this.#options.field, record.mark),
       generation: 0,
+      silent,
     };
   }
 

@@ -12,8 +12,13 @@ export interface Flow extends FlowFacts {
   readonly decision: Decision;
   /** Class number that our bits of the conntrack mark hold, as far as we know. */
   class: number;
-  /** Of the last resync that saw it: see FlowTable.sweep. */
+  /** Of the last resync that saw it: see FlowTable.endDump. */
   generation: number;
+  /**
+   * It was there before anybody listened. With nf_conntrack_events = 2, the default, the kernel never tells of such a
+   * flow, not even its end (nf_ct_ecache_ext_add() in net/netfilter/nf_conntrack_core.c): only a dump shows that.
+   */
+  readonly silent: boolean;
 }
 
 /** Flows kept at most; beyond it new ones are still decided and marked, but not remembered. */
@@ -30,10 +35,16 @@ export class FlowTable {
   readonly #flows = new Map<string, Flow>();
   readonly #perOrigin: Record<Origin, number> = { local: 0, remote: 0, new: 0 };
   #generation = 0;
+  #silent = 0;
   #tombstones: Set<string> | undefined;
 
   get size(): number {
     return this.#flows.size;
+  }
+
+  /** Flows of whose end no event will tell. */
+  get silent(): number {
+    return this.#silent;
   }
 
   get perOrigin(): Readonly<Record<Origin, number>> {
@@ -52,8 +63,8 @@ export class FlowTable {
   add(flow: Flow): boolean {
     const old = this.#flows.get(flow.key);
     if (!old && this.#flows.size >= MAX_FLOWS) return false;
-    if (old) this.#perOrigin[old.origin]--;
-    this.#perOrigin[flow.origin]++;
+    if (old) this.#count(old, -1);
+    this.#count(flow, 1);
     this.#flows.set(flow.key, flow);
     flow.generation = this.#generation;
     return true;
@@ -97,6 +108,11 @@ export class FlowTable {
 
   #del(flow: Flow): void {
     this.#flows.delete(flow.key);
-    this.#perOrigin[flow.origin]--;
+    this.#count(flow, -1);
+  }
+
+  #count(flow: Flow, step: 1 | -1): void {
+    this.#perOrigin[flow.origin] += step;
+    if (flow.silent) this.#silent += step;
   }
 }

@@ -4,7 +4,10 @@ import {
   defer,
   EMPTY,
   exhaustMap,
+  filter,
   ignoreElements,
+  interval,
+  map,
   merge,
   type Observable,
   of,
@@ -20,6 +23,9 @@ import type { FlowClassifier, FlowNews } from './classifier.ts';
 /** Wait after an overrun before the table is read anew: a storm reports many. */
 export const RESYNC_DELAY_MS = 200;
 
+/** How often the table is read anew while it holds flows of whose end no event tells (Flow.silent). */
+export const SWEEP_MS = 60_000;
+
 export interface PipelineOptions {
   /** Conntrack events, NEW and DESTROY. */
   readonly events: Observable<Iterable<FlowNews>>;
@@ -32,7 +38,7 @@ export interface PipelineOptions {
 
 /**
  * Keeps the flow table equal to the kernel's, and has each flow decided: first by a dump of what is there, then by
- * events; after an overrun by a dump again. Loss is emitted as an event and never ends the Observable, which itself
+ * events; after an overrun by a dump again, and now and then for flows whose end no event tells. Loss is emitted as an event and never ends the Observable, which itself
  * emits nothing; it errors where a socket cannot be opened. Subscribing starts it, unsubscribing closes everything.
  */
 export function runPipeline({
@@ -62,32 +68,46 @@ export function runPipeline({
       }),
     );
 
-    const resync = defer(() => {
-      stale = false;
-      let added = 0;
-      let complete = false;
-      classifier.table.beginDump();
-      return dump().pipe(
-        tap({
-          next: (batch) => {
-            for (const record of batch) {
-              if (record.kind === 'dumped') added += Number(classifier.see(record, 'flow.known'));
-              else if (record.kind === 'dumpEnd') complete = !record.interrupted;
-            }
-            classifier.flush();
-          },
-          complete: () => {
-            const gone = classifier.table.endDump(complete);
-            classifier.ended(gone);
-            emit({ kind: 'resync', flows: classifier.table.size, added, removed: gone.length, complete });
-          },
-        }),
-      );
-    });
+    const resync = (reason: ResyncEvent['reason']) =>
+      defer(() => {
+        stale = false;
+        let added = 0;
+        let complete = false;
+        classifier.table.beginDump();
+        return dump().pipe(
+          tap({
+            next: (batch) => {
+              for (const record of batch) {
+                if (record.kind === 'dumped') added += Number(classifier.see(record, 'flow.known'));
+                else if (record.kind === 'dumpEnd') complete = !record.interrupted;
+              }
+              classifier.flush();
+            },
+            complete: () => {
+              const gone = classifier.table.endDump(complete);
+              classifier.ended(gone);
+              const quiet = reason === 'sweep' && complete && added + gone.length === 0;
+              if (!quiet)
+                emit({ kind: 'resync', reason, flows: classifier.table.size, added, removed: gone.length, complete });
+            },
+          }),
+        );
+      });
 
+    const sweeps = interval(SWEEP_MS, scheduler).pipe(filter(() => classifier.table.silent > 0));
+    const reasons = merge(
+      of('start' as const),
+      overruns.pipe(
+        auditTime(RESYNC_DELAY_MS, scheduler),
+        map(() => 'overrun' as const),
+      ),
+      sweeps.pipe(map(() => 'sweep' as const)),
+    );
     // One dump at a time; events that were lost while it ran make another one after it.
-    const resyncing = merge(of(undefined), overruns.pipe(auditTime(RESYNC_DELAY_MS, scheduler))).pipe(
-      exhaustMap(() => resync.pipe(repeat({ delay: () => (stale ? timer(RESYNC_DELAY_MS, scheduler) : EMPTY) }))),
+    const resyncing = reasons.pipe(
+      exhaustMap((reason) =>
+        resync(reason).pipe(repeat({ delay: () => (stale ? timer(RESYNC_DELAY_MS, scheduler) : EMPTY) })),
+      ),
     );
     return merge(following, resyncing).pipe(ignoreElements());
   });

@@ -1,32 +1,16 @@
-import { join } from 'node:path';
-import {
-  addFile,
-  addFolder,
-  CLASSIFIER_OBJECT,
-  type ClassifierConfig,
-  delFolder,
-  getFile,
-  patchClassifier,
-} from '../kernel/index.ts';
+import { CLASSIFIER_OBJECT, type ClassifierConfig, getFile, patchClassifier, replaceFiles } from '../kernel/index.ts';
 import type { Policy } from '../language/index.ts';
 import type { MarkField } from '../model/index.ts';
-import { classOf, DOWNLOAD_MAJOR, handle, leafQueues, UPLOAD_MAJOR } from '../shape/index.ts';
+import { classOf, DOWNLOAD_MAJOR, handle, type LinkSite, leafQueues, UPLOAD_MAJOR } from '../shape/index.ts';
 
-/** The classifier's two objects, configured for a policy and on disk for tc to read. */
-export interface ObjectFiles {
-  readonly ingressObject: string;
-  readonly egressObject: string;
-  del(): Promise<void>;
-}
-
-export async function addObjectFiles(policy: Policy, field: MarkField): Promise<ObjectFiles> {
+/** Writes the classifier's two objects, configured for a policy, for tc to read. @throws HeadgateError HG_NO_SHIM, HG_NO_PLACE */
+export async function replaceObjects(policy: Policy, field: MarkField): Promise<Omit<LinkSite, 'ingressHook' | 'ifb'>> {
   const object = await getFile(CLASSIFIER_OBJECT);
-  const folder = await addFolder();
-  const ingressObject = join(folder, 'ingress.bpf.o');
-  const egressObject = join(folder, 'egress.bpf.o');
-  await addFile(ingressObject, patchClassifier(object, configOf(policy, field, DOWNLOAD_MAJOR)));
-  await addFile(egressObject, patchClassifier(object, configOf(policy, field, UPLOAD_MAJOR)));
-  return { ingressObject, egressObject, del: () => delFolder(folder) };
+  const paths = await replaceFiles({
+    'ingress.bpf.o': patchClassifier(object, configOf(policy, field, DOWNLOAD_MAJOR)),
+    'egress.bpf.o': patchClassifier(object, configOf(policy, field, UPLOAD_MAJOR)),
+  });
+  return { ingressObject: paths['ingress.bpf.o']!, egressObject: paths['egress.bpf.o']! };
 }
 
 function configOf(policy: Policy, field: MarkField, major: number): ClassifierConfig {

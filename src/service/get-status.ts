@@ -26,7 +26,7 @@ export async function getStatus(): Promise<Status> {
   for (const q of scene.qdiscs.filter(isOurUpload)) if (!devices.has(q.device)) devices.set(q.device, q.device);
 
   const links = await Promise.all([...devices].map(([device, name]) => getLink(scene, service, device, name, names)));
-  return { running: service !== undefined, service, links };
+  return { running: service !== undefined, tracking: scene.table === 'ours', service, links };
 }
 
 async function getLink(
@@ -42,16 +42,24 @@ async function getLink(
   const index = scene.devices.find((d) => d.name === device)?.index;
   const hasUpload = scene.qdiscs.some((q) => q.device === device && isOurUpload(q));
   const uploadFilters = hasUpload ? await listFilters(device, formatHandle(UPLOAD_MAJOR)) : [];
+  const redirected = scene.hooks.get(device)?.ingress.some(isOurFilter) ?? false;
   return {
     name,
     device,
-    state: service?.links.find((link) => link.device === device)?.state ?? 'kept',
+    state: stateOf(
+      service?.links.find((link) => link.device === device)?.state ?? 'kept',
+      ifb !== undefined && !redirected,
+    ),
     ifb: ifb?.name,
     shares,
     download: ifb && getDirection(ifb.index, DOWNLOAD_MAJOR, scene.hooks.get(device)?.ingress ?? [], names),
     upload: hasUpload && index !== undefined ? getDirection(index, UPLOAD_MAJOR, uploadFilters, names) : undefined,
   };
 }
+
+/** The kernel has the last word: without the redirect nothing is steered, whoever took it away. */
+const stateOf = (state: LinkStatus['state'], lost: boolean): LinkStatus['state'] =>
+  state === 'steering' && lost ? 'open' : state;
 
 function getDirection(
   ifindex: number,

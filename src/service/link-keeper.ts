@@ -1,40 +1,49 @@
 import { checkLink, hookRemoval, inspect, namesOf, runOperations } from '../apply/index.ts';
-import { type LinkItem, runCommand } from '../kernel/index.ts';
-import { HeadgateError } from '../model/index.ts';
+import { type LinkItem, type NetDevice, runCommand } from '../kernel/index.ts';
+import { type Command, HeadgateError } from '../model/index.ts';
 import type { LinkEvent, LinkState } from '../monitor/index.ts';
 import {
   ifbOf,
   type LinkShape,
   type LinkSite,
   linkOperations,
+  parseAlias,
   redirectOperation,
   removeIfb,
   removeRedirect,
+  removeUpload,
+  rootMajor,
+  UPLOAD_MAJOR,
 } from '../shape/index.ts';
 
 const IFF_UP = 1;
 
+/** A device by what stays with it: a name can change or go to another. */
+interface Known {
+  readonly index: number;
+  readonly name: string;
+}
+
 /**
- * Keeps one link's part of the kernel right while devices come and go under it. Whenever the ifb is in doubt the
- * redirect goes first: unshaped traffic is a nuisance, a redirect to nowhere an outage.
+ * Keeps one link's part of the kernel right while devices come, go and change their names under it. Whenever the ifb
+ * is in doubt the redirect goes first: unshaped traffic is a nuisance, a redirect to nowhere an outage.
  *
  * Items must be handed in one at a time, in the order in which the kernel sent them.
  */
 export class LinkKeeper {
   readonly shape: LinkShape;
-  readonly #ifb: string | undefined;
-  readonly #objects: Omit<LinkSite, 'ingressHook'>;
+  readonly #objects: Omit<LinkSite, 'ingressHook' | 'ifb'>;
   readonly #emit: (event: LinkEvent) => void;
   #state: LinkState = 'absent';
   #site: LinkSite | undefined;
-  #deviceIndex = 0;
-  #ifbIndex = 0;
+  #device: Known | undefined;
+  /** The one that arriving packets go to, ours or that of the link whose tree is shared; undefined where there is none. */
+  #ifb: Known | undefined;
   /** False from the making of the ifb until it is first told to be up: what is told before is history. */
   #ifbSeenUp = false;
 
-  constructor(shape: LinkShape, objects: Omit<LinkSite, 'ingressHook'>, emit: (event: LinkEvent) => void) {
+  constructor(shape: LinkShape, objects: Omit<LinkSite, 'ingressHook' | 'ifb'>, emit: (event: LinkEvent) => void) {
     this.shape = shape;
-    this.#ifb = ifbOf(shape);
     this.#objects = objects;
     this.#emit = emit;
   }
@@ -43,9 +52,9 @@ export class LinkKeeper {
     return this.#state;
   }
 
-  /** Index of the device now, 0 while it is absent. */
-  get deviceIndex(): number {
-    return this.#deviceIndex;
+  /** Index of the device now; undefined while it is absent. */
+  get deviceIndex(): number | undefined {
+    return this.#device?.index;
   }
 
   /**
@@ -54,68 +63,85 @@ export class LinkKeeper {
    * @throws HeadgateError as checkLink does, and HG_KERNEL
    */
   async add(): Promise<void> {
+    const { device, shares } = this.shape;
+    const name = ifbOf(this.shape);
     const scene = await inspect();
     checkLink(this.shape, scene);
-    const ifb = scene.ifbs.find(({ device }) => device.name === this.#ifb)?.ownership;
-    if (this.shape.shares !== undefined && !ifb)
-      throw new HeadgateError('HG_NO_DEVICE', { device: this.#ifb!, devices: namesOf(scene) });
-    const site = { ...this.#objects, ingressHook: scene.hooks.has(this.shape.device), ifb };
+    const ifb = scene.ifbs.find((own) => own.device.name === name)?.ownership;
+    if (shares !== undefined && !ifb)
+      throw new HeadgateError('HG_NO_DEVICE', { device: name!, devices: namesOf(scene) });
+    const site = { ...this.#objects, ingressHook: scene.hooks.has(device), ifb };
     await runOperations(linkOperations(this.shape, site));
-    const devices = (await inspect()).devices;
-    this.#deviceIndex = devices.find((d) => d.name === this.shape.device)?.index ?? 0;
-    this.#ifbIndex = devices.find((d) => d.name === this.#ifb)?.index ?? 0;
+    const after = await inspect();
+    this.#ifb = name === undefined ? undefined : known(after.devices, name);
+    this.#device = known(after.devices, device);
     this.#ifbSeenUp = false;
     this.#site = site;
+    if (!this.#device) {
+      await this.#leave(device);
+      throw new HeadgateError('HG_NO_DEVICE', { device, devices: namesOf(after) });
+    }
     this.#state = this.#built;
   }
 
   /** What the link does when all is well. */
   get #built(): LinkState {
-    return this.#ifb === undefined && !this.shape.upload ? 'watching' : 'steering';
+    return ifbOf(this.shape) === undefined && !this.shape.upload ? 'watching' : 'steering';
   }
 
   async follow(item: LinkItem): Promise<void> {
     // After a loss the kernel tells everything as it is now.
     if (item.kind === 'restart') this.#ifbSeenUp = true;
-    if (item.kind === 'link') {
-      if (item.ifindex === this.#ifbIndex) await this.#followIfb((item.flags & IFF_UP) !== 0);
-      else if (this.#state === 'absent' && item.name === this.shape.device) await this.#deviceCame();
-    } else if (item.kind === 'linkGone') {
-      if (item.ifindex === this.#ifbIndex) await this.#ifbGone();
-      else if (item.ifindex === this.#deviceIndex && this.#state !== 'absent') await this.#deviceGone();
+    if (item.kind === 'link') await this.#followLink(item.ifindex, item.name, (item.flags & IFF_UP) !== 0);
+    else if (item.kind === 'linkGone') {
+      if (item.ifindex === this.#ifb?.index) await this.#ifbGone();
+      else if (item.ifindex === this.#device?.index) await this.#deviceGone(`${this.shape.device} is gone`);
     }
+  }
+
+  async #followLink(index: number, name: string, up: boolean): Promise<void> {
+    if (index === this.#ifb?.index) {
+      this.#ifb = { index, name };
+      await this.#followIfb(up);
+    } else if (index === this.#device?.index) {
+      const was = this.#device.name;
+      this.#device = { index, name };
+      if (name !== was) await this.#deviceGone(`${was} is called ${name} now`);
+    } else if (name === this.shape.device && this.#state === 'absent') await this.#deviceCame();
   }
 
   async #followIfb(up: boolean): Promise<void> {
     this.#ifbSeenUp ||= up;
+    const { device } = this.shape;
     if (!up && this.#ifbSeenUp && this.#state === 'steering') {
-      await this.#open(`${this.#ifb} was set down; arriving packets pass unshaped`);
-    } else if (up && this.#state === 'open' && this.#site && this.#ifb !== undefined) {
-      await runOperations([redirectOperation(this.shape.device, this.#ifb, this.#site)]);
-      this.#change('steering', `${this.#ifb} is up again`);
+      await this.#open(`${this.#ifb?.name} was set down; arriving packets pass unshaped`);
+    } else if (up && this.#state === 'open' && this.#site && this.#ifb) {
+      await runOperations([redirectOperation(device, this.#ifb.name, this.#site)]);
+      this.#change('steering', `${this.#ifb.name} is up again`);
     }
   }
 
   async #ifbGone(): Promise<void> {
-    this.#ifbIndex = 0;
-    await this.#open(`${this.#ifb} was deleted; arriving packets pass unshaped until headgate up runs again`);
+    const name = this.#ifb?.name;
+    this.#ifb = undefined;
+    await this.#open(`${name} was deleted; arriving packets pass unshaped: stop headgate and start it again`);
     // With the ifb went its alias, which said that the hook is ours.
-    const hook = this.#site?.ingressHook ? undefined : hookRemoval(await inspect(), this.shape.device);
-    if (hook) await runCommand(hook.command).catch(() => {});
+    await this.#removeHook(this.shape.device);
   }
 
+  /** Lets arriving packets pass. What cannot be removed is said: traffic hangs on it. */
   async #open(reason: string): Promise<void> {
-    await runCommand(removeRedirect(this.shape.device)).catch(() => {});
-    this.#change('open', reason);
+    const { device } = this.shape;
+    const failure = await tryCommand(removeRedirect(device));
+    const left = failure && (await inspect()).hooks.get(device)?.ingress.length;
+    this.#change('open', left ? `the redirect of ${device} could not be removed: ${failure.message}` : reason);
   }
 
-  async #deviceGone(): Promise<void> {
-    // Its filters and its root qdisc went with it; what is left is the ifb, which others may use.
-    this.#deviceIndex = 0;
-    this.#ifbIndex = 0;
-    const shared = this.shape.shares !== undefined || this.shape.sharedBy.length > 0;
-    if (this.#ifb !== undefined && !shared) await runCommand(removeIfb(this.#ifb)).catch(() => {});
-    this.#change('absent', `${this.shape.device} is gone; waiting for it`);
+  async #deviceGone(reason: string): Promise<void> {
+    const name = this.#device?.name ?? this.shape.device;
+    this.#device = undefined;
+    await this.#leave(name);
+    this.#change('absent', `${reason}; waiting for a device ${this.shape.device}`);
   }
 
   async #deviceCame(): Promise<void> {
@@ -123,8 +149,29 @@ export class LinkKeeper {
       await this.add();
       this.#change(this.#built, `${this.shape.device} is back`);
     } catch (error) {
-      this.#change('open', `${this.shape.device} is back, but: ${error instanceof Error ? error.message : error}`);
+      // The next news of a device of that name is the next try.
+      this.#change('absent', `${this.shape.device} is back, but: ${error instanceof Error ? error.message : error}`);
     }
+  }
+
+  /** Takes the link's part from the device that has this name now, filter first; what went with it is no failure. */
+  async #leave(device: string): Promise<void> {
+    if (ifbOf(this.shape) !== undefined) {
+      await tryCommand(removeRedirect(device));
+      await this.#removeHook(device);
+    }
+    if (this.shape.upload) await tryCommand(removeUpload(device, rootMajor(this.shape.upload, UPLOAD_MAJOR)));
+    const ifb = this.#ifb;
+    this.#ifb = undefined;
+    // Others may use a shared one still.
+    if (!ifb || this.shape.shares !== undefined || this.shape.sharedBy.length > 0) return;
+    const ours = (await inspect()).devices.find((d) => d.index === ifb.index && parseAlias(d.alias));
+    if (ours) await tryCommand(removeIfb(ours.name));
+  }
+
+  async #removeHook(device: string): Promise<void> {
+    const removal = this.#site?.ingressHook ? undefined : hookRemoval(await inspect(), device);
+    if (removal) await tryCommand(removal.command);
   }
 
   #change(state: LinkState, reason: string): void {
@@ -132,3 +179,15 @@ export class LinkKeeper {
     this.#emit({ kind: 'link', name: this.shape.link, device: this.shape.device, state, reason });
   }
 }
+
+const known = (devices: readonly NetDevice[], name: string): Known | undefined => {
+  const device = devices.find((d) => d.name === name);
+  return device && { index: device.index, name };
+};
+
+/** Runs a removal; returns why it failed. */
+const tryCommand = (command: Command): Promise<Error | undefined> =>
+  runCommand(command).then(
+    () => undefined,
+    (error: Error) => error,
+  );

@@ -10,6 +10,7 @@ import type { LinkKeeper } from './link-keeper.ts';
 export class LinkWatch {
   readonly #sides: Sides;
   readonly #keepers: LinkKeeper[] = [];
+  readonly #failed: (error: unknown) => void;
   readonly #subscription: Subscription;
   #queue: Promise<void> = Promise.resolve();
   /** A telling from the start, until it is whole: meanwhile what was known holds. */
@@ -22,6 +23,7 @@ export class LinkWatch {
     failed: (error: unknown) => void,
   ) {
     this.#sides = sides;
+    this.#failed = failed;
     this.#subscription = items.subscribe({
       next: (batch) => {
         for (const item of batch) {
@@ -68,8 +70,15 @@ export class LinkWatch {
 
   #enqueue(batch: readonly LinkItem[]): void {
     this.#queue = this.#queue.then(async () => {
-      for (const item of batch) for (const keeper of this.#keepers) await keeper.follow(item);
+      for (const item of batch)
+        for (const keeper of this.#keepers) await keeper.follow(item).catch((error) => this.#warn(keeper, error));
     });
+  }
+
+  /** A step that failed is said, and the next item is another chance. */
+  #warn(keeper: LinkKeeper, error: unknown): void {
+    const message = error instanceof Error ? error.message : String(error);
+    this.#failed(new Error(`link ${keeper.shape.link}: ${message}`, { cause: error }));
   }
 
   #tell(item: LinkItem): void {

@@ -1,6 +1,6 @@
 import { retry } from 'rxjs';
 import { checkEffects, checkLink, checkTable, inspect, runOperations, teardown } from '../apply/index.ts';
-import { acquireInstance, ensureBtf, ensureRoot, MarkWriter, probeQdiscs } from '../kernel/index.ts';
+import { acquireInstance, delFiles, ensureBtf, ensureRoot, MarkWriter, probeQdiscs } from '../kernel/index.ts';
 import { conntrackDump, conntrackEvents, linkEvents } from '../kernel/sources.ts';
 import type { Policy } from '../language/index.ts';
 import { DEFAULT_MARK_FIELD, HeadgateError, type MarkField } from '../model/index.ts';
@@ -18,7 +18,7 @@ import {
 } from '../shape/index.ts';
 import { Closers } from './closers.ts';
 import { requestStatus, serveControl } from './control.ts';
-import { addObjectFiles } from './datapath.ts';
+import { replaceObjects } from './datapath.ts';
 import { LinkKeeper } from './link-keeper.ts';
 import { LinkWatch } from './link-watch.ts';
 import type { ServiceStatus } from './status.ts';
@@ -59,8 +59,8 @@ export async function startService(policy: Policy, onItem: (item: MonitorItem) =
     stream.items.subscribe(onItem);
     const warn = (what: string) => (error: unknown) =>
       stream.emit({ kind: 'warning', message: `${what}: ${error instanceof Error ? error.message : error}` });
-    const objects = await addObjectFiles(policy, DEFAULT_MARK_FIELD);
-    opened.add(() => objects.del());
+    opened.add(() => delFiles());
+    const objects = await replaceObjects(policy, DEFAULT_MARK_FIELD);
 
     opened.add(() => (keep ? undefined : takeDown()));
     await teardown();
@@ -69,7 +69,7 @@ export async function startService(policy: Policy, onItem: (item: MonitorItem) =
 
     const keepers = shapes.map((shape) => new LinkKeeper(shape, objects, (event) => stream.emit(event)));
     const sides = new Sides((ifindex) => keepers.some((keeper) => keeper.deviceIndex === ifindex));
-    const watch = await LinkWatch.open(linkEvents(), sides, warn('links are no longer watched'));
+    const watch = await LinkWatch.open(linkEvents(), sides, warn('the watch on links'));
     opened.add(() => watch.close());
     for (const keeper of keepers) await watch.add(keeper);
 
@@ -163,6 +163,7 @@ function advice(policy: Policy, shapes: readonly LinkShape[]): string[] {
 /** Takes everything of ours out of the kernel, and returns in words what it was. */
 export async function takeDown(field: MarkField = DEFAULT_MARK_FIELD): Promise<string[]> {
   const removed = await teardown();
+  await delFiles();
   // Marks without our objects are not ours to touch.
   if (removed.length > 0) {
     const marks = MarkWriter.open();

@@ -20,6 +20,8 @@ export interface ServiceStatus {
 /** What `headgate status` shows: the kernel's objects, with the service's names and counts where one runs. */
 export interface Status {
   readonly running: boolean;
+  /** Our nft table is there: the kernel tracks connections in this namespace, whatever other tables do. */
+  readonly tracking: boolean;
   readonly service?: ServiceStatus | undefined;
   readonly links: readonly LinkStatus[];
 }

@@ -9,7 +9,7 @@
 
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -26,6 +26,7 @@ ensurePrivilege();
 ensureDebianPackages(task === 'test' ? [...packages.run, ...packages.test] : packages.run);
 ensureNodeModules();
 build();
+linkCommand();
 
 if (task === 'demo') runAsRoot([process.execPath, join(root, 'dist/cli/headgate.js'), 'demo', ...rest]);
 if (task === 'test') runAsRoot([process.execPath, join(root, 'node_modules/vitest/vitest.mjs'), 'run', ...rest]);
@@ -111,6 +112,13 @@ function build() {
   for (const [tool, ...args] of steps)
     if (spawnSync(tool, args, { stdio: ['ignore', 2, 2] }).status !== 0)
       fail(`the build failed: ${tool} says why above.`);
+}
+
+/** Lets `npx headgate` find the command of this clone. */
+function linkCommand() {
+  const command = join(root, 'node_modules/.bin/headgate');
+  chmodSync(join(root, 'dist/cli/headgate.js'), 0o755);
+  if (!existsSync(command)) symlinkSync('../../dist/cli/headgate.js', command);
 }
 
 /** Runs the command as root, and ends with its exit status. Ctrl-C reaches it by the terminal; SIGTERM is passed on. */

@@ -1,5 +1,5 @@
 import type { Leaf, LinkPolicy, Policy } from '../language/index.ts';
-import { HeadgateError } from '../model/index.ts';
+import { formatRate, HeadgateError, type Rate } from '../model/index.ts';
 import { leafQueues } from './classes.ts';
 import type { LinkShape } from './link.ts';
 import { fitsAlias } from './names.ts';
@@ -20,7 +20,7 @@ export function wantedQdiscs(policy: Policy): Qdisc[] {
  * What each link of the policy is to become, on a kernel with these qdiscs: links that others share come before those.
  *
  * @throws HeadgateError HG_LINK_INCOMPLETE where a link names no device, or shares a tree that there is not;
- * HG_NO_KERNEL where the kernel lacks a qdisc that nothing else can stand for
+ * HG_DEVICE_NAME; HG_RATE; HG_NO_KERNEL where the kernel lacks a qdisc that nothing else can stand for
  */
 export function shapePolicy(policy: Policy, qdiscs: ReadonlySet<Qdisc>): LinkShape[] {
   const { links, queues } = policy;
@@ -30,6 +30,8 @@ export function shapePolicy(policy: Policy, qdiscs: ReadonlySet<Qdisc>): LinkSha
   const shapes = links.map((link): LinkShape => {
     const { name, download, upload } = link;
     const device = deviceOf(link);
+    checkRate(name, 'download', download);
+    checkRate(name, 'upload', upload);
     checkTree(link, policy, qdiscs);
     const plan = {
       kind: link.tree === 'prio' ? 'prio' : 'htb',
@@ -61,6 +63,7 @@ export function shapePolicy(policy: Policy, qdiscs: ReadonlySet<Qdisc>): LinkSha
 
 function deviceOf({ name, device }: LinkPolicy): string {
   if (device === undefined) throw new HeadgateError('HG_LINK_INCOMPLETE', { link: name, missing: 'device' });
+  if (/[\s"'#\\]/.test(device)) throw new HeadgateError('HG_DEVICE_NAME', { device });
   return device;
 }
 
@@ -86,3 +89,11 @@ function checkTree({ name, tree, download, upload }: LinkPolicy, policy: Policy,
 
 const missing = (what: string, problem: string, needs: string) =>
   new HeadgateError('HG_NO_KERNEL', { what, problem, needs });
+
+/** Below it the parts of the queues are less than a packet in a second. */
+const LEAST_RATE: Rate = 64_000;
+
+function checkRate(link: string, direction: string, rate: Rate | undefined): void {
+  if (rate !== undefined && rate < LEAST_RATE)
+    throw new HeadgateError('HG_RATE', { link, direction, rate: formatRate(rate), least: formatRate(LEAST_RATE) });
+}

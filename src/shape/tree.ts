@@ -55,6 +55,10 @@ const BURST_SECONDS = 0.001;
 /** One full frame with tags on top of that, or a slow class could never send one. */
 const FRAME_BYTES = 1600;
 const MIN_RATE: Rate = 8000;
+/** What a bfifo holds: enough to keep one TCP flow busy over a usual round trip. */
+const LEAF_SECONDS = 0.05;
+/** Two packets of 64 KB as GSO makes them, which count 69 KB with all their headers: a leaf for less drops each one whole. */
+const LEAF_LEAST_BYTES = 140_000;
 /** VDSL2's PTM sends 65 bytes for 64 (ITU-T G.992.3 annex N; cake counts it so). */
 const PTM = 64 / 65;
 
@@ -107,7 +111,7 @@ export function computeTree({ kind = 'htb', queues, rate: line, overhead, direct
 export const burstOf = (rate: Rate): number => Math.ceil((rate / 8) * BURST_SECONDS) + FRAME_BYTES;
 
 /** Bytes that may wait, 50 ms of the rate: it keeps one TCP flow busy over a usual round trip. Not packets: one of GRO is up to 64 KB. */
-const limitOf = (rate: Rate): number => Math.round(clamp((rate / 8) * 0.05, 65_536, 16_000_000));
+const limitOf = (rate: Rate): number => Math.round(clamp((rate / 8) * LEAF_SECONDS, LEAF_LEAST_BYTES, 16_000_000));
 
 function leafOf(
   queue: QueuePolicy,

@@ -27,7 +27,7 @@ type Family = 4 | 6;
 const FLOWS = {
   local: { opener: 'box', box: 1000, world: 2000, mark: 0 },
   remote: { opener: 'world', box: 4000, world: 3000, mark: 0 },
-  localMarked: { opener: 'box', box: 1001, world: 2001, mark: 0x04000000 },
+  localMarked: { opener: 'box', box: 1001, world: 2001, mark: 0x84ffffff },
   remoteMarked: { opener: 'world', box: 4001, world: 3001, mark: 0x05000000 },
   staleMark: { opener: 'box', box: 1002, world: 2002, mark: 0x09000000 },
   foreignMark: { opener: 'world', box: 4002, world: 3002, mark: 0x80ffffff },

@@ -1,4 +1,4 @@
-// Fragments: the first decides for those behind it, of its own datagram only, and not for long. Shown on Linux 6.18.
+// Fragments: the first decides for those behind it, of its own datagram only, and not for long. Shown on Linux 6.1 and 6.18.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { BOX, ClassifierLab, type Count, until, type Way, WORLD } from './classifier-lab.ts';

@@ -1,5 +1,5 @@
 // Frames of chance, both ways: whatever comes, it is counted once, traffic goes on, and the classifier reads nothing
-// that is not there. HEADGATE_SEED=N replays a run. Shown on Linux 6.18.
+// that is not there. HEADGATE_SEED=N replays a run. Shown on Linux 6.1 and 6.18.
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { addFlows, cases } from './classifier-cases.ts';

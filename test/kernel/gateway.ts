@@ -1,9 +1,12 @@
 // A gateway to try the service on:  world 192.0.2.2 ── wan 192.0.2.1 box lan 10.0.0.1 ── 10.0.0.2 inside
 // `wan` and `lan` are veth; the box masquerades, and forwards port 51413 to the inside host.
 
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { start } from '../../src/kernel/index.ts';
 import { addVeth, Namespace, Program, packageFile } from '../../src/lab/index.ts';
-import type { Status } from '../../src/service/index.ts';
+import type { LinkStatus, Status } from '../../src/service/index.ts';
 
 export const HEADGATE = [process.execPath, packageFile('dist/cli/headgate.js')] as const;
 const ECHO = packageFile('test/kernel/echo.mjs');
@@ -22,8 +25,11 @@ export class Gateway {
   readonly box: Namespace;
   readonly world: Namespace;
   readonly inside: Namespace;
+  /** For the test's own files. */
+  readonly folder: string;
 
-  private constructor(box: Namespace, world: Namespace, inside: Namespace) {
+  private constructor(box: Namespace, world: Namespace, inside: Namespace, folder: string) {
+    this.folder = folder;
     this.box = box;
     this.world = world;
     this.inside = inside;
@@ -37,7 +43,12 @@ export class Gateway {
       return ns;
     };
     try {
-      const gateway = new Gateway(await add('box'), await add('world'), await add('inside'));
+      const gateway = new Gateway(
+        await add('box'),
+        await add('world'),
+        await add('inside'),
+        await mkdtemp(join(tmpdir(), 'hg-gateway-')),
+      );
       await gateway.layWan();
       const { box, inside } = gateway;
       await addVeth(box, 'lan', inside, 'eth0');
@@ -62,6 +73,7 @@ export class Gateway {
   }
 
   async close(): Promise<void> {
+    await rm(this.folder, { recursive: true, force: true });
     await Promise.all([this.box, this.world, this.inside].map((ns) => ns.del()));
   }
 
@@ -82,6 +94,19 @@ export class Gateway {
     return exitOf(this.box.name, ...HEADGATE, ...args);
   }
 
+  /** Pings from the inside to the world, twenty a second; says how many were lost. */
+  async ping(count: number): Promise<number> {
+    const out = await this.inside
+      .run('ping', '-i', '0.05', '-c', String(count), '-W', '1', WORLD)
+      .catch((error) => String(error));
+    return count - Number(/(\d+) received/.exec(out)?.[1] ?? 0);
+  }
+
+  /** What status says of the first link. */
+  async link(): Promise<LinkStatus> {
+    return (await this.status()).links[0]!;
+  }
+
   async status(): Promise<Status> {
     return JSON.parse((await this.headgate('status', '--json')).stdout) as Status;
   }
@@ -100,7 +125,7 @@ export class Gateway {
       await box.run('nft', '--stateless', 'list', 'ruleset'),
     ];
     // veth: the order of promiscuity and of statistics is none of ours. HTB alone shows a counter, also without -s.
-    return parts.join('').replace(/direct_packets_stat \d+/g, '');
+    return parts.join('').replace(/direct_packets_stat \d+/g, 'direct_packets_stat N');
   }
 
   /** Starts an echo server, and resolves when it listens. It ends with the namespace. */
@@ -145,7 +170,7 @@ const NAT = `table ip nat {
   }
   chain postrouting {
     type nat hook postrouting priority srcnat; policy accept;
-    oifname "wan" masquerade
+    oifname != { "lan", "lo" } masquerade
   }
 }
 `;

@@ -1,9 +1,10 @@
 // `headgate init` as a process on boxes of several shapes, each a network namespace of its own.
 
-import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { addFolder, delFolder, start } from '../../src/kernel/index.ts';
+import { start } from '../../src/kernel/index.ts';
 import { addVeth, Namespace, Program } from '../../src/lab/index.ts';
 import { parsePolicy } from '../../src/language/index.ts';
 import { formatPrefix } from '../../src/model/index.ts';
@@ -13,12 +14,12 @@ let box: Namespace;
 let other: Namespace;
 let folder: string;
 beforeEach(async () => {
-  folder = await addFolder();
+  folder = await mkdtemp(join(tmpdir(), 'hg-test-'));
   [box, other] = [await Namespace.add('box'), await Namespace.add('other')];
 });
 afterEach(async () => {
   await Promise.all([box, other].map((ns) => ns.del()));
-  await delFolder(folder);
+  await rm(folder, { recursive: true, force: true });
 });
 
 const init = (...args: string[]): Promise<Exit> => exitOf(box.name, ...HEADGATE, 'init', ...args);

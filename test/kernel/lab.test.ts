@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import {
   ADDRESSES,
   delLeftovers,
@@ -15,6 +15,7 @@ import {
   TORRENT_PORT,
   Transfer,
 } from '../../src/lab/index.ts';
+import { soon } from './soon.ts';
 
 const LINK: LabOptions = { rateMbit: 20, rttMs: 30, fifoMs: 250, nat: true };
 
@@ -146,7 +147,7 @@ describe('the lab', () => {
     const pids = [link.pid!, web.pid!, down.pid!];
     for (const pid of pids) expect(isAlive(pid)).toBe(true);
     await lab!.close();
-    await vi.waitFor(() => expect(pids.filter(isAlive)).toEqual([])); // killed, and reaped by us soon
+    await soon(() => expect(pids.filter(isAlive)).toEqual([])); // killed, and reaped by us soon
     expect(await ownNamespaces()).toEqual([]);
     expect([box, lan, world].map((ns) => ns.name)).toHaveLength(3);
   });

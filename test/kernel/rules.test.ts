@@ -1,10 +1,10 @@
 // The policies that ship, each applied by `headgate up` as a process, with real packets through real classes. Shown on
 // the machine's own kernel (6.18: cls_bpf, HTB, bfifo, nft limit and dup).
 
-import { writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { addFolder, delFolder } from '../../src/kernel/index.ts';
 import { addVeth, Namespace, Program, packageFile } from '../../src/lab/index.ts';
 import type { DirectionStatus, LinkStatus, Status } from '../../src/service/index.ts';
 import { exitOf, Gateway, HEADGATE, INSIDE, WAN, WORLD } from './gateway.ts';
@@ -20,13 +20,13 @@ describe('one gateway', () => {
   let folder: string;
   let before: string;
   beforeEach(async () => {
-    folder = await addFolder();
+    folder = await mkdtemp(join(tmpdir(), 'hg-test-'));
     gateway = await Gateway.build();
     before = await gateway.snapshot();
   });
   afterEach(async () => {
     await gateway.close();
-    await delFolder(folder);
+    await rm(folder, { recursive: true, force: true });
   });
 
   const link = async (): Promise<LinkStatus> => (await gateway.status()).links[0]!;

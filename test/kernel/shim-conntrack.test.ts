@@ -1,6 +1,6 @@
 // Conntrack through the shim: events, dumps and marks, held against conntrack(8) on the same kernel.
 
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import { MARK_GONE, MARK_WRITTEN, MarkWriter } from '../../src/kernel/index.ts';
 import { conntrackDump, conntrackEvents } from '../../src/kernel/sources.ts';
 import type { Namespace } from '../../src/lab/index.ts';
@@ -17,6 +17,7 @@ import {
   talkTcp,
   told,
 } from './shim-lab.ts';
+import { soon } from './soon.ts';
 
 let ns: Namespace;
 const open: { unsubscribe(): void }[] = [];
@@ -63,9 +64,9 @@ describe('events', () => {
     const all = follow();
     await talkTcp(ns, '127.0.0.9', 7001);
     await flush();
-    await vi.waitFor(() => expect(kindsOf(all)).toEqual(['destroy', 'new', 'update']));
+    await soon(() => expect(kindsOf(all)).toEqual(['destroy', 'new', 'update']));
     const expected = all.filter(({ kind }) => kind === group).map((r) => [r.id, r.tcpState]);
-    await vi.waitFor(() => expect(seen.map((r) => [r.id, r.tcpState])).toEqual(expected));
+    await soon(() => expect(seen.map((r) => [r.id, r.tcpState])).toEqual(expected));
     expect(kindsOf(seen)).toEqual([group]);
   });
 
@@ -75,7 +76,7 @@ describe('events', () => {
     await talk();
     const { entries } = await listByTool(ns);
     expect(entries).toHaveLength(FLOWS);
-    await vi.waitFor(() => expect(seen.filter(({ kind }) => kind === 'new')).toHaveLength(FLOWS));
+    await soon(() => expect(seen.filter(({ kind }) => kind === 'new')).toHaveLength(FLOWS));
     const identity = ({ id, zone, family, protocol, original, reply }: (typeof entries)[number]) => ({
       id,
       zone,
@@ -100,7 +101,7 @@ describe('events', () => {
     const seen = follow();
     await talk();
     await flush();
-    await vi.waitFor(() => expect(seen.filter(({ kind }) => kind === 'destroy')).toHaveLength(FLOWS));
+    await soon(() => expect(seen.filter(({ kind }) => kind === 'destroy')).toHaveLength(FLOWS));
     const keysOf = (kind: string) =>
       seen
         .filter((r) => r.kind === kind)
@@ -115,7 +116,7 @@ describe('events', () => {
     ns = await addTracked('nat');
     const seen = follow({ groups: ['new'] });
     await talkTcp(ns, '127.0.0.9', 80, '127.0.0.1', 7000);
-    await vi.waitFor(() => expect(seen).toHaveLength(1));
+    await soon(() => expect(seen).toHaveLength(1));
     const { original, reply } = seen[0]!;
     expect(formatTuple(original)).toBe(`127.0.0.1:${original.sourcePort} > 127.0.0.9:80`);
     expect(formatTuple(reply)).toBe(`127.0.0.1:7000 > 127.0.0.7:${reply.destinationPort}`);
@@ -126,7 +127,7 @@ describe('events', () => {
     const seen = follow({ groups: ['new'] });
     await ns.run('ping', '-c1', '127.0.0.1');
     await ns.run('ping', '-c1', '::1');
-    await vi.waitFor(() => expect(seen).toHaveLength(2));
+    await soon(() => expect(seen).toHaveLength(2));
     const text = await ns.run('conntrack', '-L');
     for (const [i, types] of [
       [8, 0],
@@ -146,7 +147,7 @@ describe('events', () => {
     const seen = follow({ groups: ['new'] });
     await sendUdp(ns, '127.0.0.9', 7005);
     await sendUdp(ns, '127.0.0.9', 7006);
-    await vi.waitFor(() => expect(seen.map(({ zone }) => zone)).toEqual([5, 0]));
+    await soon(() => expect(seen.map(({ zone }) => zone)).toEqual([5, 0]));
   });
 
   it('have counters and times where the kernel keeps them, and none where it does not', async () => {
@@ -154,14 +155,14 @@ describe('events', () => {
     const seen = follow({ groups: ['destroy'] });
     await sendUdp(ns, '127.0.0.9', 7002, 3);
     await flush();
-    await vi.waitFor(() => expect(seen).toHaveLength(1));
+    await soon(() => expect(seen).toHaveLength(1));
     expect(seen[0]).toMatchObject({ counters: new Array(4).fill(undefined), start: undefined, stop: undefined });
 
     await ns.run('sysctl', '-qw', 'net.netfilter.nf_conntrack_acct=1', 'net.netfilter.nf_conntrack_timestamp=1');
     const before = Date.now();
     await sendUdp(ns, '127.0.0.9', 7002, 3);
     await flush();
-    await vi.waitFor(() => expect(seen).toHaveLength(2));
+    await soon(() => expect(seen).toHaveLength(2));
     expect(seen[1]!.counters).toEqual([3, 3 * (20 + 8 + 5), 0, 0]);
     expect(seen[1]!.start).toBeGreaterThanOrEqual(before);
     expect(seen[1]!.stop).toBeGreaterThan(seen[1]!.start!);
@@ -172,7 +173,7 @@ describe('events', () => {
     ns = await addTracked('raw');
     const seen = follow({ groups: ['new'] });
     for (const protocol of [47, 50, 253]) await sendRaw(ns, '127.0.0.9', protocol);
-    await vi.waitFor(() => expect(seen.map(({ protocol }) => protocol)).toEqual([47, 50, 253]));
+    await soon(() => expect(seen.map(({ protocol }) => protocol)).toEqual([47, 50, 253]));
     expect(formatTuple(seen[2]!.original)).toBe('127.0.0.1 > 127.0.0.9');
     expect(seen[2]!.original.icmp).toBeUndefined();
   });
@@ -184,9 +185,9 @@ describe('events', () => {
     // The kernel's own smallest, doubled: read back as it is, not as it was asked for.
     expect(stats[0]!().receiveBuffer).toBeLessThan(16_384);
     await sendStorm(ns, 5000);
-    await vi.waitFor(() => expect(kindsOf(seen)).toEqual(['new', 'overrun']));
+    await soon(() => expect(kindsOf(seen)).toEqual(['new', 'overrun']));
     await sendUdp(ns, '127.0.0.9', 7002);
-    await vi.waitFor(() => expect(seen.at(-1)!.original.destinationPort).toBe(7002));
+    await soon(() => expect(seen.at(-1)!.original.destinationPort).toBe(7002));
     const overruns = seen.filter(({ kind }) => kind === 'overrun');
     expect(seen.length - overruns.length).toBeLessThan(5001);
     expect(overruns.reduce((sum, { count }) => sum + count, 0)).toBe(stats[0]!().overruns);
@@ -203,7 +204,7 @@ describe('events', () => {
       }),
     );
     await sendStorm(ns, 20_000);
-    await vi.waitFor(() => expect(seen).toBe(20_000));
+    await soon(() => expect(seen).toBe(20_000));
     expect(Math.max(...lengths)).toBeLessThanOrEqual(1024);
     expect(lengths.length).toBeLessThan(10_000);
   });
@@ -231,7 +232,7 @@ describe('a dump', () => {
     ns = await addTracked('dumpkey');
     const seen = follow({ groups: ['new'] });
     await talk();
-    await vi.waitFor(() => expect(seen).toHaveLength(FLOWS));
+    await soon(() => expect(seen).toHaveLength(FLOWS));
     const dumped = (await dump()).filter(({ kind }) => kind === 'dumped');
     expect(dumped.map(({ key }) => key).sort()).toEqual(seen.map(({ key }) => key).sort());
   });
@@ -354,7 +355,7 @@ describe('marks', () => {
     await sendUdp(ns, '127.0.0.9', 7002);
     const [flow] = (await dump()).filter(({ kind }) => kind === 'dumped') as [Seen];
     writeMarks({ key: flow.key, mark: 0x0700_0000, mask: 0x7f00_0000 });
-    await vi.waitFor(() => expect(seen.map(({ key, mark }) => [key, mark])).toEqual([[flow.key, 0x0700_0000]]));
+    await soon(() => expect(seen.map(({ key, mark }) => [key, mark])).toEqual([[flow.key, 0x0700_0000]]));
   });
 
   it('cannot be written any more once the writer is closed', async () => {

@@ -38,7 +38,7 @@ describe('items for people', () => {
     flow,
     { ...flow, kind: 'flow.end', origin: 'remote', queue: 'seed', rule: 'seeders', bytes: 150, packets: 3 },
     { kind: 'overrun', count: 2 },
-    { kind: 'resync', flows: 10, added: 3, removed: 1, complete: false },
+    { kind: 'resync', reason: 'overrun', flows: 10, added: 3, removed: 1, complete: false },
     { kind: 'link', name: 'wan', device: 'eth0', state: 'open', reason: 'hg-eth0 was set down' },
     { kind: 'missed', count: 7 },
     { kind: 'warning', message: 'conntrack could not be followed' },
@@ -47,10 +47,10 @@ describe('items for people', () => {
   it('read as one line each', () => {
     expect(events.map((event) => formatItem({ seq: 1, time: '2026-01-02T03:04:05.678Z', ...event }))).toEqual([
       '03:04:05.678 ready        datapath bpf; steering wan on eth0, download 90mbit, upload 18mbit; steering dsl on ppp0, download 16mbit',
-      '03:04:05.678 flow.new     tcp    10.0.0.2:40000 <> [2001:db8::1]:443  origin local  queue local  default',
-      '03:04:05.678 flow.end     tcp    10.0.0.2:40000 <> [2001:db8::1]:443  origin remote  queue seed  rule seeders  150 bytes, 3 packets',
+      '03:04:05.678 flow.new     tcp    10.0.0.2:40000 -> [2001:db8::1]:443  origin local  queue local  default',
+      '03:04:05.678 flow.end     tcp    10.0.0.2:40000 <- [2001:db8::1]:443  origin remote  queue seed  rule seeders  150 bytes, 3 packets',
       '03:04:05.678 overrun      the kernel dropped events for us (2x); reading the table anew',
-      '03:04:05.678 resync       10 flows known, 3 had been missed, 1 were gone (dump interrupted)',
+      '03:04:05.678 resync       10 flows known: 3 found, 1 gone after an overrun (dump interrupted)',
       '03:04:05.678 link.open    wan on eth0: hg-eth0 was set down',
       '03:04:05.678 missed       7 items: this reader was too slow',
       '03:04:05.678 warning      conntrack could not be followed',

@@ -13,6 +13,7 @@ import {
   RESYNC_DELAY_MS,
   runPipeline,
   Sides,
+  SWEEP_MS,
 } from '../../src/pipeline/index.ts';
 
 const policy = parsePolicy(
@@ -177,10 +178,17 @@ describe('pipeline', () => {
       const { classifier, events } = bench();
       const source = hot('    --n-d|', batches);
       const dump = cold('     k(e|)', batches);
-      runPipeline({ events: source, dump: () => dump, classifier, emit: (e) => events.push(e), scheduler }).subscribe();
+      const running = runPipeline({
+        events: source,
+        dump: () => dump,
+        classifier,
+        emit: (e) => events.push(e),
+        scheduler,
+      }).subscribe();
+      scheduler.schedule(() => running.unsubscribe(), SWEEP_MS - 1);
       flush();
       expect(events.map((e) => e.kind)).toEqual(['flow.known', 'resync', 'flow.new', 'flow.end']);
-      expect(events[1]).toEqual({ kind: 'resync', flows: 1, added: 1, removed: 0, complete: true });
+      expect(events[1]).toEqual({ kind: 'resync', reason: 'start', flows: 1, added: 1, removed: 0, complete: true });
     });
   });
 
@@ -200,12 +208,19 @@ describe('pipeline', () => {
         emit: (e) => events.push(e),
         scheduler,
       }).subscribe();
+      scheduler.schedule(() => running.unsubscribe(), SWEEP_MS - 1);
       flush();
       expect(events.filter((e) => e.kind === 'overrun')).toEqual([1, 2, 3].map(() => ({ kind: 'overrun', count: 3 })));
       expect(dumps).toBe(2);
       // Flow a came by an event before the first dump ended; the second dump does not know it, so it is gone.
-      expect(events.at(-1)).toEqual({ kind: 'resync', flows: 1, added: 0, removed: 1, complete: true });
-      running.unsubscribe();
+      expect(events.at(-1)).toEqual({
+        kind: 'resync',
+        reason: 'overrun',
+        flows: 1,
+        added: 0,
+        removed: 1,
+        complete: true,
+      });
     });
   });
 
@@ -222,9 +237,31 @@ describe('pipeline', () => {
         emit: (e) => events.push(e),
         scheduler,
       }).subscribe();
+      scheduler.schedule(() => running.unsubscribe(), SWEEP_MS - 1);
       flush();
       expect(dumps).toBe(2);
-      running.unsubscribe();
+    });
+  });
+
+  it('sweeps while it holds flows that no event will end, says so when one was gone, and then rests', () => {
+    scheduled(({ hot, cold, scheduler, flush }) => {
+      const { classifier, events } = bench();
+      let dumps = 0;
+      // Flow b was there at the start; the second sweep no longer finds it.
+      const dump = () => cold<Iterable<FlowNews>>(dumps++ < 2 ? 'k(e|)' : '(e|)', batches);
+      const running = runPipeline({
+        events: hot('-'),
+        dump,
+        classifier,
+        emit: (e) => events.push(e),
+        scheduler,
+      }).subscribe();
+      scheduler.schedule(() => running.unsubscribe(), 5 * SWEEP_MS);
+      flush();
+      expect(dumps).toBe(3);
+      expect(events.map((e) => e.kind)).toEqual(['flow.known', 'resync', 'flow.end', 'resync']);
+      expect(events.at(-1)).toMatchObject({ flows: 0, removed: 1 });
+      expect(classifier.table.silent).toBe(0);
     });
   });
 
@@ -241,9 +278,16 @@ describe('pipeline', () => {
         emit: (e) => events.push(e),
         scheduler,
       }).subscribe();
+      scheduler.schedule(() => running.unsubscribe(), SWEEP_MS - 1);
       flush();
-      expect(events.at(-1)).toEqual({ kind: 'resync', flows: 3, added: 1, removed: 0, complete: false });
-      running.unsubscribe();
+      expect(events.at(-1)).toEqual({
+        kind: 'resync',
+        reason: 'start',
+        flows: 3,
+        added: 1,
+        removed: 0,
+        complete: false,
+      });
     });
   });
 
