@@ -204,6 +204,7 @@ function parseList(cursor: Cursor, strings: boolean): OperandSyntax {
       cursor.take();
       continue;
     }
+    const start = cursor.peek();
     const item = parseOperand(cursor, strings);
     items.push(item);
     if (item.kind === 'error')
@@ -213,6 +214,8 @@ function parseList(cursor: Cursor, strings: boolean): OperandSyntax {
         '"," or "}"',
         didYouMean(cursor.peek().text, ['or', 'and']) && 'a list is separated by commas',
       );
+    // What begins a line is no separator, but has to be stepped over all the same.
+    if (cursor.peek() === start) cursor.take();
   }
 }
 
