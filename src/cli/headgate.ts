@@ -1,18 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
 import { HeadgateError } from '../model/index.ts';
-import { addCheckCommand } from './check.ts';
-import { addCompileCommand } from './compile.ts';
-import { addDemoCommand } from './demo.ts';
-import { addDownCommand } from './down.ts';
-import { addEventsCommand } from './events.ts';
-import { addExplainCommand } from './explain.ts';
-import { addFmtCommand } from './fmt.ts';
-import { addInitCommand } from './init.ts';
-import { addLspCommand } from './lsp.ts';
 import { report } from './output.ts';
-import { addStatusCommand } from './status.ts';
-import { addUpCommand } from './up.ts';
 import { VERSION } from './version.ts';
 
 const program = new Command('headgate')
@@ -37,17 +26,23 @@ Exit status:
   6  headgate is not running`,
   );
 
-addUpCommand(program);
-addDownCommand(program);
-addStatusCommand(program);
-addEventsCommand(program);
-addCheckCommand(program);
-addFmtCommand(program);
-addExplainCommand(program);
-addCompileCommand(program);
-addInitCommand(program);
-addLspCommand(program);
-addDemoCommand(program);
+/** In the order of the help. Each brings the rooms that it needs, so one that was named is loaded alone: `check` must be quick. */
+const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
+  up: async () => (await import('./up.ts')).addUpCommand,
+  down: async () => (await import('./down.ts')).addDownCommand,
+  status: async () => (await import('./status.ts')).addStatusCommand,
+  events: async () => (await import('./events.ts')).addEventsCommand,
+  check: async () => (await import('./check.ts')).addCheckCommand,
+  fmt: async () => (await import('./fmt.ts')).addFmtCommand,
+  explain: async () => (await import('./explain.ts')).addExplainCommand,
+  compile: async () => (await import('./compile.ts')).addCompileCommand,
+  init: async () => (await import('./init.ts')).addInitCommand,
+  lsp: async () => (await import('./lsp.ts')).addLspCommand,
+  demo: async () => (await import('./demo.ts')).addDemoCommand,
+};
+const named = process.argv[2] ?? '';
+for (const load of Object.hasOwn(COMMANDS, named) ? [COMMANDS[named]!] : Object.values(COMMANDS))
+  (await load())(program);
 
 // A reader such as head(1) that goes away is no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 70));
@@ -63,7 +58,8 @@ try {
   else if (error.exitCode === 0) process.exitCode = 0;
   else {
     const problem = error.message.replace(/^error: /, '');
-    const command = program.commands.find((c) => process.argv.includes(c.name()))?.name() ?? '';
-    process.exitCode = json ? report(new HeadgateError('HG_USAGE', { problem, command }), json) : 2;
+    process.exitCode = json
+      ? report(new HeadgateError('HG_USAGE', { problem, command: Object.hasOwn(COMMANDS, named) ? named : '' }), json)
+      : 2;
   }
 }

@@ -230,10 +230,15 @@ async function converse(file: string, answers: readonly string[]): Promise<strin
   const command = `'${HEADGATE.join("' '")}' init '${file}'`;
   const child = start(['script', '-qec', command, '/dev/null'], { netns: box.name });
   let said = '';
+  let question = '';
   const left = [...answers];
   child.stdout!.setEncoding('utf8').on('data', (chunk: string) => {
     said += chunk;
-    if (/: (\u001b\[\d+[A-Z])*$/.test(said) && left.length > 0) child.stdin!.write(`${left.shift()}\r`);
+    // A question may come in pieces, its cursor movements last: each is answered once.
+    question = (question + chunk).replace(/\u001b\[[0-9;?]*[A-Za-z]/g, '');
+    if (!/\S: $/.test(question) || left.length === 0) return;
+    question = '';
+    child.stdin!.write(`${left.shift()}\r`);
   });
   await new Promise((resolve) => child.on('close', resolve));
   expect(left).toEqual([]);
