@@ -34,7 +34,8 @@ export function checkLinks(links: readonly Defined<LinkSyntax>[], scope: Scope):
     if (policy.device !== undefined) {
       const owner = devices.get(policy.device);
       if (owner === undefined) devices.set(policy.device, policy.name);
-      else diagnostics.add('duplicate-device', settingValue(settings, 'device')!, { device: policy.device, link: owner });
+      else
+        diagnostics.add('duplicate-device', settingValue(settings, 'device')!, { device: policy.device, link: owner });
     }
     return policy;
   });
