@@ -173,14 +173,14 @@ describe('headgate check', () => {
     expect([ok, files]).toEqual([
       false,
       [
-        { file: 'good.gate', ok: true },
-        { file: 'bad.gate', ok: false },
+        { file: 'good.gate', ok: true, rules: [] },
+        { file: 'bad.gate', ok: false, rules: [] },
       ],
     ]);
     expect(diagnostics.map(({ file, code }) => [file, code])).toEqual([['bad.gate', 'unknown-queue']]);
     expect(JSON.parse(check('--json', 'good.gate').stdout)).toEqual({
       ok: true,
-      files: [{ file: 'good.gate', ok: true }],
+      files: [{ file: 'good.gate', ok: true, rules: [] }],
       diagnostics: [],
     });
   });
