@@ -23,6 +23,7 @@ export function addEventsCommand(program: Command): void {
       };
       process.once('SIGINT', stop);
       process.once('SIGTERM', stop);
+      process.stdout.once('error', stop);
       try {
         for await (const line of createInterface({ input: response }))
           print(options.json ? line : formatItem(JSON.parse(line) as MonitorItem));

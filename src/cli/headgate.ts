@@ -44,8 +44,14 @@ const named = process.argv[2] ?? '';
 for (const load of Object.hasOwn(COMMANDS, named) ? [COMMANDS[named]!] : Object.values(COMMANDS))
   (await load())(program);
 
-// A reader such as head(1) that goes away is no error.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 70));
+// A reader such as head(1) that goes away is no error, and changes no answer: the command ends as it would.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') return;
+  process.exitCode = report(
+    new HeadgateError('HG_WRITE', { file: 'standard output', problem: error.code ?? error.message }),
+    false,
+  );
+});
 
 const json = process.argv.includes('--json');
 // Wrong usage in a pipe is answered in JSON, too.

@@ -1,16 +1,20 @@
-import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readFileSync, realpathSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 
 /** Bytes of an included file that are read. */
 const MAX_BYTES = 16 << 20;
 
 /**
- * Reads a file that a policy includes, or says why it cannot. Regular files alone: a pipe could make it wait for ever.
+ * Reads a file that the policy `from` includes, or says why it cannot: a symbolic link may lead nowhere but to that
+ * policy's folder or further down, or opening a stranger's policy would show files of ours. Regular files alone: a pipe could make it wait for ever.
  * Synchronous, for it is asked in the middle of parsing.
  */
-export function readInclude(file: string): { readonly text: string } | { readonly problem: string } {
+export function readInclude(file: string, from: string): { readonly text: string } | { readonly problem: string } {
   let descriptor: number | undefined;
   try {
-    descriptor = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
+    const real = realpathSync(file);
+    if (!real.startsWith(join(realpathSync(dirname(from)), '/'))) return { problem: 'it lies outside, behind a link' };
+    descriptor = openSync(real, constants.O_RDONLY | constants.O_NONBLOCK);
     const stat = fstatSync(descriptor);
     if (!stat.isFile()) return { problem: stat.isDirectory() ? 'it is a folder' : 'it is no regular file' };
     if (stat.size > MAX_BYTES) return { problem: `it has more than ${MAX_BYTES >> 20} MiB` };

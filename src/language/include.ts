@@ -11,8 +11,11 @@ export const MAX_INCLUDE_DEPTH = 10;
 /** What is missed when a file is. */
 const MISSED = ['unknown-queue', 'unknown-set', 'unknown-link', 'no-link', 'no-queue', 'no-default'] as const;
 
-/** Reads the file of that path, or says why it cannot. The path begins with the folder of the first file as it was given. */
-export type ReadInclude = (file: string) => { readonly text: string } | { readonly problem: string };
+/**
+ * Reads the file of that path, or says why it cannot: also where links lead it out of the folder of `from`, the file that
+ * includes it. The path begins with the folder of the first file as it was given.
+ */
+export type ReadInclude = (file: string, from: string) => { readonly text: string } | { readonly problem: string };
 
 export interface Loading {
   readonly sources: Sources;
@@ -53,7 +56,7 @@ function readInclude({ path }: IncludeSyntax, source: Source, loading: Loading, 
     diagnostics.add('include-too-many', path, { files: MAX_FILES, depth: MAX_INCLUDE_DEPTH });
     return undefined;
   }
-  const read = include?.(file) ?? { problem: 'files are not included here' };
+  const read = include?.(file, source.file) ?? { problem: 'files are not included here' };
   if ('problem' in read) {
     diagnostics.add('include-unreadable', path, { path: path.text, problem: read.problem });
     return undefined;

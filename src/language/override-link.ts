@@ -1,4 +1,5 @@
 import { HeadgateError, type Rate } from '../model/index.ts';
+import { isDeviceName } from './check-value.ts';
 import type { LinkPolicy, Policy } from './policy.ts';
 
 export interface LinkOverride {
@@ -11,11 +12,13 @@ export interface LinkOverride {
  * The policy with what the command line says about its link. With several links the device tells which is meant;
  * a policy without any gets one, named `wan`.
  *
- * @throws HeadgateError HG_USAGE where there are several links and the device is none of theirs, or not given.
+ * @throws HeadgateError HG_DEVICE_NAME; HG_USAGE where there are several links and the device is none of theirs, or not given.
  */
 export function overrideLink(policy: Policy, override: LinkOverride): Policy {
   const given = Object.fromEntries(Object.entries(override).filter(([, value]) => value !== undefined));
   if (Object.keys(given).length === 0) return policy;
+  if (override.device !== undefined && (!isDeviceName(override.device) || /["'#\\;{}]/.test(override.device)))
+    throw new HeadgateError('HG_DEVICE_NAME', { device: override.device });
   const index = policy.links.length < 2 ? 0 : policy.links.findIndex((link) => link.device === override.device);
   if (policy.links.length > 1 && (override.device === undefined || index < 0)) {
     const links = policy.links.map(({ name, device }) => (device === undefined ? name : `${name} (${device})`));

@@ -48,9 +48,9 @@ export class Readings {
 
   private read(document: TextDocument): Reading {
     const [text, file] = [document.getText(), pathOf(document.uri)];
-    const include: ReadInclude = (path) => {
+    const include: ReadInclude = (path, from) => {
       const open = this.documents.all().find(({ uri }) => pathOf(uri) === path);
-      return open ? { text: open.getText() } : this.include(path);
+      return open ? { text: open.getText() } : this.include(path, from);
     };
     const parsed = parsePolicy(text, file, { include });
     const others = [...parsed.texts].filter(([path]) => path !== file);

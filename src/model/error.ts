@@ -17,7 +17,7 @@ export const ERRORS = {
   HG_WRITE: {
     exit: 2,
     message: 'cannot write {file}: {problem}',
-    hint: 'It is as it was before.',
+    hint: 'A file that was there is as it was before.',
   },
   HG_FILE_EXISTS: {
     exit: 4,
