@@ -178,7 +178,8 @@ export class ClassifierLab {
    */
   async capture(way: Way): Promise<{ frames(): string[]; stop(): Promise<void> }> {
     const [ns, device, direction] = way === 'in' ? [this.box, 'gate', 'out'] : [this.world, 'wan', 'in'];
-    const output = ['-w', '-', '-U', '--immediate-mode', '-B', '8192'];
+    // The ring has a slot of snaplen bytes for each packet: 1,024 of them, more than any test sends at once.
+    const output = ['-w', '-', '-U', '--immediate-mode', '-s', '16384', '-B', '16384'];
     const child = ns.start('tcpdump', '-i', device, '-Q', direction, ...output);
     const parts: Buffer[] = [];
     child.stdout!.on('data', (data: Buffer) => parts.push(data));
