@@ -8,3 +8,4 @@ export * from './read-include.ts';
 export * from './replace-text.ts';
 export * from './shim/index.ts';
 export * from './survey.ts';
+export * from './tins.ts';

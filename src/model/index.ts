@@ -4,3 +4,4 @@ export * from './error.ts';
 export * from './flow.ts';
 export * from './mark.ts';
 export * from './rate.ts';
+export * from './tins.ts';

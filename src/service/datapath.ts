@@ -1,7 +1,7 @@
 import { CLASSIFIER_OBJECT, type ClassifierConfig, getFile, patchClassifier, replaceFiles } from '../kernel/index.ts';
 import type { Policy } from '../language/index.ts';
 import type { MarkField } from '../model/index.ts';
-import { classOf, DOWNLOAD_MAJOR, handle, type LinkSite, leafQueues, UPLOAD_MAJOR } from '../shape/index.ts';
+import { classOf, DOWNLOAD_MAJOR, handle, highestClass, type LinkSite, UPLOAD_MAJOR } from '../shape/index.ts';
 
 /** Writes the classifier's two objects, configured for a policy, for tc to read. @throws HeadgateError HG_NO_SHIM, HG_NO_PLACE */
 export async function replaceObjects(policy: Policy, field: MarkField): Promise<Omit<LinkSite, 'ingressHook' | 'ifb'>> {
@@ -18,7 +18,7 @@ function configOf(policy: Policy, field: MarkField, major: number): ClassifierCo
     major: handle(major, 0),
     markMask: field.mask,
     markShift: field.shift,
-    highestClass: leafQueues(policy.queues).length,
+    highestClass: highestClass(policy),
     localClass: classOf(policy, policy.defaults.local),
     remoteClass: classOf(policy, policy.defaults.remote),
     newClass: classOf(policy, policy.defaults.new),

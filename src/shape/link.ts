@@ -19,6 +19,8 @@ export interface LinkShape {
   readonly device: string;
   readonly download?: Tree | undefined;
   readonly upload?: Tree | undefined;
+  /** Transmit queues of the ifb; absent: one. */
+  readonly numtxqueues?: number | undefined;
   /** Device of the link whose ifb, and so whose tree, what arrives here goes through. There is no `download` then. */
   readonly shares?: string | undefined;
   /** Devices of the links that share this one's ifb. */
@@ -115,15 +117,21 @@ function downloadOperations(shape: LinkShape, ifb: string, site: LinkSite): Oper
   return operations;
 }
 
-function ifbOperations({ link, device }: LinkShape, ifb: string, download: Tree, site: LinkSite): Operation[] {
+function ifbOperations(
+  { link, device, numtxqueues }: LinkShape,
+  ifb: string,
+  download: Tree,
+  site: LinkSite,
+): Operation[] {
   const alias = formatAlias({ link, device, clsact: !site.ingressHook, shared: [] });
+  const queues = numtxqueues === undefined ? [] : ['numtxqueues', `${numtxqueues}`];
   return [
     {
       about: `add ifb ${ifb}`,
       // One process for both lines: a device of ours is nameless for microseconds only. A queue of the device's
       // own 32 packets would be too short for the direct queue of HTB.
       command: batch('ip', [
-        ['link', 'add', 'name', ifb, 'txqueuelen', '1000', 'type', 'ifb'],
+        ['link', 'add', 'name', ifb, ...queues, 'txqueuelen', '1000', 'type', 'ifb'],
         ['link', 'set', 'dev', ifb, 'alias', `"${alias}"`],
       ]),
       undo: removeIfb(ifb),
@@ -169,7 +177,7 @@ function uploadOperations(device: string, tree: Tree, site: LinkSite): Operation
         'object-file',
         site.egressObject,
         'section',
-        'egress',
+        tree.kind === 'cake' ? 'tin' : 'egress',
       ),
     },
   ];
