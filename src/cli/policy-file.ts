@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { getText, readInclude } from '../kernel/index.ts';
-import { formatDiagnostic, type ParsedPolicy, type Policy, parsePolicy } from '../language/index.ts';
+import { countErrors, formatDiagnostic, type ParsedPolicy, type Policy, parsePolicy } from '../language/index.ts';
 import { HeadgateError } from '../model/index.ts';
 import { note, printJson, wantsColor } from './output.ts';
 
@@ -12,9 +12,15 @@ export const readPolicy = async (file: string): Promise<ParsedPolicy> =>
   parsePolicy(await getText(file), file, { include: readInclude });
 
 /** Writes the findings for a person, each with its line of the source. */
-export function noteFindings({ diagnostics, texts }: ParsedPolicy): void {
+export function noteFindings({ diagnostics, texts }: Pick<ParsedPolicy, 'diagnostics' | 'texts'>): void {
   for (const d of diagnostics)
     note(formatDiagnostic(d, texts.get(d.file) ?? '', { color: wantsColor(process.stderr) }));
+}
+
+/** Says what was found in a policy: to the person, or as one JSON object a line. */
+export function tellFindings(parsed: Pick<ParsedPolicy, 'diagnostics' | 'texts'>, json: boolean): void {
+  if (json) for (const d of parsed.diagnostics) printJson({ kind: 'diagnostic', ...d });
+  else noteFindings(parsed);
 }
 
 /**
@@ -24,9 +30,7 @@ export function noteFindings({ diagnostics, texts }: ParsedPolicy): void {
  */
 export async function loadPolicy(file: string, json = false): Promise<Policy> {
   const parsed = await readPolicy(file);
-  if (json) for (const d of parsed.diagnostics) printJson({ kind: 'diagnostic', ...d });
-  else noteFindings(parsed);
+  tellFindings(parsed, json);
   if (parsed.policy) return parsed.policy;
-  const errors = parsed.diagnostics.filter((d) => d.severity === 'error').length;
-  throw new HeadgateError('HG_POLICY', { file, count: errors === 1 ? '1 error' : `${errors} errors` });
+  throw new HeadgateError('HG_POLICY', { file, count: countErrors(parsed.diagnostics) });
 }
