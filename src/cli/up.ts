@@ -44,10 +44,10 @@ Exit status: 0 taken down as asked; 1 mistakes in the policy; 2 to 5: headgate -
         download: rateOption('--download', options.download),
         upload: rateOption('--upload', options.upload),
       };
-      const policy = overrideLink(await loadPolicy(file ?? DEFAULT_POLICY, json), override);
+      const policy = overrideLink(await loadPolicy(file ?? DEFAULT_POLICY, json, 'machine'), override);
       const reload = async (): Promise<ParsedPolicy> => {
         if (file === '-') throw new HeadgateError('HG_RELOAD', { reason: 'it came from standard input' });
-        const parsed = await readPolicy(file ?? DEFAULT_POLICY);
+        const parsed = await readPolicy(file ?? DEFAULT_POLICY, 'machine');
         tellFindings(parsed, json);
         return { ...parsed, policy: parsed.policy && overrideLink(parsed.policy, override) };
       };
