@@ -3,6 +3,7 @@ export * from './bpf-object.ts';
 export * from './command.ts';
 export * from './local-socket.ts';
 export * from './machine.ts';
+export * from './machine-facts.ts';
 export * from './netdev.ts';
 export * from './read-include.ts';
 export * from './replace-text.ts';

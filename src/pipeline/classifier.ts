@@ -55,16 +55,42 @@ export interface ClassifierOptions {
 export class FlowClassifier {
   readonly table = new FlowTable();
   readonly #options: ClassifierOptions;
-  readonly #decide: (facts: FlowFacts) => Decision;
-  readonly #classes: ReadonlyMap<string, number>;
+  #policy!: Policy;
+  #decide!: (facts: FlowFacts) => Decision;
+  #classes!: ReadonlyMap<string, number>;
   #pending: { readonly flow: Flow; readonly request: MarkRequest }[] = [];
   #marksWritten = 0;
   #marksFailed = 0;
 
   constructor(options: ClassifierOptions) {
     this.#options = options;
-    this.#decide = createDecide(options.policy);
-    this.#classes = new Map(options.policy.queues.map(({ name }) => [name, classOf(options.policy, name)]));
+    this.#follow(options.policy);
+  }
+
+  #follow(policy: Policy): void {
+    this.#policy = policy;
+    this.#decide = createDecide(policy);
+    this.#classes = new Map(policy.queues.map(({ name }) => [name, classOf(policy, name)]));
+  }
+
+  /**
+   * Decides every flow again, by another policy, and has the marks rewritten that its queues' numbers ask for. A flow of
+   * which the kernel knew better than we, it keeps in the queue of that name, where there still is one.
+   */
+  replacePolicy(policy: Policy): void {
+    const names = new Map([...this.#classes].map(([name, number]) => [number, name]));
+    this.#follow(policy);
+    for (const flow of this.table.values()) {
+      const { queue } = flow.decision;
+      const inKernel = flow.class === 0 ? undefined : names.get(flow.class);
+      const knewBetter = isSettled(flow) && inKernel !== undefined && inKernel !== queue;
+      flow.decision = this.#decide(flow);
+      const kept = knewBetter && isSettled(flow) ? this.#classes.get(inKernel) : undefined;
+      if (kept === undefined) this.#requestMark(flow);
+      else this.#request(flow, kept);
+      if (flow.decision.queue !== queue) this.#emit('flow.update', flow);
+    }
+    this.flush();
   }
 
   /** Marks in the kernel by our hand so far. */
@@ -143,9 +169,12 @@ export class FlowClassifier {
   #requestMark(flow: Flow): void {
     const { decision, origin } = flow;
     // Where we cannot place the ends, the kernel's own view by direction stands.
-    const byOrigin = !decision.rule || (origin !== 'new' && decision.queue === this.#options.policy.defaults[origin]);
-    const wanted = byOrigin ? 0 : this.#classes.get(decision.queue)!;
-    if (wanted !== flow.class) this.#pending.push({ flow, request: this.#markRequest(flow, wanted) });
+    const byOrigin = !decision.rule || (origin !== 'new' && decision.queue === this.#policy.defaults[origin]);
+    this.#request(flow, byOrigin ? 0 : this.#classes.get(decision.queue)!);
+  }
+
+  #request(flow: Flow, number: number): void {
+    if (number !== flow.class) this.#pending.push({ flow, request: this.#markRequest(flow, number) });
   }
 
   #markRequest(flow: Flow, number: number): MarkRequest {

@@ -3,7 +3,9 @@ import { type LinkItem, type NetDevice, runCommand } from '../kernel/index.ts';
 import { type Command, HeadgateError } from '../model/index.ts';
 import type { LinkEvent, LinkState } from '../monitor/index.ts';
 import {
+  changeLink,
   ifbOf,
+  type LinkChange,
   type LinkShape,
   type LinkSite,
   linkOperations,
@@ -15,6 +17,7 @@ import {
   rootMajor,
   UPLOAD_MAJOR,
 } from '../shape/index.ts';
+import type { Objects } from './datapath.ts';
 
 const IFF_UP = 1;
 
@@ -31,8 +34,8 @@ interface Known {
  * Items must be handed in one at a time, in the order in which the kernel sent them.
  */
 export class LinkKeeper {
-  readonly shape: LinkShape;
-  readonly #objects: Omit<LinkSite, 'ingressHook' | 'ifb'>;
+  #shape: LinkShape;
+  #objects: Objects;
   readonly #emit: (event: LinkEvent) => void;
   #state: LinkState = 'absent';
   #site: LinkSite | undefined;
@@ -42,10 +45,14 @@ export class LinkKeeper {
   /** False from the making of the ifb until it is first told to be up: what is told before is history. */
   #ifbSeenUp = false;
 
-  constructor(shape: LinkShape, objects: Omit<LinkSite, 'ingressHook' | 'ifb'>, emit: (event: LinkEvent) => void) {
-    this.shape = shape;
+  constructor(shape: LinkShape, objects: Objects, emit: (event: LinkEvent) => void) {
+    this.#shape = shape;
     this.#objects = objects;
     this.#emit = emit;
+  }
+
+  get shape(): LinkShape {
+    return this.#shape;
   }
 
   get state(): LinkState {
@@ -82,6 +89,20 @@ export class LinkKeeper {
       throw new HeadgateError('HG_NO_DEVICE', { device, devices: namesOf(after) });
     }
     this.#state = this.#built;
+  }
+
+  /** What has to be done so that the link is of another shape; it must be one that whyNotInPlace lets pass. */
+  change(shape: LinkShape, objects: Objects): LinkChange {
+    // An absent device comes back in the new shape; a link without its ifb waits to be started again.
+    if (!this.#device || !this.#site || (ifbOf(shape) !== undefined && !this.#ifb)) return { before: [], after: [] };
+    return changeLink(this.#shape, shape, this.#site, { ...this.#site, ...objects }, this.#state === 'steering');
+  }
+
+  /** The change has been made. */
+  become(shape: LinkShape, objects: Objects): void {
+    this.#shape = shape;
+    this.#objects = objects;
+    this.#site &&= { ...this.#site, ...objects };
   }
 
   /** What the link does when all is well. */

@@ -1,3 +1,4 @@
+export * from './change.ts';
 export * from './classes.ts';
 export * from './effects.ts';
 export * from './link.ts';

@@ -60,28 +60,9 @@ export function redirectOperation(device: string, ifb: string, site: Pick<LinkSi
   return {
     about: `redirect what arrives on ${device} to ${ifb}`,
     command: tc(
-      'filter',
-      'replace',
-      'dev',
-      device,
-      'ingress',
-      'protocol',
-      'all',
-      'pref',
-      `${FILTER_PREF}`,
-      'handle',
-      '1',
-      'bpf',
-      'object-file',
-      site.ingressObject,
-      'section',
-      'ingress',
-      'action',
-      'mirred',
-      'egress',
-      'redirect',
-      'dev',
-      ifb,
+      ...['filter', 'replace', 'dev', device, 'ingress', 'protocol', 'all', 'pref', `${FILTER_PREF}`, 'handle', '1'],
+      ...['bpf', 'object-file', site.ingressObject, 'section', 'ingress'],
+      ...['action', 'mirred', 'egress', 'redirect', 'dev', ifb],
     ),
     undo: removeRedirect(device),
   };
@@ -151,42 +132,35 @@ function joinOperation(ifb: string, ownership: Ownership, { device }: LinkShape,
 }
 
 function uploadOperations(device: string, tree: Tree, site: LinkSite): Operation[] {
-  const root = formatHandle(UPLOAD_MAJOR);
   return [
     {
       about: `add the tree on ${device}`,
       command: batch('tc', treeCommands(device, UPLOAD_MAJOR, tree)),
       undo: removeUpload(device, rootMajor(tree, UPLOAD_MAJOR)),
     },
-    {
-      about: `classify what leaves ${device}`,
-      command: tc(
-        'filter',
-        'add',
-        'dev',
-        device,
-        'parent',
-        root,
-        'protocol',
-        'all',
-        'pref',
-        `${FILTER_PREF}`,
-        'handle',
-        '1',
-        'bpf',
-        'object-file',
-        site.egressObject,
-        'section',
-        tree.kind === 'cake' ? 'tin' : 'egress',
-      ),
-    },
+    classifyUpload(device, tree, site, 'add'),
   ];
 }
 
+/** The classifier of what leaves; it goes with its tree. */
+export const classifyUpload = (
+  device: string,
+  { kind }: Pick<Tree, 'kind'>,
+  { egressObject }: Pick<LinkSite, 'egressObject'>,
+  verb: 'add' | 'replace',
+): Operation => ({
+  about: `classify what leaves ${device}`,
+  command: tc(
+    ...['filter', verb, 'dev', device, 'parent', formatHandle(UPLOAD_MAJOR), 'protocol', 'all'],
+    ...['pref', `${FILTER_PREF}`, 'handle', '1', 'bpf', 'object-file', egressObject],
+    ...['section', kind === 'cake' ? 'tin' : 'egress'],
+  ),
+});
+
 const tc = (...args: string[]): Command => ({ argv: ['tc', ...args] });
 
-/** Many commands for one process. It stops at the first that fails; the operation's undo removes what was done. */
-function batch(tool: 'tc' | 'ip', commands: readonly (readonly string[])[]): Command {
-  const argv: Argv = [tool, '-batch', '-'];
+/** Many commands for one process. It stops at the first that fails, unless told to go on; the operation's undo removes what was done. */
+export function batch(tool: 'tc' | 'ip', commands: readonly (readonly string[])[], failed?: 'go on'): Command {
+  const argv: Argv = failed ? [tool, '-force', '-batch', '-'] : [tool, '-batch', '-'];
   return { argv, input: `${commands.map((c) => c.join(' ')).join('\n')}\n` };
 }
