@@ -1,4 +1,4 @@
-import { type FlowFacts, familyOf, formatAddress, formatRate, protocolName } from '../model/index.ts';
+import { type FlowFacts, familyOf, formatAddress, formatRate, hasPorts, protocolName } from '../model/index.ts';
 import { evaluate, measureOf, type SetContents, setContents, takes } from './evaluate.ts';
 import { formatCondition } from './format-condition.ts';
 import { formatDuration, formatNumber, formatSize } from './format-value.ts';
@@ -188,7 +188,7 @@ function foundIn(leaf: Leaf, facts: FlowFacts): string | undefined {
     case 'set':
       return formatAddress(facts[leaf.end].address);
     case 'port':
-      return text(facts[leaf.end].port) ?? 'none';
+      return text(facts[leaf.end].port) ?? (hasPorts(facts.protocol) ? undefined : 'none');
     case 'dscp':
     case 'zone':
       return text(facts[leaf.kind]);
