@@ -4,6 +4,7 @@ import { checkQueueName } from './check-rule.ts';
 import { Diagnostics } from './diagnostic.ts';
 import { decideByWalking } from './evaluate.ts';
 import { type Explanation, explainFlow, type Term } from './explain.ts';
+import { formatNeeds } from './format-explanation.ts';
 import { tokenize } from './lexer.ts';
 import type { Expectation, Policy } from './policy.ts';
 import type { Scope } from './scope.ts';
@@ -56,7 +57,7 @@ function why({ rules, decision }: Explanation, expected: string): string {
   const missed =
     wanted &&
     (wanted.verdict === 'fails'
-      ? `rule "${wanted.rule.name}" does not, since ${say(wanted.because)}`
+      ? `rule "${wanted.rule.name}" needs ${wanted.needs ? formatNeeds(wanted.needs) : 'what no flow has'}`
       : `rule "${wanted.rule.name}" does, too, but stands below`);
   return [matched ?? 'no rule matches', missed].filter((part) => part !== undefined).join('; ');
 }

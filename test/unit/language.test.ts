@@ -45,7 +45,9 @@ default local -> local  remote -> seed  new -> local
 `;
 
   test('is read to a value', () => {
-    expect(parsePolicy(text, 'test.gate')).toEqual({
+    const { checked, ...parsed } = parsePolicy(text, 'test.gate');
+    expect(checked).toBe(parsed.policy);
+    expect(parsed).toEqual({
       diagnostics: [],
       texts: new Map([['test.gate', text]]),
       policy: {
