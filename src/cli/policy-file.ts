@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { getText, readInclude } from '../kernel/index.ts';
+import { getText, readInclude } from '../kernel/files.ts';
 import { formatDiagnostic, type ParsedPolicy, type Policy, parsePolicy } from '../language/index.ts';
 import { HeadgateError } from '../model/index.ts';
 import { note, printJson, wantsColor } from './output.ts';
