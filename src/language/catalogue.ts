@@ -195,6 +195,15 @@ export const CATALOGUE = {
     fails: 'expect tcp 10.0.0.5:40000 -> 1.1.1.1:443 in local',
     passes: 'expect tcp 10.0.0.5:40000 -> 1.1.1.1:443 origin local in local',
   },
+  'not-of-protocol': {
+    severity: 'error',
+    message: 'a flow of {protocol} has no {what}',
+    hint: 'leave it out',
+    about:
+      'TCP, UDP, SCTP, DCCP and UDP-Lite have ports, and TCP alone has a TCP state. ICMP has types, which no rule looks at.',
+    fails: 'expect icmp 10.0.0.5:40000 -> 1.1.1.1 origin local in local',
+    passes: 'expect icmp 10.0.0.5 -> 1.1.1.1 origin local in local',
+  },
   'mixed-families': {
     severity: 'error',
     message: 'this end is of another family than the first',

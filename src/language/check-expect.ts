@@ -1,10 +1,14 @@
 import { checkFlow } from './check-flow.ts';
 import type { Queues } from './check-queue.ts';
 import { checkQueueName } from './check-rule.ts';
+import { Diagnostics } from './diagnostic.ts';
 import { decideByWalking } from './evaluate.ts';
 import { type Explanation, explainFlow, type Term } from './explain.ts';
+import { formatNeeds } from './format-explanation.ts';
+import { tokenize } from './lexer.ts';
 import type { Expectation, Policy } from './policy.ts';
 import type { Scope } from './scope.ts';
+import type { Source } from './source.ts';
 import type { ExpectSyntax } from './syntax.ts';
 
 /** An expectation with what it was written as. */
@@ -20,10 +24,15 @@ export function readExpects(expects: readonly ExpectSyntax[], queues: Queues, sc
     const queue = checkQueueName(syntax.queue, queues, scope);
     if (!facts || queue === undefined) return [];
     const source = scope.sources.at(syntax.start);
-    const text = source.slice(syntax.flow).trim().replace(/\s+/g, ' ');
+    const text = withoutComments(source.slice(syntax.flow), source).trim().replace(/\s+/g, ' ');
     const { line } = source.position(syntax.start);
     return [{ expectation: { facts, text, queue, file: source.file, line }, syntax }];
   });
+}
+
+function withoutComments(text: string, source: Source): string {
+  const { comments } = tokenize(text, new Diagnostics(source));
+  return comments.reduceRight((rest, { start, end }) => rest.slice(0, start) + rest.slice(end), text);
 }
 
 /** Reports the expectations that do not hold, with the rule that decided instead. */
@@ -48,7 +57,7 @@ function why({ rules, decision }: Explanation, expected: string): string {
   const missed =
     wanted &&
     (wanted.verdict === 'fails'
-      ? `rule "${wanted.rule.name}" does not, since ${say(wanted.because)}`
+      ? `rule "${wanted.rule.name}" needs ${wanted.needs ? formatNeeds(wanted.needs) : 'what no flow has'}`
       : `rule "${wanted.rule.name}" does, too, but stands below`);
   return [matched ?? 'no rule matches', missed].filter((part) => part !== undefined).join('; ');
 }

@@ -12,7 +12,7 @@ export const ERRORS = {
   HG_FILE: {
     exit: 2,
     message: 'cannot read {file}: {problem}',
-    hint: 'Name a policy file, or none for the one that ships (rules/favour-local.gate).',
+    hint: 'Name a policy file of at most 16 MiB, or - for standard input.',
   },
   HG_WRITE: {
     exit: 2,
