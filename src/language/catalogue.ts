@@ -633,14 +633,14 @@ export const CATALOGUE = {
     message: 'this never holds: "{first}" excludes "{second}"',
     hint: 'did you mean "or"?',
     about:
-      'No flow can meet both, joined by `and`: two origins, protocols or families, ports that are apart, prefixes of which none holds the other, amounts above and below.',
+      'No flow can meet both, joined by `and`: two origins, protocols or families, ports that are apart, prefixes of which none holds the other, amounts above and below, a port of ICMP, a TCP state of UDP.',
     fails: 'rule web when tcp and udp -> local',
     passes: 'rule web when tcp or udp -> local',
   },
   'never-holds': {
     severity: 'warning',
     message: '"{text}" never holds',
-    about: 'Nothing is less than nothing.',
+    about: 'Nothing is less than nothing, and no flow fails everything.',
     fails: 'rule idle when bytes.in < 0B -> seed',
     passes: 'rule idle when bytes.in = 0B -> seed',
   },

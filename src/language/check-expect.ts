@@ -1,14 +1,12 @@
 import { checkFlow } from './check-flow.ts';
 import type { Queues } from './check-queue.ts';
 import { checkQueueName } from './check-rule.ts';
-import { Diagnostics } from './diagnostic.ts';
 import { decideByWalking } from './evaluate.ts';
 import { type Explanation, explainFlow, type Term } from './explain.ts';
 import { formatNeeds } from './format-explanation.ts';
-import { tokenize } from './lexer.ts';
+import { oneLine } from './one-line.ts';
 import type { Expectation, Policy } from './policy.ts';
 import type { Scope } from './scope.ts';
-import type { Source } from './source.ts';
 import type { ExpectSyntax } from './syntax.ts';
 
 /** An expectation with what it was written as. */
@@ -24,15 +22,10 @@ export function readExpects(expects: readonly ExpectSyntax[], queues: Queues, sc
     const queue = checkQueueName(syntax.queue, queues, scope);
     if (!facts || queue === undefined) return [];
     const source = scope.sources.at(syntax.start);
-    const text = withoutComments(source.slice(syntax.flow), source).trim().replace(/\s+/g, ' ');
+    const text = oneLine(source.slice(syntax.flow));
     const { line } = source.position(syntax.start);
     return [{ expectation: { facts, text, queue, file: source.file, line }, syntax }];
   });
-}
-
-function withoutComments(text: string, source: Source): string {
-  const { comments } = tokenize(text, new Diagnostics(source));
-  return comments.reduceRight((rest, { start, end }) => rest.slice(0, start) + rest.slice(end), text);
 }
 
 /** Reports the expectations that do not hold, with the rule that decided instead. */

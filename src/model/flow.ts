@@ -121,11 +121,11 @@ export const PROTOCOLS = {
   sctp: 132,
 } as const;
 
-/** DCCP, UDP-Lite: the others whose ends have ports, as conntrack tells them (nf_conntrack_proto.c). */
-const WITH_PORTS: ReadonlySet<number> = new Set([PROTOCOLS.tcp, PROTOCOLS.udp, PROTOCOLS.sctp, 33, 136]);
+/** With DCCP and UDP-Lite: those whose ends have ports, as conntrack tells them (nf_conntrack_proto.c). */
+const WITH_PORTS: readonly number[] = [PROTOCOLS.tcp, PROTOCOLS.udp, 33, PROTOCOLS.sctp, 136];
 
 /** The protocol's ends have ports. */
-export const hasPorts = (protocol: number): boolean => WITH_PORTS.has(protocol);
+export const hasPorts = (protocol: number): boolean => WITH_PORTS.includes(protocol);
 
 const names = new Map<number, string>(Object.entries(PROTOCOLS).map(([name, number]) => [number, name]));
 
