@@ -2,6 +2,8 @@ import { runCommand, type Where } from '../kernel/index.ts';
 import type { Command } from '../model/index.ts';
 import {
   hooksOf,
+  isOurFilter,
+  removeChains,
   removeClsact,
   removeIfb,
   removeMirror,
@@ -10,7 +12,7 @@ import {
   removeUpload,
   TABLE,
 } from '../shape/index.ts';
-import { inspect, isOurFilter, type Scene, uploadMajor } from './inspect.ts';
+import { inspect, type Scene, uploadMajor } from './inspect.ts';
 
 /** A removal, and what to call it. */
 export interface Removal {
@@ -23,18 +25,28 @@ export interface Removal {
  * points to a missing device. Pure; an empty list means there is nothing of ours.
  */
 export function teardownOf(scene: Scene): Removal[] {
-  const filters = [...scene.hooks].filter(([, hook]) => hook.ingress.some(isOurFilter)).map(([device]) => device);
+  const filters = [...scene.hooks].flatMap(([device, { ingress }]) => {
+    const chains = new Set(ingress.filter(isOurFilter).map(({ chain }) => chain));
+    return chains.size > 0 ? [{ device, chains: [...chains].filter((chain) => chain !== 0) }] : [];
+  });
   const uploads = scene.qdiscs.flatMap((q) => {
     const major = uploadMajor(q);
     return major === undefined ? [] : [{ ...q, major }];
   });
   const hooks = scene.ifbs
     .flatMap(({ ownership }) => hooksOf(ownership))
-    .flatMap(({ device, clsact }) => (clsact ? (hookRemoval(scene, hookedDevice(scene, device, filters)) ?? []) : []));
+    .flatMap(({ device, clsact }) => {
+      const hooked = hookedDevice(
+        scene,
+        device,
+        filters.map((filter) => filter.device),
+      );
+      return clsact ? (hookRemoval(scene, hooked) ?? []) : [];
+    });
   return [
-    ...filters.map((device) => ({
+    ...filters.map(({ device, chains }) => ({
       about: `stop redirecting what arrives on ${device}`,
-      command: removeRedirect(device),
+      command: chains.length > 0 ? removeChains(device, chains) : removeRedirect(device),
     })),
     ...uploads.map(({ device, major }) => ({
       about: `remove the tree on ${device}`,

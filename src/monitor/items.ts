@@ -1,4 +1,5 @@
 import type { Origin } from '../model/index.ts';
+import type { DatapathName } from '../shape/index.ts';
 
 /**
  * One item of the event stream: what happened to a flow, a link, or to the stream itself.
@@ -11,7 +12,7 @@ export type MonitorEvent = ReadyEvent | FlowEvent | OverrunEvent | ResyncEvent |
 /** Everything is in place: packets are being steered. */
 export interface ReadyEvent {
   readonly kind: 'ready';
-  readonly datapath: 'bpf';
+  readonly datapath: DatapathName;
   readonly links: readonly {
     readonly name: string;
     readonly device: string;

@@ -7,6 +7,7 @@ import {
   formatAddress,
   type MarkField,
   markOfClass,
+  type Origin,
   protocolName,
 } from '../model/index.ts';
 import type { FlowEvent } from '../monitor/index.ts';
@@ -38,6 +39,8 @@ export type FlowNews = Pick<
 export interface ClassifierOptions {
   readonly policy: Policy;
   readonly field: MarkField;
+  /** The datapath knows a flow by its mark alone (src/shape: Datapath): also one that goes by its origin gets one. */
+  readonly marksOrigin?: boolean | undefined;
   readonly sides: Sides;
   /** Writes marks and says of each what became of it: MARK_WRITTEN, MARK_GONE, or another negative errno. */
   readonly writeMarks: (requests: readonly MarkRequest[]) => ArrayLike<number>;
@@ -49,8 +52,8 @@ export interface ClassifierOptions {
 /**
  * Decides the queue of each flow that conntrack tells of, and has the decision written into the flow's mark.
  *
- * A flow that goes where its origin goes anyway gets no mark: the kernel does that by itself, and a box without
- * rules pays nothing. Marks are collected until {@link flush}, so that a batch of records makes one send.
+ * A flow that goes where its origin goes anyway gets no mark, unless the datapath needs it: the kernel does that by
+ * itself, and a box without rules pays nothing. Marks are collected until {@link flush}, so that a batch of records makes one send.
  */
 export class FlowClassifier {
   readonly table = new FlowTable();
@@ -89,7 +92,7 @@ export class FlowClassifier {
     const flow = this.#read(key, record, kind === 'flow.known');
     if (!flow) return false;
     this.table.add(flow);
-    if (!(kind === 'flow.new' && isSettled(flow))) this.#requestMark(flow);
+    if (!(kind === 'flow.new' && this.#isSettled(flow))) this.#requestMark(flow);
     this.#emit(kind, flow);
     return true;
   }
@@ -144,8 +147,22 @@ export class FlowClassifier {
     const { decision, origin } = flow;
     // Where we cannot place the ends, the kernel's own view by direction stands.
     const byOrigin = !decision.rule || (origin !== 'new' && decision.queue === this.#options.policy.defaults[origin]);
-    const wanted = byOrigin ? 0 : this.#classes.get(decision.queue)!;
+    const wanted = byOrigin ? this.#classByOrigin(origin) : this.#classes.get(decision.queue)!;
     if (wanted !== flow.class) this.#pending.push({ flow, request: this.#markRequest(flow, wanted) });
+  }
+
+  /** What the mark of a flow says that goes by its origin. */
+  #classByOrigin(origin: Origin): number {
+    const { marksOrigin, policy } = this.#options;
+    return marksOrigin && origin !== 'new' ? this.#classes.get(policy.defaults[origin])! : 0;
+  }
+
+  /**
+   * The kernel has given the new flow a class by its own rules, with the packet at hand: its code point, its hardware
+   * address. Only a live rule may know better.
+   */
+  #isSettled({ class: number, decision, origin }: Flow): boolean {
+    return number !== 0 && number !== this.#classByOrigin(origin) && decision.rule?.tier.kind !== 'live';
   }
 
   #markRequest(flow: Flow, number: number): MarkRequest {
@@ -172,12 +189,6 @@ export class FlowClassifier {
     });
   }
 }
-
-/**
- * The kernel has given the new flow a class by its own rules, with the packet at hand: its code point, its hardware
- * address. Only a live rule may know better.
- */
-const isSettled = ({ class: number, decision }: Flow): boolean => number !== 0 && decision.rule?.tier.kind !== 'live';
 
 function formatEnd({ address, port }: End): string {
   const text = formatAddress(address);

@@ -3,14 +3,13 @@ import { type LinkItem, type NetDevice, runCommand } from '../kernel/index.ts';
 import { type Command, HeadgateError } from '../model/index.ts';
 import type { LinkEvent, LinkState } from '../monitor/index.ts';
 import {
+  type Datapath,
   ifbOf,
   type LinkShape,
   type LinkSite,
   linkOperations,
   parseAlias,
-  redirectOperation,
   removeIfb,
-  removeRedirect,
   removeUpload,
   rootMajor,
   UPLOAD_MAJOR,
@@ -32,7 +31,7 @@ interface Known {
  */
 export class LinkKeeper {
   readonly shape: LinkShape;
-  readonly #objects: Omit<LinkSite, 'ingressHook' | 'ifb'>;
+  readonly #datapath: Datapath;
   readonly #emit: (event: LinkEvent) => void;
   #state: LinkState = 'absent';
   #site: LinkSite | undefined;
@@ -42,9 +41,9 @@ export class LinkKeeper {
   /** False from the making of the ifb until it is first told to be up: what is told before is history. */
   #ifbSeenUp = false;
 
-  constructor(shape: LinkShape, objects: Omit<LinkSite, 'ingressHook' | 'ifb'>, emit: (event: LinkEvent) => void) {
+  constructor(shape: LinkShape, datapath: Datapath, emit: (event: LinkEvent) => void) {
     this.shape = shape;
-    this.#objects = objects;
+    this.#datapath = datapath;
     this.#emit = emit;
   }
 
@@ -70,8 +69,8 @@ export class LinkKeeper {
     const ifb = scene.ifbs.find((own) => own.device.name === name)?.ownership;
     if (shares !== undefined && !ifb)
       throw new HeadgateError('HG_NO_DEVICE', { device: name!, devices: namesOf(scene) });
-    const site = { ...this.#objects, ingressHook: scene.hooks.has(device), ifb };
-    await runOperations(linkOperations(this.shape, site));
+    const site = { ingressHook: scene.hooks.has(device), ifb };
+    await runOperations(linkOperations(this.shape, site, this.#datapath));
     const after = await inspect();
     this.#ifb = name === undefined ? undefined : known(after.devices, name);
     this.#device = known(after.devices, device);
@@ -115,8 +114,8 @@ export class LinkKeeper {
     const { device } = this.shape;
     if (!up && this.#ifbSeenUp && this.#state === 'steering') {
       await this.#open(`${this.#ifb?.name} was set down; arriving packets pass unshaped`);
-    } else if (up && this.#state === 'open' && this.#site && this.#ifb) {
-      await runOperations([redirectOperation(device, this.#ifb.name, this.#site)]);
+    } else if (up && this.#state === 'open' && this.#ifb) {
+      await runOperations(this.#datapath.redirect(device, this.#ifb.name));
       this.#change('steering', `${this.#ifb.name} is up again`);
     }
   }
@@ -132,7 +131,7 @@ export class LinkKeeper {
   /** Lets arriving packets pass. What cannot be removed is said: traffic hangs on it. */
   async #open(reason: string): Promise<void> {
     const { device } = this.shape;
-    const failure = await tryCommand(removeRedirect(device));
+    const failure = await this.#unredirect(device);
     const left = failure && (await inspect()).hooks.get(device)?.ingress.length;
     this.#change('open', left ? `the redirect of ${device} could not be removed: ${failure.message}` : reason);
   }
@@ -157,7 +156,7 @@ export class LinkKeeper {
   /** Takes the link's part from the device that has this name now, filter first; what went with it is no failure. */
   async #leave(device: string): Promise<void> {
     if (ifbOf(this.shape) !== undefined) {
-      await tryCommand(removeRedirect(device));
+      await this.#unredirect(device);
       await this.#removeHook(device);
     }
     if (this.shape.upload) await tryCommand(removeUpload(device, rootMajor(this.shape.upload, UPLOAD_MAJOR)));
@@ -172,6 +171,13 @@ export class LinkKeeper {
   async #removeHook(device: string): Promise<void> {
     const removal = this.#site?.ingressHook ? undefined : hookRemoval(await inspect(), device);
     if (removal) await tryCommand(removal.command);
+  }
+
+  /** Returns why the first failed, by which packets enter. */
+  async #unredirect(device: string): Promise<Error | undefined> {
+    const failures: (Error | undefined)[] = [];
+    for (const command of this.#datapath.unredirect(device)) failures.push(await tryCommand(command));
+    return failures[0];
   }
 
   #change(state: LinkState, reason: string): void {

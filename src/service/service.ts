@@ -1,6 +1,6 @@
 import { retry } from 'rxjs';
 import { checkEffects, checkLink, checkTable, inspect, runOperations, teardown } from '../apply/index.ts';
-import { acquireInstance, delFiles, ensureBtf, ensureRoot, MarkWriter, probeQdiscs } from '../kernel/index.ts';
+import { acquireInstance, delFiles, ensureRoot, MarkWriter, probeQdiscs } from '../kernel/index.ts';
 import { conntrackDump, conntrackEvents, linkEvents } from '../kernel/sources.ts';
 import type { Policy } from '../language/index.ts';
 import { DEFAULT_MARK_FIELD, HeadgateError, type MarkField } from '../model/index.ts';
@@ -8,6 +8,7 @@ import type { MonitorItem } from '../monitor/index.ts';
 import { MonitorStream } from '../monitor/stream.ts';
 import { clearMarks, FlowClassifier, runPipeline, Sides } from '../pipeline/index.ts';
 import {
+  type DatapathName,
   effectOperations,
   ifbOf,
   type LinkShape,
@@ -18,7 +19,7 @@ import {
 } from '../shape/index.ts';
 import { Closers } from './closers.ts';
 import { requestStatus, serveControl } from './control.ts';
-import { replaceObjects } from './datapath.ts';
+import { prepareDatapath } from './datapath.ts';
 import { LinkKeeper } from './link-keeper.ts';
 import { LinkWatch } from './link-watch.ts';
 import type { ServiceStatus } from './status.ts';
@@ -32,6 +33,11 @@ export interface Service {
   stop(options: { readonly keep: boolean }): Promise<void>;
 }
 
+export interface ServiceOptions {
+  /** How packets find their class; absent: `bpf`. */
+  readonly datapath?: DatapathName | undefined;
+}
+
 /**
  * Applies a policy and starts classifying. What an earlier, killed run left is taken down first.
  * When it rejects, nothing of ours is in the kernel, and nothing of anybody else's has changed.
@@ -39,9 +45,12 @@ export interface Service {
  * @param onItem gets every item of the event stream, from `ready` on
  * @throws HeadgateError with the exit codes 2 to 5
  */
-export async function startService(policy: Policy, onItem: (item: MonitorItem) => void): Promise<Service> {
+export async function startService(
+  policy: Policy,
+  onItem: (item: MonitorItem) => void,
+  options: ServiceOptions = {},
+): Promise<Service> {
   ensureRoot('making qdiscs and devices');
-  await ensureBtf();
   const shapes = shapePolicy(policy, await probeQdiscs(wantedQdiscs(policy)));
   const effects = effectOperations(policy, shapes);
   const opened = new Closers();
@@ -60,14 +69,14 @@ export async function startService(policy: Policy, onItem: (item: MonitorItem) =
     const warn = (what: string) => (error: unknown) =>
       stream.emit({ kind: 'warning', message: `${what}: ${error instanceof Error ? error.message : error}` });
     opened.add(() => delFiles());
-    const objects = await replaceObjects(policy, DEFAULT_MARK_FIELD);
+    const datapath = await prepareDatapath(options.datapath ?? 'bpf', policy, DEFAULT_MARK_FIELD);
 
     opened.add(() => (keep ? undefined : takeDown()));
     await teardown();
     // From here on the kernel tracks connections in this namespace, and has the functions that the classifier calls.
-    await runOperations([tableOperation(policy, shapes), ...effects]);
+    await runOperations([tableOperation(policy, shapes, datapath), ...effects]);
 
-    const keepers = shapes.map((shape) => new LinkKeeper(shape, objects, (event) => stream.emit(event)));
+    const keepers = shapes.map((shape) => new LinkKeeper(shape, datapath, (event) => stream.emit(event)));
     const sides = new Sides((ifindex) => keepers.some((keeper) => keeper.deviceIndex === ifindex));
     const watch = await LinkWatch.open(linkEvents(), sides, warn('the watch on links'));
     opened.add(() => watch.close());
@@ -79,6 +88,7 @@ export async function startService(policy: Policy, onItem: (item: MonitorItem) =
     const classifier = new FlowClassifier({
       policy,
       field: DEFAULT_MARK_FIELD,
+      marksOrigin: datapath.marksOrigin,
       sides,
       writeMarks: (requests) => marks.write(requests),
       emit: (event) => stream.emit(event),
@@ -108,7 +118,7 @@ export async function startService(policy: Policy, onItem: (item: MonitorItem) =
     const status = (): ServiceStatus => ({
       pid: process.pid,
       policy: policy.file,
-      datapath: 'bpf',
+      datapath: datapath.name,
       links: keepers.map(({ shape, state }) => ({ name: shape.link, device: shape.device, state })),
       queues: leafQueues(policy.queues).map((queue) => queue.name),
       flows: { total: classifier.table.size, ...classifier.table.perOrigin },
@@ -124,7 +134,7 @@ export async function startService(policy: Policy, onItem: (item: MonitorItem) =
 
     stream.emit({
       kind: 'ready',
-      datapath: 'bpf',
+      datapath: datapath.name,
       links: shapes.map(({ link, device, download, upload, shares }) => ({
         name: link,
         device,

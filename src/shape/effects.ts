@@ -2,6 +2,7 @@ import type { Condition, Effect, Policy, Rule } from '../language/index.ts';
 import { type Command, HeadgateError, type Rate } from '../model/index.ts';
 import type { LinkShape } from './link.ts';
 import { TABLE } from './names.ts';
+import { chain } from './nft-chain.ts';
 import { type Conjunction, disjunctiveForm } from './nft-conjunction.ts';
 import { type Formula, formulaOf, type Place } from './nft-formula.ts';
 import { formatMatches, NftSets } from './nft-match.ts';
@@ -231,9 +232,3 @@ function limit(name: string, rate: Rate): string[] {
   const bytes = Math.max(1, Math.round(rate / 8));
   return [`limit ${name} {`, `  rate over ${bytes} bytes/second burst ${GRO_BYTES} bytes`, '}'];
 }
-
-const chain = (name: string, lines: readonly string[]): string[] => [
-  `chain ${name} {`,
-  ...lines.map((line) => `  ${line}`),
-  '}',
-];
