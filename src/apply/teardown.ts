@@ -3,11 +3,10 @@ import type { Command } from '../model/index.ts';
 import {
   hooksOf,
   isOurFilter,
-  removeChains,
   removeClsact,
+  removeFilters,
   removeIfb,
   removeMirror,
-  removeRedirect,
   removeTable,
   removeUpload,
   TABLE,
@@ -26,8 +25,10 @@ export interface Removal {
  */
 export function teardownOf(scene: Scene): Removal[] {
   const filters = [...scene.hooks].flatMap(([device, { ingress }]) => {
-    const chains = new Set(ingress.filter(isOurFilter).map(({ chain }) => chain));
-    return chains.size > 0 ? [{ device, chains: [...chains].filter((chain) => chain !== 0) }] : [];
+    const ours = ingress.filter(isOurFilter);
+    const entries = ours.filter(({ chain }) => chain === 0).map(({ pref }) => pref);
+    const chains = new Set(ours.map(({ chain }) => chain).filter((chain) => chain !== 0));
+    return ours.length > 0 ? [{ device, entries, chains: [...chains] }] : [];
   });
   const uploads = scene.qdiscs.flatMap((q) => {
     const major = uploadMajor(q);
@@ -44,9 +45,9 @@ export function teardownOf(scene: Scene): Removal[] {
       return clsact ? (hookRemoval(scene, hooked) ?? []) : [];
     });
   return [
-    ...filters.map(({ device, chains }) => ({
+    ...filters.map(({ device, entries, chains }) => ({
       about: `stop redirecting what arrives on ${device}`,
-      command: chains.length > 0 ? removeChains(device, chains) : removeRedirect(device),
+      command: removeFilters({ device, parent: 'ingress' }, entries, chains),
     })),
     ...uploads.map(({ device, major }) => ({
       about: `remove the tree on ${device}`,

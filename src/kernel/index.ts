@@ -4,6 +4,7 @@ export * from './command.ts';
 export * from './filters.ts';
 export * from './local-socket.ts';
 export * from './machine.ts';
+export * from './machine-facts.ts';
 export * from './netdev.ts';
 export * from './read-include.ts';
 export * from './replace-text.ts';

@@ -45,11 +45,10 @@ export async function getSysctl(name: string): Promise<string | undefined> {
 /** Where what belongs to the running service lies: /run is empty after a boot, and root's alone to write. */
 export const STATE_FOLDER = '/run/headgate';
 
-/** Puts the files that tc has to read into the folder of this network namespace, in place of what an earlier run left there. */
-export async function replaceFiles(files: Readonly<Record<string, Uint8Array>>): Promise<Record<string, string>> {
+/** Puts files that tc has to read into the folder of this network namespace; returns their paths by name. */
+export async function addFiles(files: Readonly<Record<string, Uint8Array>>): Promise<Record<string, string>> {
   const folder = await getFilesFolder();
   return inStateFolder(async () => {
-    await rm(folder, { recursive: true, force: true });
     await mkdir(folder, { recursive: true, mode: 0o755 });
     const paths: Record<string, string> = {};
     for (const [name, content] of Object.entries(files)) {
@@ -60,9 +59,9 @@ export async function replaceFiles(files: Readonly<Record<string, Uint8Array>>):
   });
 }
 
-/** Removes those files; none is no error. */
-export async function delFiles(): Promise<void> {
-  await rm(await getFilesFolder(), { recursive: true, force: true });
+/** Removes those files, or with their folder all that are there; none is no error. */
+export async function delFiles(paths?: readonly string[]): Promise<void> {
+  for (const path of paths ?? [await getFilesFolder()]) await rm(path, { recursive: true, force: true });
 }
 
 const getFilesFolder = async (): Promise<string> => join(STATE_FOLDER, `${await getNamespaceId()}.d`);

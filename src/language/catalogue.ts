@@ -485,6 +485,16 @@ export const CATALOGUE = {
     passes: 'link dsl { download 100mbit }',
   },
 
+  // The machine.
+  unserved: {
+    severity: 'warning',
+    message: 'this machine cannot serve "{subject}": {lack}',
+    about:
+      'Until that is so the word is not known of a flow, and its rule does not match. `check` looks at the machine that it runs on; with `--no-machine` it looks at the file alone.',
+    fails: 'rule bulk when bytes > 50MB -> local',
+    passes: 'rule web when remote.port 443 -> local',
+  },
+
   // The whole.
   'no-link': {
     severity: 'warning',

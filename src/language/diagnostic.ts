@@ -81,3 +81,9 @@ export class Diagnostics {
     return this.found.toSorted(([a], [b]) => a - b).map(([, finding]) => finding);
   }
 }
+
+/** In words: `1 error`. */
+export function countErrors(diagnostics: readonly Diagnostic[]): string {
+  const errors = diagnostics.filter(({ severity }) => severity === 'error').length;
+  return errors === 1 ? '1 error' : `${errors} errors`;
+}

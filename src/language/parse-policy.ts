@@ -1,3 +1,4 @@
+import type { MachineFacts } from '../model/index.ts';
 import { check } from './checker.ts';
 import { type Diagnostic, Diagnostics } from './diagnostic.ts';
 import { loadFile, type ReadInclude } from './include.ts';
@@ -11,6 +12,8 @@ export const MAX_TEXT = 4 << 20;
 export interface ParseOptions {
   /** Reads what `include` names; without it including is a mistake. */
   readonly include?: ReadInclude | undefined;
+  /** The machine that the policy is for; without it nothing is said about what it serves. */
+  readonly machine?: MachineFacts | undefined;
 }
 
 export interface ParsedPolicy {
@@ -40,7 +43,7 @@ export function parsePolicy(text: string, file: string, options: ParseOptions = 
     include: options.include,
     room: MAX_TEXT - text.length,
   });
-  const policy = check(statements, createScope(sources, diagnostics));
+  const policy = check(statements, createScope(sources, diagnostics, options.machine));
   return {
     policy,
     diagnostics: diagnostics.list(),

@@ -89,6 +89,11 @@ export const ERRORS = {
     message: 'headgate is not running in this network namespace.',
     hint: 'Start it: headgate up',
   },
+  HG_RELOAD: {
+    exit: 1,
+    message: 'the policy cannot be changed in place: {reason}. The running one stays.',
+    hint: 'Stop headgate and start it with the new policy.',
+  },
   HG_KERNEL: {
     exit: 5,
     message: '"{command}" failed: {problem}',

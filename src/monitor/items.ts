@@ -7,7 +7,15 @@ import type { DatapathName } from '../shape/index.ts';
  */
 export type MonitorItem = { readonly seq: number /** ISO 8601, UTC */; readonly time: string } & MonitorEvent;
 
-export type MonitorEvent = ReadyEvent | FlowEvent | OverrunEvent | ResyncEvent | LinkEvent | MissedEvent | WarningEvent;
+export type MonitorEvent =
+  | ReadyEvent
+  | FlowEvent
+  | OverrunEvent
+  | ResyncEvent
+  | LinkEvent
+  | PolicyEvent
+  | MissedEvent
+  | WarningEvent;
 
 /** Everything is in place: packets are being steered. */
 export interface ReadyEvent {
@@ -74,6 +82,14 @@ export interface LinkEvent {
  * shaped. `open`: packets pass unshaped. `absent`: the device is not there.
  */
 export type LinkState = 'steering' | 'watching' | 'open' | 'absent';
+
+/** A reload: the policy was `changed`, or `kept` as it was, and why. */
+export interface PolicyEvent {
+  readonly kind: 'policy';
+  readonly state: 'changed' | 'kept';
+  readonly file: string;
+  readonly reason: string;
+}
 
 /** This reader was too slow: so many items were not sent to it. */
 export interface MissedEvent {

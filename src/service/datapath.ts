@@ -1,10 +1,10 @@
 import {
+  addFiles,
   CLASSIFIER_OBJECT,
   type ClassifierConfig,
   ensureBtf,
   getFile,
   patchClassifier,
-  replaceFiles,
 } from '../kernel/index.ts';
 import type { Policy } from '../language/index.ts';
 import type { MarkField } from '../model/index.ts';
@@ -21,32 +21,46 @@ import {
   UPLOAD_MAJOR,
 } from '../shape/index.ts';
 
+export interface PreparedDatapath {
+  readonly datapath: Datapath;
+  /** Paths of what was written for tc to read, to be removed when it is not needed any more. */
+  readonly files: readonly string[];
+}
+
 /**
- * The datapath of that name for a policy, with what it has to have on the disk.
+ * The datapath of that name for a policy, with what it has to have on the disk. `generation` counts the policies of a run:
+ * until the next one is in force, what the last one made is needed.
  *
  * @throws HeadgateError HG_NO_BTF, HG_NO_SHIM, HG_NO_PLACE
  */
-export async function prepareDatapath(name: DatapathName, policy: Policy, field: MarkField): Promise<Datapath> {
+export async function prepareDatapath(
+  name: DatapathName,
+  policy: Policy,
+  field: MarkField,
+  generation: number,
+): Promise<PreparedDatapath> {
   const plan = classPlanOf(policy, field);
   switch (name) {
     case 'bpf':
-      return prepareBpf(plan);
+      return prepareBpf(plan, generation);
     case 'ct':
-      return ctDatapath(plan);
+      return { datapath: ctDatapath(plan, generation), files: [] };
     case 'mark':
-      return markDatapath(plan, 'ctinfo');
+      return { datapath: markDatapath(plan, 'ctinfo', generation), files: [] };
   }
 }
 
 /** Writes the classifier's two objects, configured, for tc to read. */
-async function prepareBpf(plan: ClassPlan): Promise<Datapath> {
+async function prepareBpf(plan: ClassPlan, generation: number): Promise<PreparedDatapath> {
   await ensureBtf();
+  const [ingress, egress] = [`ingress-${generation}.bpf.o`, `egress-${generation}.bpf.o`];
   const object = await getFile(CLASSIFIER_OBJECT);
-  const paths = await replaceFiles({
-    'ingress.bpf.o': patchClassifier(object, configOf(plan, DOWNLOAD_MAJOR)),
-    'egress.bpf.o': patchClassifier(object, configOf(plan, UPLOAD_MAJOR)),
+  const paths = await addFiles({
+    [ingress]: patchClassifier(object, configOf(plan, DOWNLOAD_MAJOR)),
+    [egress]: patchClassifier(object, configOf(plan, UPLOAD_MAJOR)),
   });
-  return bpfDatapath({ ingress: paths['ingress.bpf.o']!, egress: paths['egress.bpf.o']! });
+  const objects = { ingress: paths[ingress]!, egress: paths[egress]! };
+  return { datapath: bpfDatapath(objects), files: Object.values(objects) };
 }
 
 const configOf = ({ field, count, byOrigin }: ClassPlan, major: number): ClassifierConfig => ({

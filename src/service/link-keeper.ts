@@ -3,8 +3,10 @@ import { type LinkItem, type NetDevice, runCommand } from '../kernel/index.ts';
 import { type Command, HeadgateError } from '../model/index.ts';
 import type { LinkEvent, LinkState } from '../monitor/index.ts';
 import {
+  changeLink,
   type Datapath,
   ifbOf,
+  type LinkChange,
   type LinkShape,
   type LinkSite,
   linkOperations,
@@ -30,8 +32,8 @@ interface Known {
  * Items must be handed in one at a time, in the order in which the kernel sent them.
  */
 export class LinkKeeper {
-  readonly shape: LinkShape;
-  readonly #datapath: Datapath;
+  #shape: LinkShape;
+  #datapath: Datapath;
   readonly #emit: (event: LinkEvent) => void;
   #state: LinkState = 'absent';
   #site: LinkSite | undefined;
@@ -42,9 +44,13 @@ export class LinkKeeper {
   #ifbSeenUp = false;
 
   constructor(shape: LinkShape, datapath: Datapath, emit: (event: LinkEvent) => void) {
-    this.shape = shape;
+    this.#shape = shape;
     this.#datapath = datapath;
     this.#emit = emit;
+  }
+
+  get shape(): LinkShape {
+    return this.#shape;
   }
 
   get state(): LinkState {
@@ -83,6 +89,19 @@ export class LinkKeeper {
     this.#state = this.#built;
   }
 
+  /** What has to be done so that the link is of another shape; it must be one that whyNotInPlace lets pass. */
+  change(shape: LinkShape, datapath: Datapath): LinkChange {
+    // An absent device comes back in the new shape; a link without its ifb waits to be started again.
+    if (!this.#device || !this.#site || (ifbOf(shape) !== undefined && !this.#ifb)) return { before: [], after: [] };
+    return changeLink(this.#shape, shape, this.#datapath, datapath, this.#state === 'steering');
+  }
+
+  /** The change has been made. */
+  become(shape: LinkShape, datapath: Datapath): void {
+    this.#shape = shape;
+    this.#datapath = datapath;
+  }
+
   /** What the link does when all is well. */
   get #built(): LinkState {
     return ifbOf(this.shape) === undefined && !this.shape.upload ? 'watching' : 'steering';
@@ -115,7 +134,7 @@ export class LinkKeeper {
     if (!up && this.#ifbSeenUp && this.#state === 'steering') {
       await this.#open(`${this.#ifb?.name} was set down; arriving packets pass unshaped`);
     } else if (up && this.#state === 'open' && this.#ifb) {
-      await runOperations(this.#datapath.redirect(device, this.#ifb.name));
+      await runOperations([this.#datapath.redirect(device, this.#ifb.name)]);
       this.#change('steering', `${this.#ifb.name} is up again`);
     }
   }
@@ -131,7 +150,7 @@ export class LinkKeeper {
   /** Lets arriving packets pass. What cannot be removed is said: traffic hangs on it. */
   async #open(reason: string): Promise<void> {
     const { device } = this.shape;
-    const failure = await this.#unredirect(device);
+    const failure = await tryCommand(this.#datapath.unredirect(device));
     const left = failure && (await inspect()).hooks.get(device)?.ingress.length;
     this.#change('open', left ? `the redirect of ${device} could not be removed: ${failure.message}` : reason);
   }
@@ -156,7 +175,7 @@ export class LinkKeeper {
   /** Takes the link's part from the device that has this name now, filter first; what went with it is no failure. */
   async #leave(device: string): Promise<void> {
     if (ifbOf(this.shape) !== undefined) {
-      await this.#unredirect(device);
+      await tryCommand(this.#datapath.unredirect(device));
       await this.#removeHook(device);
     }
     if (this.shape.upload) await tryCommand(removeUpload(device, rootMajor(this.shape.upload, UPLOAD_MAJOR)));
@@ -171,13 +190,6 @@ export class LinkKeeper {
   async #removeHook(device: string): Promise<void> {
     const removal = this.#site?.ingressHook ? undefined : hookRemoval(await inspect(), device);
     if (removal) await tryCommand(removal.command);
-  }
-
-  /** Returns why the first failed, by which packets enter. */
-  async #unredirect(device: string): Promise<Error | undefined> {
-    const failures: (Error | undefined)[] = [];
-    for (const command of this.#datapath.unredirect(device)) failures.push(await tryCommand(command));
-    return failures[0];
   }
 
   #change(state: LinkState, reason: string): void {

@@ -22,6 +22,7 @@ import { requestStatus, serveControl } from './control.ts';
 import { prepareDatapath } from './datapath.ts';
 import { LinkKeeper } from './link-keeper.ts';
 import { LinkWatch } from './link-watch.ts';
+import { changeKernel, type LoadPolicy, type ReloadResult, reloadPolicy } from './reload.ts';
 import type { ServiceStatus } from './status.ts';
 
 /** Wait before a socket that broke is opened again. */
@@ -29,6 +30,8 @@ const REOPEN_MS = 1000;
 
 /** Headgate at work: the kernel's objects are in place, flows are being decided. */
 export interface Service {
+  /** Reads the policy anew and puts it in the running one's place; one with mistakes changes nothing. Never rejects. */
+  reload(): Promise<ReloadResult>;
   /** Ends it. Unless `keep`, nothing of ours is left in the kernel: filters go first, our bits of the marks last. */
   stop(options: { readonly keep: boolean }): Promise<void>;
 }
@@ -42,16 +45,19 @@ export interface ServiceOptions {
  * Applies a policy and starts classifying. What an earlier, killed run left is taken down first.
  * When it rejects, nothing of ours is in the kernel, and nothing of anybody else's has changed.
  *
+ * @param load reads the policy anew for a reload
  * @param onItem gets every item of the event stream, from `ready` on
  * @throws HeadgateError with the exit codes 2 to 5
  */
 export async function startService(
-  policy: Policy,
+  first: Policy,
+  load: LoadPolicy,
   onItem: (item: MonitorItem) => void,
   options: ServiceOptions = {},
 ): Promise<Service> {
   ensureRoot('making qdiscs and devices');
-  const shapes = shapePolicy(policy, await probeQdiscs(wantedQdiscs(policy)));
+  let policy = first;
+  let shapes = shapePolicy(policy, await probeQdiscs(wantedQdiscs(policy)));
   const effects = effectOperations(policy, shapes);
   const opened = new Closers();
   let keep = false;
@@ -69,7 +75,11 @@ export async function startService(
     const warn = (what: string) => (error: unknown) =>
       stream.emit({ kind: 'warning', message: `${what}: ${error instanceof Error ? error.message : error}` });
     opened.add(() => delFiles());
-    const datapath = await prepareDatapath(options.datapath ?? 'bpf', policy, DEFAULT_MARK_FIELD);
+    await delFiles();
+    let generation = 0;
+    const { datapath: name = 'bpf' } = options;
+    let prepared = await prepareDatapath(name, policy, DEFAULT_MARK_FIELD, generation);
+    const { datapath } = prepared;
 
     opened.add(() => (keep ? undefined : takeDown()));
     await teardown();
@@ -126,7 +136,35 @@ export async function startService(
       marksFailed: classifier.marksFailed,
       ...counts,
     });
-    const control = await serveControl(status, stream.items);
+    const change = async (next: Policy): Promise<void> => {
+      const nextShapes = shapePolicy(next, await probeQdiscs(wantedQdiscs(next)));
+      const made = await prepareDatapath(name, next, DEFAULT_MARK_FIELD, generation + 1);
+      const from = { policy, shapes, datapath: prepared.datapath };
+      const to = { policy: next, shapes: nextShapes, datapath: made.datapath };
+      const after = await changeKernel(from, to, keepers).catch(async (error) => {
+        await delFiles(made.files);
+        throw error;
+      });
+      const old = prepared.files;
+      ({ policy, shapes } = to);
+      prepared = made;
+      generation++;
+      classifier.replacePolicy(policy);
+      for (const operation of after) await runOperations([operation]).catch(warn(operation.about));
+      await delFiles(old);
+    };
+    const reload = (): Promise<ReloadResult> =>
+      watch.exclusively(async () => {
+        const { file } = policy;
+        const result = await reloadPolicy(file, load, change);
+        if ('error' in result) stream.emit({ kind: 'policy', state: 'kept', file, reason: result.error.message });
+        else {
+          stream.emit({ kind: 'policy', state: 'changed', file, reason: 'was read anew, and is in force' });
+          advise();
+        }
+        return result;
+      });
+    const control = await serveControl({ status, reload, items: stream.items });
     opened.add(() => {
       stream.complete();
       return control.close();
@@ -143,8 +181,12 @@ export async function startService(
         ...(shares !== undefined && { shares }),
       })),
     });
-    for (const message of advice(policy, shapes)) stream.emit({ kind: 'warning', message });
+    const advise = () => {
+      for (const message of advice(policy, shapes)) stream.emit({ kind: 'warning', message });
+    };
+    advise();
     return {
+      reload,
       stop: (options) => {
         keep = options.keep;
         return opened.close();

@@ -1,6 +1,6 @@
 import type { Datapath } from './datapath.ts';
 import { FILTER_PREF, formatHandle, UPLOAD_MAJOR } from './names.ts';
-import { removeRedirect } from './redirect.ts';
+import type { Operation } from './operation.ts';
 import { tc } from './tc-batch.ts';
 import { type FilterPlace, filterArguments, type TcFilter } from './tc-filter.ts';
 
@@ -15,35 +15,41 @@ export interface BpfObjects {
  * while packets flow loses none.
  */
 export function bpfDatapath(objects: BpfObjects): Datapath {
-  const filter = (section: keyof BpfObjects, actions: TcFilter['actions']): TcFilter => ({
-    chain: 0,
-    pref: FILTER_PREF,
-    protocol: 'all',
-    match: { kind: 'bpf', object: objects[section], section },
-    actions,
-  });
-  const replace = (place: FilterPlace, one: TcFilter) => ({
-    command: tc('filter', 'replace', ...filterArguments(place, one)),
-    filters: { ...place, filters: [one] },
-  });
+  const unredirect = (device: string) => tc('filter', 'del', 'dev', device, 'ingress', 'pref', `${FILTER_PREF}`);
   return {
     name: 'bpf',
     hook: true,
     marksOrigin: false,
     leavesByNft: false,
-    redirect: (device, ifb) => [
-      {
-        about: `redirect what arrives on ${device} to ${ifb}`,
-        ...replace({ device, parent: 'ingress' }, filter('ingress', [{ kind: 'redirect', device: ifb }])),
-        undo: removeRedirect(device),
-      },
-    ],
-    unredirect: (device) => [removeRedirect(device)],
-    classifyLeaving: (device) => [
-      {
-        about: `classify what leaves ${device}`,
-        ...replace({ device, parent: formatHandle(UPLOAD_MAJOR) }, filter('egress', [])),
-      },
-    ],
+    inPlace: true,
+    redirect: (device, ifb) => ({
+      about: `redirect what arrives on ${device} to ${ifb}`,
+      ...replace({ device, parent: 'ingress' }, 'ingress', objects, [{ kind: 'redirect', device: ifb }]),
+      undo: unredirect(device),
+    }),
+    unredirect,
+    classifyLeaving: (device) => ({
+      about: `classify what leaves ${device}`,
+      ...replace({ device, parent: formatHandle(UPLOAD_MAJOR) }, 'egress', objects, []),
+    }),
+  };
+}
+
+function replace(
+  place: FilterPlace,
+  section: keyof BpfObjects,
+  objects: BpfObjects,
+  actions: TcFilter['actions'],
+): Pick<Operation, 'command' | 'filters'> {
+  const filter: TcFilter = {
+    chain: 0,
+    pref: FILTER_PREF,
+    protocol: 'all',
+    match: { kind: 'bpf', object: objects[section], section },
+    actions,
+  };
+  return {
+    command: tc('filter', 'replace', ...filterArguments(place, filter)),
+    filters: { ...place, filters: [filter] },
   };
 }

@@ -1,24 +1,30 @@
 import type { ClassPlan, Datapath, DatapathName } from './datapath.ts';
+import { type ChainName, type FilterNumbers, removeFilters } from './filter-set.ts';
 import { LEFT_ALONE_U32 } from './left-alone.ts';
-import { DOWNLOAD_MAJOR, FILTER_PREF, formatHandle, UPLOAD_MAJOR } from './names.ts';
+import { DOWNLOAD_MAJOR, formatHandle, UPLOAD_MAJOR } from './names.ts';
 import type { Operation } from './operation.ts';
-import { CHAINS, removeChains } from './redirect.ts';
 import { addFilters, type FilterPlace, type TcAction, type TcFilter, type TcMatch, type U32Key } from './tc-filter.ts';
 import type { Tree } from './tree.ts';
 
-/** A filter without its preference: that is its group's place. */
-export type Draft = Omit<TcFilter, 'pref'>;
+/** A filter without the numbers that its set has. */
+export interface Draft extends Omit<TcFilter, 'pref' | 'chain' | 'actions'> {
+  readonly chain: ChainName;
+  readonly actions: readonly (TcAction | GoTo)[];
+}
+interface GoTo {
+  readonly kind: 'goto';
+  readonly chain: ChainName;
+}
 /** Filters side by side: of one kind, one chain and one protocol, and none of them fits what another fits. */
 export type Group = readonly Draft[];
 
-type Then = Pick<TcFilter, 'classid' | 'actions'>;
+type Then = Pick<Draft, 'classid' | 'actions'>;
 
 /** What a datapath of chains does with IP that is ours to queue. */
 export interface Lookup {
   readonly name: DatapathName;
-  readonly marksOrigin: boolean;
   /**
-   * Groups in {@link CHAINS}.asked and {@link CHAINS}.known, which together let no packet through to their end.
+   * Groups in the chains `asked` and `known`, which together let no packet through to their end.
    * @param to the actions that send a packet to the ifb in the class of that number
    */
   readonly ask: (to: (number: number) => TcAction[]) => readonly Group[];
@@ -28,33 +34,35 @@ export interface Lookup {
 
 /**
  * A datapath of tc's own classifiers: one filter lets every packet in, chains sort out what is left alone, ask conntrack
- * for the flow, and pick the class. What leaves gets its class from our nft table; filters catch the IP that has passed
- * by it (on a bridge, through a flowtable, to a VLAN of the device), so that nothing gets past the queues.
+ * for the flow, and pick the class. What leaves gets its class from our nft table; filters catch the IP that has passed by
+ * it (on a bridge, through a flowtable, to a VLAN of the device), so that nothing gets past the queues.
  */
-export function chainsDatapath({ name, marksOrigin, ask, mark }: Lookup, { byOrigin }: ClassPlan): Datapath {
+export function chainsDatapath({ name, ask, mark }: Lookup, { byOrigin }: ClassPlan, numbers: FilterNumbers): Datapath {
+  const removal = (place: FilterPlace) => removeFilters(place, [numbers.entry], Object.values(numbers.chains));
+  const adding = (about: string, place: FilterPlace, groups: readonly Group[]): Operation => {
+    const filters = number(groups, numbers);
+    return { about, command: addFilters(place, filters), undo: removal(place), filters: { ...place, filters } };
+  };
   return {
     name,
     hook: true,
-    marksOrigin,
+    marksOrigin: true,
     leavesByNft: true,
+    inPlace: false,
     redirect(device, ifb) {
       const to = (number: number): TcAction[] => [
         { kind: 'skbedit', priority: formatHandle(DOWNLOAD_MAJOR, number), mark },
         { kind: 'redirect', device: ifb },
       ];
-      const place = { device, parent: 'ingress' };
-      const behind = sort({ actions: [goto(CHAINS.asked)] }, { actions: to(byOrigin.new) });
-      return [
-        adding(`classify what arrives on ${device}`, place, numbered([...behind, ...ask(to)]), removeChains(device)),
-        adding(`redirect what arrives on ${device} to ${ifb}`, place, [ENTRY], removeChains(device)),
-      ];
+      const groups = [...sort({ actions: [goto('asked')] }, { actions: to(byOrigin.new) }), ...ask(to)];
+      return adding(`redirect what arrives on ${device} to ${ifb}`, { device, parent: 'ingress' }, groups);
     },
-    unredirect: (device) => [removeChains(device)],
+    unredirect: (device) => removal({ device, parent: 'ingress' }),
     classifyLeaving(device, tree) {
-      if (!takesFilters(tree)) return [];
+      if (!takesFilters(tree)) return undefined;
       const unknown = { classid: formatHandle(UPLOAD_MAJOR, byOrigin.new), actions: [] };
-      const filters = [...numbered(sort(unknown, unknown)), ENTRY];
-      return [adding(`catch what leaves ${device} past nft`, { device, parent: formatHandle(UPLOAD_MAJOR) }, filters)];
+      const place = { device, parent: formatHandle(UPLOAD_MAJOR) };
+      return adding(`catch what leaves ${device} past nft`, place, sort(unknown, unknown));
     },
   };
 }
@@ -62,23 +70,26 @@ export function chainsDatapath({ name, marksOrigin, ask, mark }: Lookup, { byOri
 /** A filter of cake's chooses a flow, not a class. */
 const takesFilters = ({ kind }: Tree): boolean => kind === 'htb' || kind === 'prio';
 
-function adding(about: string, place: FilterPlace, filters: readonly TcFilter[], undo?: Operation['undo']): Operation {
-  return { about, command: addFilters(place, filters), undo, filters: { ...place, filters } };
-}
-
-const goto = (chain: number): TcAction => ({ kind: 'goto', chain });
+export const goto = (chain: ChainName): GoTo => ({ kind: 'goto', chain });
 export const u32 = (...keys: readonly U32Key[]): TcMatch => ({ kind: 'u32', keys });
 
-const ENTRY: TcFilter = {
-  chain: 0,
-  pref: FILTER_PREF,
-  protocol: 'all',
-  match: u32(),
-  actions: [goto(CHAINS.arrived)],
-};
-
-const numbered = (groups: readonly Group[]): TcFilter[] =>
-  groups.flatMap((group, i) => group.map((draft) => ({ ...draft, pref: FILTER_PREF + 1 + i })));
+/** The filters in the order in which they are made: last the one that lets packets in. */
+function number(groups: readonly Group[], { entry, behind, chains }: FilterNumbers): TcFilter[] {
+  const actionOf = (action: TcAction | GoTo): TcAction =>
+    action.kind === 'goto' && typeof action.chain === 'string'
+      ? { ...action, chain: chains[action.chain] }
+      : (action as TcAction);
+  const filters = groups.flatMap((group, i) =>
+    group.map((draft) => ({
+      ...draft,
+      pref: behind + i,
+      chain: chains[draft.chain],
+      actions: draft.actions.map(actionOf),
+    })),
+  );
+  const goIn = { kind: 'goto', chain: chains.arrived } as const;
+  return [...filters, { chain: 0, pref: entry, protocol: 'all', match: u32(), actions: [goIn] }];
+}
 
 const ETHERTYPES = { ipv4: 0x0800, ipv6: 0x86dd, vlan: 0x8100, qinq: 0x88a8, pppoe: 0x8864 } as const;
 const PPP = { ipv4: 0x0021, ipv6: 0x0057 } as const;
@@ -92,13 +103,13 @@ const FAMILIES = ['ipv4', 'ipv6'] as const;
  */
 function sort(ip: Then, opaque: Then): Group[] {
   const arrived = (protocol: string, keys: readonly U32Key[], then: Then): Draft => ({
-    chain: CHAINS.arrived,
+    chain: 'arrived',
     protocol,
     match: u32(...keys),
     ...then,
   });
   const half = (at: number, value: number): U32Key => ({ at, mask: 0x0000ffff, value });
-  const toFamily = (family: (typeof FAMILIES)[number]): Then => ({ actions: [goto(CHAINS[family])] });
+  const toFamily = (family: (typeof FAMILIES)[number]): Then => ({ actions: [goto(family)] });
   const tagged = (protocol: string): Group =>
     FAMILIES.flatMap((family) => [
       arrived(protocol, [half(-4, ETHERTYPES[family])], toFamily(family)),
@@ -113,9 +124,8 @@ function sort(ip: Then, opaque: Then): Group[] {
     tagged('802.1Q'),
     tagged('802.1ad'),
     FAMILIES.map((family) => arrived('ppp_ses', [session, half(4, PPP[family])], opaque)),
-    ...FAMILIES.flatMap((family): Group[] => {
-      const chain = CHAINS[family];
-      const alone = LEFT_ALONE_U32[family].map((keys): Draft => {
+    ...FAMILIES.flatMap((chain): Group[] => {
+      const alone = LEFT_ALONE_U32[chain].map((keys): Draft => {
         return { chain, protocol: 'all', match: u32(...keys), actions: [{ kind: 'pass' }] };
       });
       return [alone, [{ chain, protocol: 'all', match: u32(), ...ip }]];

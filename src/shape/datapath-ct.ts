@@ -1,7 +1,7 @@
 import { markOfClass } from '../model/index.ts';
 import type { ClassPlan, Datapath } from './datapath.ts';
-import { chainsDatapath, type Draft, u32 } from './datapath-chains.ts';
-import { CHAINS } from './redirect.ts';
+import { chainsDatapath, type Draft, goto, u32 } from './datapath-chains.ts';
+import { filterNumbers } from './filter-set.ts';
 import type { TcAction } from './tc-filter.ts';
 
 /**
@@ -11,10 +11,10 @@ import type { TcAction } from './tc-filter.ts';
  * marked with its class as soon as it has one. Fragments are kept away: act_ct puts them together, mirred takes
  * them apart again, and the ifb drops all but the first. They are not known then.
  */
-export function ctDatapath(plan: ClassPlan): Datapath {
+export function ctDatapath(plan: ClassPlan, generation: number): Datapath {
   const { field, count, byOrigin } = plan;
   const known = (keys: Readonly<Record<string, string>>, actions: readonly TcAction[]): Draft => ({
-    chain: CHAINS.known,
+    chain: 'known',
     protocol: 'all',
     match: { kind: 'flower', keys },
     actions,
@@ -23,15 +23,14 @@ export function ctDatapath(plan: ClassPlan): Datapath {
   return chainsDatapath(
     {
       name: 'ct',
-      marksOrigin: true,
       ask: (to) => [
-        [{ ...known({ ip_flags: 'frag' }, to(byOrigin.new)), chain: CHAINS.asked }],
+        [{ ...known({ ip_flags: 'frag' }, to(byOrigin.new)), chain: 'asked' }],
         [
           {
-            chain: CHAINS.asked,
+            chain: 'asked',
             protocol: 'all',
             match: u32(),
-            actions: [{ kind: 'ct' }, { kind: 'goto', chain: CHAINS.known }],
+            actions: [{ kind: 'ct' }, goto('known')],
           },
         ],
         Array.from({ length: count }, (_, i) =>
@@ -39,10 +38,11 @@ export function ctDatapath(plan: ClassPlan): Datapath {
         ),
         ['est', 'rel'].map((state) => known({ ct_state: `+trk+${state}+rpl` }, to(byOrigin.local))),
         ['est', 'rel'].map((state) => known({ ct_state: `+trk+${state}-rpl` }, to(byOrigin.remote))),
-        [{ chain: CHAINS.known, protocol: 'all', match: u32(), actions: to(byOrigin.new) }],
+        [{ chain: 'known', protocol: 'all', match: u32(), actions: to(byOrigin.new) }],
       ],
     },
     plan,
+    filterNumbers(generation),
   );
 }
 

@@ -1,7 +1,7 @@
 import { markOfClass } from '../model/index.ts';
 import type { ClassPlan, Datapath } from './datapath.ts';
-import { chainsDatapath, u32 } from './datapath-chains.ts';
-import { CHAINS } from './redirect.ts';
+import { chainsDatapath, goto, u32 } from './datapath-chains.ts';
+import { filterNumbers } from './filter-set.ts';
 import type { TcAction } from './tc-filter.ts';
 
 /**
@@ -13,26 +13,25 @@ import type { TcAction } from './tc-filter.ts';
  *
  * @param by ctinfo copies our bits, connmark all of them; the kernel may have either
  */
-export function markDatapath(plan: ClassPlan, by: 'ctinfo' | 'connmark'): Datapath {
+export function markDatapath(plan: ClassPlan, by: 'ctinfo' | 'connmark', generation: number): Datapath {
   const { field, count, byOrigin } = plan;
   const copy: TcAction = by === 'ctinfo' ? { kind: by, cpmark: field.mask } : { kind: by };
-  const { known } = CHAINS;
   return chainsDatapath(
     {
       name: 'mark',
-      marksOrigin: true,
       mark: 0,
       ask: (to) => [
-        [{ chain: CHAINS.asked, protocol: 'all', match: u32(), actions: [copy, { kind: 'goto', chain: known }] }],
+        [{ chain: 'asked', protocol: 'all', match: u32(), actions: [copy, goto('known')] }],
         Array.from({ length: count }, (_, i) => ({
-          chain: known,
+          chain: 'known',
           protocol: 'all',
           match: { kind: 'fw' as const, mark: markOfClass(field, i + 1), mask: field.mask },
           actions: to(i + 1),
         })),
-        [{ chain: known, protocol: 'all', match: u32(), actions: to(byOrigin.new) }],
+        [{ chain: 'known', protocol: 'all', match: u32(), actions: to(byOrigin.new) }],
       ],
     },
     plan,
+    filterNumbers(generation),
   );
 }

@@ -10,7 +10,7 @@ export type DatapathName = (typeof DATAPATHS)[number];
 
 /**
  * How packets find their class in the kernel: what stands between a link and its ifb, and at its own tree. A value of
- * pure functions; a policy means the same on each, but for what docs/limits.md says.
+ * pure functions, made for one policy; a policy means the same on each, but for what docs/limits.md says.
  */
 export interface Datapath {
   readonly name: DatapathName;
@@ -20,12 +20,14 @@ export interface Datapath {
   readonly marksOrigin: boolean;
   /** Our nft table gives what leaves by the links its class. */
   readonly leavesByNft: boolean;
-  /** Classifies what arrives on the device and redirects it to the ifb, which must be up. The last one makes it live. */
-  redirect(device: string, ifb: string): Operation[];
-  /** Lets what arrives pass untouched again. The first stops the redirect. */
-  unredirect(device: string): Command[];
-  /** Classifies what leaves by the device, whose tree is there. */
-  classifyLeaving(device: string, tree: Tree): Operation[];
+  /** What it makes takes the place of what the one before it made; else both stand side by side until that one's is undone. */
+  readonly inPlace: boolean;
+  /** Classifies what arrives on the device and redirects it to the ifb, which must be up. Live when all of it is there. */
+  redirect(device: string, ifb: string): Operation;
+  /** Lets what arrives pass untouched again. The redirect stops before the rest goes. */
+  unredirect(device: string): Command;
+  /** Classifies what leaves by the device, whose tree is there; undefined where there is nothing to do. */
+  classifyLeaving(device: string, tree: Tree): Operation | undefined;
 }
 
 /** What a datapath is told of a policy: the classes and how they stand in the mark. */

@@ -68,7 +68,7 @@ function downloadOperations(shape: LinkShape, ifb: string, site: LinkSite, datap
       command: tc('qdisc', 'add', 'dev', device, 'clsact'),
       undo: removeClsact(device),
     });
-  operations.push(...datapath.redirect(device, ifb));
+  operations.push(datapath.redirect(device, ifb));
   return operations;
 }
 
@@ -100,12 +100,13 @@ function joinOperation(ifb: string, ownership: Ownership, { device }: LinkShape,
 }
 
 function uploadOperations(device: string, tree: Tree, datapath: Datapath): Operation[] {
+  const classify = datapath.classifyLeaving(device, tree);
   return [
     {
       about: `add the tree on ${device}`,
       command: batch('tc', treeCommands(device, UPLOAD_MAJOR, tree)),
       undo: removeUpload(device, rootMajor(tree, UPLOAD_MAJOR)),
     },
-    ...datapath.classifyLeaving(device, tree),
+    ...(classify ? [classify] : []),
   ];
 }
