@@ -1,6 +1,7 @@
 export * from './bpf-object.ts';
 export * from './command.ts';
 export * from './files.ts';
+export * from './filters.ts';
 export * from './local-socket.ts';
 export * from './machine.ts';
 export * from './netdev.ts';

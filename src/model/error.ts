@@ -99,6 +99,11 @@ export const ERRORS = {
     message: '"{command}" failed: {problem}',
     hint: 'What was done before it was undone. Running it by hand may show more.',
   },
+  HG_FILTER_CHANGED: {
+    exit: 5,
+    message: 'the kernel was asked for a filter on {device}, "{asked}", and holds another: {held}.',
+    hint: 'It was built without a part of tc that this needs. What was done before was undone; headgate up --datapath takes another way.',
+  },
   HG_LAB: { exit: 5, message: 'the demo could not run: {problem}', hint: 'Everything it had built was taken down.' },
 } as const satisfies Record<string, { exit: number; message: string; hint: string }>;
 
