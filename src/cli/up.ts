@@ -1,7 +1,8 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { overrideLink, type ParsedPolicy, type Policy } from '../language/index.ts';
 import { HeadgateError, parseRate, type Rate } from '../model/index.ts';
-import { formatItem } from '../monitor/index.ts';
+import { formatItem, type MonitorItem } from '../monitor/index.ts';
+import { DATAPATHS, type DatapathName } from '../shape/index.ts';
 import { ignoreClosedOutput, note, print, printJson } from './output.ts';
 import { DEFAULT_POLICY, loadPolicy, readPolicy, tellFindings } from './policy-file.ts';
 
@@ -11,6 +12,7 @@ interface UpOptions {
   upload?: string;
   keep?: boolean;
   json?: boolean;
+  datapath?: DatapathName;
 }
 
 export function addUpCommand(program: Command): void {
@@ -21,6 +23,11 @@ export function addUpCommand(program: Command): void {
     .option('--device <device>', 'network device of the link, in place of what the policy says')
     .option('--download <rate>', 'rate of what arrives, such as 90mbit: about 90 % of what the line carries')
     .option('--upload <rate>', 'rate of what leaves')
+    .addOption(
+      new Option('--datapath <name>', 'how packets find their class: docs/architecture.md (default: bpf)').choices(
+        DATAPATHS,
+      ),
+    )
     .option(
       '--keep',
       'leave queues and marks in the kernel at the end, unwatched: docs/limits.md; `headgate down` removes them',
@@ -57,11 +64,12 @@ Exit status: 0 taken down as asked; 1 mistakes in the policy; 2 to 5: headgate -
       const { startService } = await import('../service/index.ts');
       ignoreClosedOutput();
       const stopped = stopSignal();
-      const service = await startService(policy, reload, (item) => {
+      const show = (item: MonitorItem) => {
         if (item.kind.startsWith('flow.')) return;
         if (json) printJson(item);
         else print(formatItem(item));
-      });
+      };
+      const service = await startService(policy, reload, show, { datapath: options.datapath });
       process.on('SIGHUP', () => {
         if (!onTerminal) void service.reload();
       });

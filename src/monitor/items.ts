@@ -1,4 +1,5 @@
 import type { Origin } from '../model/index.ts';
+import type { DatapathName } from '../shape/index.ts';
 
 /**
  * One item of the event stream: what happened to a flow, a link, or to the stream itself.
@@ -19,7 +20,7 @@ export type MonitorEvent =
 /** Everything is in place: packets are being steered. */
 export interface ReadyEvent {
   readonly kind: 'ready';
-  readonly datapath: 'bpf';
+  readonly datapath: DatapathName;
   readonly links: readonly {
     readonly name: string;
     readonly device: string;

@@ -1,36 +1,75 @@
-import { addFiles, CLASSIFIER_OBJECT, type ClassifierConfig, getFile, patchClassifier } from '../kernel/index.ts';
+import {
+  addFiles,
+  CLASSIFIER_OBJECT,
+  type ClassifierConfig,
+  ensureBtf,
+  getFile,
+  patchClassifier,
+} from '../kernel/index.ts';
 import type { Policy } from '../language/index.ts';
 import type { MarkField } from '../model/index.ts';
-import { classOf, DOWNLOAD_MAJOR, handle, highestClass, type LinkSite, UPLOAD_MAJOR } from '../shape/index.ts';
+import {
+  bpfDatapath,
+  type ClassPlan,
+  classPlanOf,
+  ctDatapath,
+  type Datapath,
+  type DatapathName,
+  DOWNLOAD_MAJOR,
+  handle,
+  markDatapath,
+  UPLOAD_MAJOR,
+} from '../shape/index.ts';
 
-/** The classifier's two objects, as paths. */
-export type Objects = Pick<LinkSite, 'ingressObject' | 'egressObject'>;
+export interface PreparedDatapath {
+  readonly datapath: Datapath;
+  /** Paths of what was written for tc to read, to be removed when it is not needed any more. */
+  readonly files: readonly string[];
+}
 
 /**
- * Writes the classifier's two objects, configured for a policy, for tc to read. `generation` is another for each policy:
- * until the next one is in force the last one's are needed.
+ * The datapath of that name for a policy, with what it has to have on the disk. `generation` counts the policies of a run:
+ * until the next one is in force, what the last one made is needed.
  *
- * @throws HeadgateError HG_NO_SHIM, HG_NO_PLACE
+ * @throws HeadgateError HG_NO_BTF, HG_NO_SHIM, HG_NO_PLACE
  */
-export async function addObjects(policy: Policy, field: MarkField, generation: number): Promise<Objects> {
+export async function prepareDatapath(
+  name: DatapathName,
+  policy: Policy,
+  field: MarkField,
+  generation: number,
+): Promise<PreparedDatapath> {
+  const plan = classPlanOf(policy, field);
+  switch (name) {
+    case 'bpf':
+      return prepareBpf(plan, generation);
+    case 'ct':
+      return { datapath: ctDatapath(plan, generation), files: [] };
+    case 'mark':
+      return { datapath: markDatapath(plan, 'ctinfo', generation), files: [] };
+  }
+}
+
+/** Writes the classifier's two objects, configured, for tc to read. */
+async function prepareBpf(plan: ClassPlan, generation: number): Promise<PreparedDatapath> {
+  await ensureBtf();
   const [ingress, egress] = [`ingress-${generation}.bpf.o`, `egress-${generation}.bpf.o`];
   const object = await getFile(CLASSIFIER_OBJECT);
   const paths = await addFiles({
-    [ingress]: patchClassifier(object, configOf(policy, field, DOWNLOAD_MAJOR)),
-    [egress]: patchClassifier(object, configOf(policy, field, UPLOAD_MAJOR)),
+    [ingress]: patchClassifier(object, configOf(plan, DOWNLOAD_MAJOR)),
+    [egress]: patchClassifier(object, configOf(plan, UPLOAD_MAJOR)),
   });
-  return { ingressObject: paths[ingress]!, egressObject: paths[egress]! };
+  const objects = { ingress: paths[ingress]!, egress: paths[egress]! };
+  return { datapath: bpfDatapath(objects), files: Object.values(objects) };
 }
 
-function configOf(policy: Policy, field: MarkField, major: number): ClassifierConfig {
-  return {
-    major: handle(major, 0),
-    markMask: field.mask,
-    markShift: field.shift,
-    highestClass: highestClass(policy),
-    localClass: classOf(policy, policy.defaults.local),
-    remoteClass: classOf(policy, policy.defaults.remote),
-    newClass: classOf(policy, policy.defaults.new),
-    deadlineNs: 0n,
-  };
-}
+const configOf = ({ field, count, byOrigin }: ClassPlan, major: number): ClassifierConfig => ({
+  major: handle(major, 0),
+  markMask: field.mask,
+  markShift: field.shift,
+  highestClass: count,
+  localClass: byOrigin.local,
+  remoteClass: byOrigin.remote,
+  newClass: byOrigin.new,
+  deadlineNs: 0n,
+});

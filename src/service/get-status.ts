@@ -1,4 +1,4 @@
-import { inspect, isOurFilter, isOurUpload, type Scene } from '../apply/index.ts';
+import { inspect, isOurUpload, type Scene } from '../apply/index.ts';
 import {
   type Filter,
   getBpfCounters,
@@ -11,7 +11,15 @@ import {
   VERDICTS,
   verdictsOf,
 } from '../kernel/index.ts';
-import { DOWNLOAD_MAJOR, formatHandle, hooksOf, LEAF_MAJOR, LINK_MINOR, UPLOAD_MAJOR } from '../shape/index.ts';
+import {
+  DOWNLOAD_MAJOR,
+  formatHandle,
+  hooksOf,
+  isOurFilter,
+  LEAF_MAJOR,
+  LINK_MINOR,
+  UPLOAD_MAJOR,
+} from '../shape/index.ts';
 import { requestStatus } from './control.ts';
 import type { DirectionStatus, LinkStatus, QueueStatus, ServiceStatus, Status } from './status.ts';
 
@@ -67,7 +75,7 @@ const stateOf = (state: LinkStatus['state'], lost: boolean): LinkStatus['state']
 
 function getVerdicts(filters: readonly Filter[]): Record<string, number> {
   const program = filters.find(isOurFilter)?.programId;
-  return verdictsOf(program === undefined ? [] : getBpfCounters(program, VERDICT_MAP, VERDICTS.length));
+  return program === undefined ? {} : verdictsOf(getBpfCounters(program, VERDICT_MAP, VERDICTS.length));
 }
 
 const hasCake = (scene: Scene, { name }: NetDevice): boolean =>

@@ -4,20 +4,18 @@ import { type Command, HeadgateError } from '../model/index.ts';
 import type { LinkEvent, LinkState } from '../monitor/index.ts';
 import {
   changeLink,
+  type Datapath,
   ifbOf,
   type LinkChange,
   type LinkShape,
   type LinkSite,
   linkOperations,
   parseAlias,
-  redirectOperation,
   removeIfb,
-  removeRedirect,
   removeUpload,
   rootMajor,
   UPLOAD_MAJOR,
 } from '../shape/index.ts';
-import type { Objects } from './datapath.ts';
 
 const IFF_UP = 1;
 
@@ -35,7 +33,7 @@ interface Known {
  */
 export class LinkKeeper {
   #shape: LinkShape;
-  #objects: Objects;
+  #datapath: Datapath;
   readonly #emit: (event: LinkEvent) => void;
   #state: LinkState = 'absent';
   #site: LinkSite | undefined;
@@ -45,9 +43,9 @@ export class LinkKeeper {
   /** False from the making of the ifb until it is first told to be up: what is told before is history. */
   #ifbSeenUp = false;
 
-  constructor(shape: LinkShape, objects: Objects, emit: (event: LinkEvent) => void) {
+  constructor(shape: LinkShape, datapath: Datapath, emit: (event: LinkEvent) => void) {
     this.#shape = shape;
-    this.#objects = objects;
+    this.#datapath = datapath;
     this.#emit = emit;
   }
 
@@ -77,8 +75,8 @@ export class LinkKeeper {
     const ifb = scene.ifbs.find((own) => own.device.name === name)?.ownership;
     if (shares !== undefined && !ifb)
       throw new HeadgateError('HG_NO_DEVICE', { device: name!, devices: namesOf(scene) });
-    const site = { ...this.#objects, ingressHook: scene.hooks.has(device), ifb };
-    await runOperations(linkOperations(this.shape, site));
+    const site = { ingressHook: scene.hooks.has(device), ifb };
+    await runOperations(linkOperations(this.shape, site, this.#datapath));
     const after = await inspect();
     this.#ifb = name === undefined ? undefined : known(after.devices, name);
     this.#device = known(after.devices, device);
@@ -92,17 +90,16 @@ export class LinkKeeper {
   }
 
   /** What has to be done so that the link is of another shape; it must be one that whyNotInPlace lets pass. */
-  change(shape: LinkShape, objects: Objects): LinkChange {
+  change(shape: LinkShape, datapath: Datapath): LinkChange {
     // An absent device comes back in the new shape; a link without its ifb waits to be started again.
     if (!this.#device || !this.#site || (ifbOf(shape) !== undefined && !this.#ifb)) return { before: [], after: [] };
-    return changeLink(this.#shape, shape, this.#site, { ...this.#site, ...objects }, this.#state === 'steering');
+    return changeLink(this.#shape, shape, this.#datapath, datapath, this.#state === 'steering');
   }
 
   /** The change has been made. */
-  become(shape: LinkShape, objects: Objects): void {
+  become(shape: LinkShape, datapath: Datapath): void {
     this.#shape = shape;
-    this.#objects = objects;
-    this.#site &&= { ...this.#site, ...objects };
+    this.#datapath = datapath;
   }
 
   /** What the link does when all is well. */
@@ -136,8 +133,8 @@ export class LinkKeeper {
     const { device } = this.shape;
     if (!up && this.#ifbSeenUp && this.#state === 'steering') {
       await this.#open(`${this.#ifb?.name} was set down; arriving packets pass unshaped`);
-    } else if (up && this.#state === 'open' && this.#site && this.#ifb) {
-      await runOperations([redirectOperation(device, this.#ifb.name, this.#site)]);
+    } else if (up && this.#state === 'open' && this.#ifb) {
+      await runOperations([this.#datapath.redirect(device, this.#ifb.name)]);
       this.#change('steering', `${this.#ifb.name} is up again`);
     }
   }
@@ -153,7 +150,7 @@ export class LinkKeeper {
   /** Lets arriving packets pass. What cannot be removed is said: traffic hangs on it. */
   async #open(reason: string): Promise<void> {
     const { device } = this.shape;
-    const failure = await tryCommand(removeRedirect(device));
+    const failure = await tryCommand(this.#datapath.unredirect(device));
     const left = failure && (await inspect()).hooks.get(device)?.ingress.length;
     this.#change('open', left ? `the redirect of ${device} could not be removed: ${failure.message}` : reason);
   }
@@ -178,7 +175,7 @@ export class LinkKeeper {
   /** Takes the link's part from the device that has this name now, filter first; what went with it is no failure. */
   async #leave(device: string): Promise<void> {
     if (ifbOf(this.shape) !== undefined) {
-      await tryCommand(removeRedirect(device));
+      await tryCommand(this.#datapath.unredirect(device));
       await this.#removeHook(device);
     }
     if (this.shape.upload) await tryCommand(removeUpload(device, rootMajor(this.shape.upload, UPLOAD_MAJOR)));

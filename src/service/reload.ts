@@ -1,8 +1,15 @@
 import { checkEffects, inspect, runOperations } from '../apply/index.ts';
 import { countErrors, type Diagnostic, type ParsedPolicy, type Policy } from '../language/index.ts';
 import { type ErrorCode, HeadgateError } from '../model/index.ts';
-import { type LinkShape, type Operation, removeIfb, replaceTables, tapsOf, whyNotInPlace } from '../shape/index.ts';
-import type { Objects } from './datapath.ts';
+import {
+  type Datapath,
+  type LinkShape,
+  type Operation,
+  removeIfb,
+  replaceTables,
+  tapsOf,
+  whyNotInPlace,
+} from '../shape/index.ts';
 import type { LinkKeeper } from './link-keeper.ts';
 
 /** Reads the policy anew, from where the running one came. @throws HeadgateError HG_FILE, HG_USAGE, HG_RELOAD */
@@ -38,10 +45,11 @@ export async function reloadPolicy(
   }
 }
 
-/** A policy with the shapes of its links. */
+/** A policy with the shapes of its links, and the datapath that was made for it. */
 export interface Shaped {
   readonly policy: Policy;
   readonly shapes: readonly LinkShape[];
+  readonly datapath: Datapath;
 }
 
 /**
@@ -54,7 +62,6 @@ export async function changeKernel(
   from: Shaped,
   to: Shaped,
   keepers: readonly LinkKeeper[],
-  objects: Objects,
 ): Promise<readonly Operation[]> {
   const reason = whyNotInPlace(from.shapes, to.shapes);
   if (reason !== undefined) throw new HeadgateError('HG_RELOAD', { reason });
@@ -62,9 +69,9 @@ export async function changeKernel(
   await checkEffects(to.policy, scene);
   const families = [...scene.mirrors].flatMap(([family, whose]) => (whose === 'ours' ? [family] : []));
   const shapeOf = ({ shape }: LinkKeeper) => to.shapes.find(({ link }) => link === shape.link)!;
-  const changes = keepers.map((keeper) => keeper.change(shapeOf(keeper), objects));
+  const changes = keepers.map((keeper) => keeper.change(shapeOf(keeper), to.datapath));
   await runOperations([...replaceTables(from, to, families), ...changes.flatMap(({ before }) => before)]);
-  for (const keeper of keepers) keeper.become(shapeOf(keeper), objects);
+  for (const keeper of keepers) keeper.become(shapeOf(keeper), to.datapath);
   const taps = tapsOf(from.policy).filter((tap) => !tapsOf(to.policy).includes(tap));
   return [
     ...changes.flatMap(({ after }) => after),

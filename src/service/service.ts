@@ -1,6 +1,6 @@
 import { retry } from 'rxjs';
 import { checkEffects, checkLink, checkTable, inspect, runOperations, teardown } from '../apply/index.ts';
-import { acquireInstance, delFiles, ensureBtf, ensureRoot, MarkWriter, probeQdiscs } from '../kernel/index.ts';
+import { acquireInstance, delFiles, ensureRoot, MarkWriter, probeQdiscs } from '../kernel/index.ts';
 import { conntrackDump, conntrackEvents, linkEvents } from '../kernel/sources.ts';
 import type { Policy } from '../language/index.ts';
 import { DEFAULT_MARK_FIELD, HeadgateError, type MarkField } from '../model/index.ts';
@@ -8,6 +8,7 @@ import type { MonitorItem } from '../monitor/index.ts';
 import { MonitorStream } from '../monitor/stream.ts';
 import { clearMarks, FlowClassifier, runPipeline, Sides } from '../pipeline/index.ts';
 import {
+  type DatapathName,
   effectOperations,
   ifbOf,
   type LinkShape,
@@ -18,7 +19,7 @@ import {
 } from '../shape/index.ts';
 import { Closers } from './closers.ts';
 import { requestStatus, serveControl } from './control.ts';
-import { addObjects } from './datapath.ts';
+import { prepareDatapath } from './datapath.ts';
 import { LinkKeeper } from './link-keeper.ts';
 import { LinkWatch } from './link-watch.ts';
 import { changeKernel, type LoadPolicy, type ReloadResult, reloadPolicy } from './reload.ts';
@@ -35,6 +36,11 @@ export interface Service {
   stop(options: { readonly keep: boolean }): Promise<void>;
 }
 
+export interface ServiceOptions {
+  /** How packets find their class; absent: `bpf`. */
+  readonly datapath?: DatapathName | undefined;
+}
+
 /**
  * Applies a policy and starts classifying. What an earlier, killed run left is taken down first.
  * When it rejects, nothing of ours is in the kernel, and nothing of anybody else's has changed.
@@ -47,9 +53,9 @@ export async function startService(
   first: Policy,
   load: LoadPolicy,
   onItem: (item: MonitorItem) => void,
+  options: ServiceOptions = {},
 ): Promise<Service> {
   ensureRoot('making qdiscs and devices');
-  await ensureBtf();
   let policy = first;
   let shapes = shapePolicy(policy, await probeQdiscs(wantedQdiscs(policy)));
   const effects = effectOperations(policy, shapes);
@@ -71,14 +77,16 @@ export async function startService(
     opened.add(() => delFiles());
     await delFiles();
     let generation = 0;
-    let objects = await addObjects(policy, DEFAULT_MARK_FIELD, generation);
+    const { datapath: name = 'bpf' } = options;
+    let prepared = await prepareDatapath(name, policy, DEFAULT_MARK_FIELD, generation);
+    const { datapath } = prepared;
 
     opened.add(() => (keep ? undefined : takeDown()));
     await teardown();
     // From here on the kernel tracks connections in this namespace, and has the functions that the classifier calls.
-    await runOperations([tableOperation(policy, shapes), ...effects]);
+    await runOperations([tableOperation(policy, shapes, datapath), ...effects]);
 
-    const keepers = shapes.map((shape) => new LinkKeeper(shape, objects, (event) => stream.emit(event)));
+    const keepers = shapes.map((shape) => new LinkKeeper(shape, datapath, (event) => stream.emit(event)));
     const sides = new Sides((ifindex) => keepers.some((keeper) => keeper.deviceIndex === ifindex));
     const watch = await LinkWatch.open(linkEvents(), sides, warn('the watch on links'));
     opened.add(() => watch.close());
@@ -90,6 +98,7 @@ export async function startService(
     const classifier = new FlowClassifier({
       policy,
       field: DEFAULT_MARK_FIELD,
+      marksOrigin: datapath.marksOrigin,
       sides,
       writeMarks: (requests) => marks.write(requests),
       emit: (event) => stream.emit(event),
@@ -119,7 +128,7 @@ export async function startService(
     const status = (): ServiceStatus => ({
       pid: process.pid,
       policy: policy.file,
-      datapath: 'bpf',
+      datapath: datapath.name,
       links: keepers.map(({ shape, state }) => ({ name: shape.link, device: shape.device, state })),
       queues: numberedQueues(policy).map(({ queue, number }) => ({ name: queue.name, number })),
       flows: { total: classifier.table.size, ...classifier.table.perOrigin },
@@ -128,18 +137,21 @@ export async function startService(
       ...counts,
     });
     const change = async (next: Policy): Promise<void> => {
-      const to = { policy: next, shapes: shapePolicy(next, await probeQdiscs(wantedQdiscs(next))) };
-      const newObjects = await addObjects(next, DEFAULT_MARK_FIELD, ++generation);
-      const after = await changeKernel({ policy, shapes }, to, keepers, newObjects).catch(async (error) => {
-        await delFiles(Object.values(newObjects));
+      const nextShapes = shapePolicy(next, await probeQdiscs(wantedQdiscs(next)));
+      const made = await prepareDatapath(name, next, DEFAULT_MARK_FIELD, generation + 1);
+      const from = { policy, shapes, datapath: prepared.datapath };
+      const to = { policy: next, shapes: nextShapes, datapath: made.datapath };
+      const after = await changeKernel(from, to, keepers).catch(async (error) => {
+        await delFiles(made.files);
         throw error;
       });
-      const old = objects;
+      const old = prepared.files;
       ({ policy, shapes } = to);
-      objects = newObjects;
+      prepared = made;
+      generation++;
       classifier.replacePolicy(policy);
       for (const operation of after) await runOperations([operation]).catch(warn(operation.about));
-      await delFiles(Object.values(old));
+      await delFiles(old);
     };
     const reload = (): Promise<ReloadResult> =>
       watch.exclusively(async () => {
@@ -160,7 +172,7 @@ export async function startService(
 
     stream.emit({
       kind: 'ready',
-      datapath: 'bpf',
+      datapath: datapath.name,
       links: shapes.map(({ link, device, download, upload, shares }) => ({
         name: link,
         device,

@@ -1,6 +1,8 @@
-import { batch, classifyUpload, ifbOf, type LinkShape, type LinkSite, redirectOperation } from './link.ts';
+import type { Datapath } from './datapath.ts';
+import { ifbOf, type LinkShape } from './link.ts';
 import { DOWNLOAD_MAJOR, formatHandle, ifbName, UPLOAD_MAJOR } from './names.ts';
 import type { Operation } from './operation.ts';
+import { batch } from './tc-batch.ts';
 import type { Tree, TreeClass } from './tree.ts';
 import { classCommand, leafCommands, linkCommand } from './tree-commands.ts';
 
@@ -86,8 +88,8 @@ export interface LinkChange {
 export function changeLink(
   from: LinkShape,
   to: LinkShape,
-  was: LinkSite,
-  site: LinkSite,
+  was: Datapath,
+  datapath: Datapath,
   redirected: boolean,
 ): LinkChange {
   const { device } = to;
@@ -99,20 +101,28 @@ export function changeLink(
   return {
     before: [
       ...trees.flatMap(({ before }) => before),
-      ...(to.upload
-        ? [
-            {
-              ...classifyUpload(device, to.upload, site, 'replace'),
-              undo: classifyUpload(device, to.upload, was, 'replace').command,
-            },
-          ]
+      ...(from.upload && to.upload
+        ? replaceFilters(
+            was.classifyLeaving(device, from.upload),
+            datapath.classifyLeaving(device, to.upload),
+            datapath,
+          )
         : []),
-      ...(ifb === undefined
-        ? []
-        : [{ ...redirectOperation(device, ifb, site), undo: redirectOperation(device, ifb, was).command }]),
+      ...(ifb === undefined ? [] : replaceFilters(was.redirect(device, ifb), datapath.redirect(device, ifb), datapath)),
     ],
     after: trees.flatMap(({ after }) => after),
   };
+}
+
+/** The next one's are in force before those of the one before go: no packet passes between them. */
+function replaceFilters(
+  was: Operation | undefined,
+  next: Operation | undefined,
+  { inPlace }: Pick<Datapath, 'inPlace'>,
+): Operation[] {
+  if (!was || !next) return [];
+  if (inPlace || !was.undo) return [{ ...next, undo: was.command }];
+  return [next, { about: `${was.about} no more as before`, command: was.undo, undo: was.command }];
 }
 
 function treeChange(device: string, major: number, from: Tree, to: Tree): LinkChange {

@@ -1,7 +1,9 @@
 import type { Condition, Effect, Policy, Rule } from '../language/index.ts';
 import { type Command, HeadgateError, type Rate } from '../model/index.ts';
+import type { Datapath } from './datapath.ts';
 import type { LinkShape } from './link.ts';
 import { TABLE } from './names.ts';
+import { chain } from './nft-chain.ts';
 import { type Conjunction, disjunctiveForm } from './nft-conjunction.ts';
 import { type Formula, formulaOf, type Place } from './nft-formula.ts';
 import { formatMatches, NftSets } from './nft-match.ts';
@@ -102,10 +104,10 @@ export function effectOperations(policy: Policy, shapes: readonly Pick<LinkShape
  * @throws HeadgateError as {@link effectOperations}
  */
 export function replaceTables(from: Rules, to: Rules, families: readonly string[]): Operation[] {
-  const command = ({ policy, shapes }: Rules, gone: readonly string[]): Command => {
+  const command = ({ policy, shapes, datapath }: Rules, gone: readonly string[]): Command => {
     // Deleting wants it to be there (nft 1.0.6 knows no destroy).
     const empty = [...new Set(['inet', ...gone])].map((f) => `add table ${f} ${TABLE}\ndelete table ${f} ${TABLE}\n`);
-    const tables = [tableOperation(policy, shapes).command.input, effectTables(policy, shapes)];
+    const tables = [tableOperation(policy, shapes, datapath).command.input, effectTables(policy, shapes)];
     return { argv: ['nft', '-f', '-'], input: [...empty, ...tables].join('') };
   };
   const there = tapsOf(from.policy);
@@ -124,7 +126,8 @@ export function replaceTables(from: Rules, to: Rules, families: readonly string[
 /** What the nft tables are made from. */
 export interface Rules {
   readonly policy: Policy;
-  readonly shapes: readonly Pick<LinkShape, 'device'>[];
+  readonly shapes: readonly Pick<LinkShape, 'device' | 'upload'>[];
+  readonly datapath?: Pick<Datapath, 'marksOrigin' | 'leavesByNft'> | undefined;
 }
 
 function effectTables(policy: Policy, shapes: readonly Pick<LinkShape, 'device'>[]): string {
@@ -267,9 +270,3 @@ function limit(name: string, rate: Rate): string[] {
   const bytes = Math.max(1, Math.round(rate / 8));
   return [`limit ${name} {`, `  rate over ${bytes} bytes/second burst ${GRO_BYTES} bytes`, '}'];
 }
-
-const chain = (name: string, lines: readonly string[]): string[] => [
-  `chain ${name} {`,
-  ...lines.map((line) => `  ${line}`),
-  '}',
-];
