@@ -10,6 +10,8 @@ export * from './link.ts';
 export * from './names.ts';
 export * from './nft-rules.ts';
 export * from './operation.ts';
+export * from './plan.ts';
+export * from './script.ts';
 export * from './shape.ts';
 export * from './table.ts';
 export * from './tc-filter.ts';
