@@ -1,6 +1,5 @@
 import { gzipSync } from 'node:zlib';
 import { type Command, Option } from 'commander';
-import { probeQdiscs } from '../kernel/index.ts';
 import { overrideLink } from '../language/index.ts';
 import { DEFAULT_MARK_FIELD } from '../model/index.ts';
 import {
@@ -10,8 +9,6 @@ import {
   planOperations,
   SCRIPT_FOLDER,
   type ScriptFile,
-  shapePolicy,
-  wantedQdiscs,
 } from '../shape/index.ts';
 import { rateOption } from './options.ts';
 import { note } from './output.ts';
@@ -52,9 +49,8 @@ Exit status: 0 printed; 1 mistakes in the policy; 2 wrong usage; 3 what the poli
         download: rateOption('plan', '--download', options.download),
         upload: rateOption('plan', '--upload', options.upload),
       });
-      const wanted = wantedQdiscs(policy);
-      const shapes = shapePolicy(policy, process.geteuid?.() === 0 ? await probeQdiscs(wanted) : new Set(wanted));
-      const { prepareDatapath } = await import('../service/index.ts');
+      const { prepareDatapath, shapeHere } = await import('../service/index.ts');
+      const shapes = await shapeHere(policy);
       const files: ScriptFile[] = [];
       const prepared = await prepareDatapath(datapath, policy, DEFAULT_MARK_FIELD, 0, async (contents) => {
         for (const [name, bytes] of Object.entries(contents))

@@ -8,6 +8,8 @@ export interface NetDevice {
   /** `ifb`, `veth`, `vlan`, ...; absent for hardware. */
   readonly kind?: string | undefined;
   readonly alias?: string | undefined;
+  /** `ether`, `ppp`, `none` (tun), ... (ll_type_n2a() of iproute2). */
+  readonly linkType: string;
 }
 
 /** A qdisc as `tc qdisc show` tells it. */
@@ -24,6 +26,7 @@ interface IpLink {
   ifname: string;
   flags: string[];
   ifalias?: string;
+  link_type: string;
   linkinfo?: { info_kind?: string };
 }
 
@@ -35,6 +38,7 @@ export async function listDevices(where: Where = {}): Promise<NetDevice[]> {
     up: l.flags.includes('UP'),
     kind: l.linkinfo?.info_kind,
     alias: l.ifalias,
+    linkType: l.link_type,
   }));
 }
 

@@ -3,4 +3,5 @@ export { prepareDatapath } from './datapath.ts';
 export * from './get-status.ts';
 export type { ReloadResult } from './reload.ts';
 export * from './service.ts';
+export { shapeHere } from './shape-here.ts';
 export * from './status.ts';

@@ -1,6 +1,6 @@
 import { retry } from 'rxjs';
 import { checkEffects, checkLink, checkTable, inspect, runOperations, teardown } from '../apply/index.ts';
-import { acquireInstance, delFiles, ensureRoot, MarkWriter, probeQdiscs } from '../kernel/index.ts';
+import { acquireInstance, delFiles, ensureRoot, MarkWriter } from '../kernel/index.ts';
 import { conntrackDump, conntrackEvents, linkEvents } from '../kernel/sources.ts';
 import type { Policy } from '../language/index.ts';
 import { DEFAULT_MARK_FIELD, HeadgateError, type MarkField } from '../model/index.ts';
@@ -13,9 +13,7 @@ import {
   ifbOf,
   type LinkShape,
   numberedQueues,
-  shapePolicy,
   tableOperation,
-  wantedQdiscs,
 } from '../shape/index.ts';
 import { Closers } from './closers.ts';
 import { requestStatus, serveControl } from './control.ts';
@@ -23,6 +21,7 @@ import { prepareDatapath } from './datapath.ts';
 import { LinkKeeper } from './link-keeper.ts';
 import { LinkWatch } from './link-watch.ts';
 import { changeKernel, type LoadPolicy, type ReloadResult, reloadPolicy } from './reload.ts';
+import { shapeHere } from './shape-here.ts';
 import type { ServiceStatus } from './status.ts';
 
 /** Wait before a socket that broke is opened again. */
@@ -57,7 +56,7 @@ export async function startService(
 ): Promise<Service> {
   ensureRoot('making qdiscs and devices');
   let policy = first;
-  let shapes = shapePolicy(policy, await probeQdiscs(wantedQdiscs(policy)));
+  let shapes = await shapeHere(policy);
   const effects = effectOperations(policy, shapes);
   const opened = new Closers();
   let keep = false;
@@ -137,7 +136,7 @@ export async function startService(
       ...counts,
     });
     const change = async (next: Policy): Promise<void> => {
-      const nextShapes = shapePolicy(next, await probeQdiscs(wantedQdiscs(next)));
+      const nextShapes = await shapeHere(next);
       const made = await prepareDatapath(name, next, DEFAULT_MARK_FIELD, generation + 1);
       const from = { policy, shapes, datapath: prepared.datapath };
       const to = { policy: next, shapes: nextShapes, datapath: made.datapath };
