@@ -53,36 +53,6 @@ async function rates(...sinks: readonly Transfer[]): Promise<number[]> {
   return measured;
 }
 
-describe('leaves', () => {
-  const LEAVES = ['fq_codel', 'sfq', 'cake', 'bfifo', 'tbf'];
-  const nameOf = (leaf: string) => leaf.replace('_', '-');
-
-  it.each(['htb', 'prio'])('of every kind stand in a tree %s and count what is theirs', async (tree) => {
-    const before = await gateway.snapshot();
-    const [first, ...others] = LEAVES.map((leaf) => `queue ${nameOf(leaf)} { share 15% leaf ${leaf} }`);
-    const program = await up(`
-link wan { device wan  download 5mbit  upload 5mbit  tree ${tree}  overhead 18 mpu 64 }
-${first}
-queue outer { share 80%
-  ${others.join('\n  ')}
-}
-${LEAVES.map((leaf, i) => `rule ${nameOf(leaf)} when udp and remote.port ${5001 + i} -> ${nameOf(leaf)}`).join('\n')}
-default local -> fq-codel  remote -> bfifo  new -> sfq
-`);
-    for (const i of LEAVES.keys()) await gateway.serve(gateway.world, 'udp', WORLD, 5001 + i);
-    for (const i of LEAVES.keys())
-      for (let n = 0; n <= i; n++) await gateway.ask(gateway.inside, 'udp', WORLD, 5001 + i, 200);
-    const { download, upload } = await gateway.link();
-    for (const { queues } of [download!, upload!]) expect(queues.map(({ leaf }) => leaf)).toEqual(LEAVES);
-    expect(download!.queues.map(({ packets }) => packets)).toEqual([1, 2, 3, 4, 5]);
-    // What is left alone goes first: past a tree of classes, in the first band.
-    const alone = tree === 'prio' ? upload!.packets.left_alone! : 0;
-    expect(upload!.queues.map(({ packets }) => packets)).toEqual([1 + alone, 2, 3, 4, 5]);
-    await down(program);
-    expect(await gateway.snapshot()).toBe(before);
-  });
-});
-
 describe('queues by origin', () => {
   it.each([
     ['htb', ['htb 7fe0: root', 'fq_codel 7f01:']],
@@ -123,6 +93,36 @@ default local -> local  remote -> remote  new -> new
     // Four to one without us.
     expect(ours! / (ours! + theirs!)).toBeGreaterThan(0.7);
     for (const close of closers.splice(0).reverse()) await close();
+    await down(program);
+    expect(await gateway.snapshot()).toBe(before);
+  });
+});
+
+describe('leaves', () => {
+  const LEAVES = ['fq_codel', 'sfq', 'cake', 'bfifo', 'tbf'];
+  const nameOf = (leaf: string) => leaf.replace('_', '-');
+
+  it.each(['htb', 'prio'])('of every kind stand in a tree %s and count what is theirs', async (tree) => {
+    const before = await gateway.snapshot();
+    const [first, ...others] = LEAVES.map((leaf) => `queue ${nameOf(leaf)} { share 15% leaf ${leaf} }`);
+    const program = await up(`
+link wan { device wan  download 5mbit  upload 5mbit  tree ${tree}  overhead 18 mpu 64 }
+${first}
+queue outer { share 80%
+  ${others.join('\n  ')}
+}
+${LEAVES.map((leaf, i) => `rule ${nameOf(leaf)} when udp and remote.port ${5001 + i} -> ${nameOf(leaf)}`).join('\n')}
+default local -> fq-codel  remote -> bfifo  new -> sfq
+`);
+    for (const i of LEAVES.keys()) await gateway.serve(gateway.world, 'udp', WORLD, 5001 + i);
+    for (const i of LEAVES.keys())
+      for (let n = 0; n <= i; n++) await gateway.ask(gateway.inside, 'udp', WORLD, 5001 + i, 200);
+    const { download, upload } = await gateway.link();
+    for (const { queues } of [download!, upload!]) expect(queues.map(({ leaf }) => leaf)).toEqual(LEAVES);
+    expect(download!.queues.map(({ packets }) => packets)).toEqual([1, 2, 3, 4, 5]);
+    // What is left alone goes first: past a tree of classes, in the first band.
+    const alone = tree === 'prio' ? upload!.packets.left_alone! : 0;
+    expect(upload!.queues.map(({ packets }) => packets)).toEqual([1 + alone, 2, 3, 4, 5]);
     await down(program);
     expect(await gateway.snapshot()).toBe(before);
   });
