@@ -2,12 +2,13 @@
 /*
  * inject: sends crafted packets on a device.
  *
- *   inject DEVICE < FRAMES
+ *   inject DEVICE [MARK] < FRAMES
  *
  * Each line of the input is one packet in hex, from its link-layer header (or from its IP header, where the device has
  * none). A line `LINEAR HEX` sends a packet of more than a page of which only the first LINEAR bytes lie in the socket
- * buffer's linear part, as some drivers deliver them (packet(7), PACKET_VNET_HDR). Prints how many were sent; ends
- * with status 1 at the first that the kernel refuses.
+ * buffer's linear part, as some drivers deliver them (packet(7), PACKET_VNET_HDR). MARK is the packets' mark (SO_MARK),
+ * which a veth keeps within one network namespace. Prints how many were sent; ends with status 1 at the first that the
+ * kernel refuses.
  */
 #include <arpa/inet.h>
 #include <linux/if_packet.h>
@@ -52,14 +53,17 @@ int main(int argc, char **argv)
 	char *line = NULL, *space;
 	size_t room = 0;
 	int length, one = 1, sent = 0, fd;
+	unsigned int mark;
 
-	if (argc != 2) {
-		fprintf(stderr, "usage: inject DEVICE < FRAMES\n");
+	if (argc != 2 && argc != 3) {
+		fprintf(stderr, "usage: inject DEVICE [MARK] < FRAMES\n");
 		return 2;
 	}
+	mark = argc == 3 ? (unsigned int)strtoul(argv[2], NULL, 0) : 0;
 	address.sll_ifindex = (int)if_nametoindex(argv[1]);
 	fd = socket(AF_PACKET, SOCK_RAW, 0); /* protocol 0: receives nothing */
 	if (!address.sll_ifindex || fd < 0 || setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)) ||
+	    (mark && setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark))) ||
 	    bind(fd, (struct sockaddr *)&address, sizeof(address))) {
 		perror(argv[1]);
 		return 1;

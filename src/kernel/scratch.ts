@@ -1,0 +1,96 @@
+import type { ChildProcess } from 'node:child_process';
+import { type Argv, HeadgateError } from '../model/index.ts';
+import { run, start, TIMED_OUT } from './command.ts';
+
+/**
+ * A network namespace to try things in. It has no name and lives in one process, which waits for the end of its input:
+ * when we end, however that happens, it goes with everything inside. Nothing reaches it but through this object.
+ */
+export class Scratch {
+  readonly #holder: ChildProcess;
+  /** performance.now() at which everything here has to have come to its end. */
+  readonly #deadline: number;
+  /** Ms that one command may take. */
+  readonly #patience: number;
+
+  private constructor(holder: ChildProcess, deadline: number, patience: number) {
+    this.#holder = holder;
+    this.#deadline = deadline;
+    this.#patience = patience;
+  }
+
+  /**
+   * @param patience ms that one command may take
+   * @param budget ms that all may take together: past that, commands fail at once
+   * @throws HeadgateError HG_NO_TOOL; HG_KERNEL where no namespace can be made
+   */
+  static open(patience: number, budget: number): Promise<Scratch> {
+    const holder = start(['unshare', '--net', 'cat']);
+    const scratch = new Scratch(holder, performance.now() + budget, patience);
+    let complaint = '';
+    holder.stderr!.setEncoding('utf8').on('data', (text: string) => (complaint += text));
+    holder.stdin!.on('error', () => {});
+    return new Promise((resolve, reject) => {
+      const fail = (said: string, status: number) => {
+        clearTimeout(timer);
+        void scratch.close();
+        reject(new HeadgateError('HG_KERNEL', { command: 'unshare --net', problem: said, said, status }));
+      };
+      const timer = setTimeout(() => fail(`no answer within ${patience / 1000} s`, TIMED_OUT), patience);
+      holder.once('error', (cause: NodeJS.ErrnoException) => {
+        clearTimeout(timer);
+        const code = cause.code === 'ENOENT' ? 'HG_NO_TOOL' : 'HG_KERNEL';
+        const problem = cause.message;
+        reject(
+          new HeadgateError(code, { tool: 'unshare', package: 'util-linux', command: 'unshare', problem }, { cause }),
+        );
+      });
+      holder.once('close', (status) => fail(complaint.trim().split('\n').at(-1) || 'it ended at once', status ?? -1));
+      // What comes back comes from cat: unshare(1) has done its part.
+      holder.stdout!.once('data', () => {
+        clearTimeout(timer);
+        holder.removeAllListeners('close');
+        resolve(scratch);
+      });
+      holder.stdin!.write('\n');
+    });
+  }
+
+  /** For setns(2), and for the shim. */
+  get path(): string {
+    return `/proc/${this.#holder.pid}/ns/net`;
+  }
+
+  /** Ms that are left of the budget, 0 at least. */
+  get left(): number {
+    return Math.max(0, this.#deadline - performance.now());
+  }
+
+  /** Runs a command inside, as {@link run} does; `status` of the error is {@link TIMED_OUT} where it took too long. */
+  async run(argv: Argv, input?: string): Promise<string> {
+    const timeout = Math.ceil(Math.min(this.#patience, this.left));
+    const command = argv.join(' ');
+    if (timeout === 0) {
+      const said = 'no time was left for it';
+      throw new HeadgateError('HG_KERNEL', { command, problem: said, said, status: TIMED_OUT });
+    }
+    return run(['nsenter', `--net=${this.path}`, ...argv], { input, timeout });
+  }
+
+  /** Ends it. Resolves when its process has ended, or cannot be ended now. */
+  async close(): Promise<void> {
+    if (this.#holder.exitCode !== null || this.#holder.signalCode !== null || this.#holder.pid === undefined) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(() => {
+        this.#holder.unref();
+        resolve();
+      }, this.#patience);
+      this.#holder.once('exit', () => {
+        clearTimeout(timer);
+        resolve();
+      });
+      this.#holder.stdin!.destroy();
+      this.#holder.kill('SIGKILL');
+    });
+  }
+}
