@@ -7,6 +7,8 @@ const PACKAGES: Record<string, string> = {
   tc: 'iproute2',
   ss: 'iproute2',
   nft: 'nftables',
+  nsenter: 'util-linux',
+  unshare: 'util-linux',
   ping: 'iputils-ping',
   sysctl: 'procps',
 };
@@ -31,47 +33,86 @@ const within = (argv: Argv, where: Where): [string, string[]] => {
   return [tool!, args];
 };
 
-/**
- * Runs a command to its end and returns what it printed.
- *
- * @throws HeadgateError HG_NO_TOOL where the program is not installed; HG_KERNEL where it exits with another status
- * than 0: `said` is the line of its standard error that tells why, `problem` that and the line of a batch. Where it
- * took longer than `timeout`, `status` is {@link TIMED_OUT}.
- */
-export function run(argv: Argv, options: CommandOptions = {}): Promise<string> {
+/** How a command ended. */
+export interface Outcome {
+  /** Its exit status; {@link TIMED_OUT}; -1 where a signal ended it. */
+  readonly status: number;
+  /** What it had printed by then. */
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export const noTool = (tool: string, cause?: unknown): HeadgateError =>
+  new HeadgateError('HG_NO_TOOL', { tool, package: PACKAGES[tool] ?? tool }, { cause });
+
+/** Runs a command to its end, whatever that is. @throws HeadgateError HG_NO_TOOL where the program is not installed */
+export function execute(argv: Argv, options: CommandOptions = {}): Promise<Outcome> {
   const [tool, args] = within(argv, options);
-  const command = argv.join(' ');
   return new Promise((resolve, reject) => {
     const child = execFile(tool, args, { maxBuffer: 64 << 20, encoding: 'utf8' }, (error, stdout, stderr) => {
       clearTimeout(timer);
-      if (!error) return resolve(stdout);
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT')
-        return reject(new HeadgateError('HG_NO_TOOL', { tool, package: PACKAGES[tool] ?? tool }, { cause: error }));
-      const { said, place } = complaint(stderr, options.input);
-      const problem = [said, place].filter(Boolean).join(', ') || error.message;
-      reject(
-        new HeadgateError(
-          'HG_KERNEL',
-          { command, problem, said: said || error.message, status: Number(error.code ?? -1) },
-          { cause: error },
-        ),
-      );
+      if ((error as NodeJS.ErrnoException | null)?.code === 'ENOENT') return reject(noTool(tool, error));
+      if (error && typeof error.code !== 'number') stderr ||= error.message;
+      resolve({ status: error ? Number(error.code ?? -1) : 0, stdout, stderr });
     });
-    const timer =
-      options.timeout === undefined
-        ? undefined
-        : setTimeout(() => {
-            const said = `no answer within ${options.timeout! / 1000} s`;
-            reject(new HeadgateError('HG_KERNEL', { command, problem: said, said, status: TIMED_OUT }));
-            child.kill('SIGKILL');
-            // One that waits for a lock of the kernel goes on to live; it must not keep us.
-            for (const stream of [child.stdin, child.stdout, child.stderr]) stream?.destroy();
-            child.unref();
-          }, options.timeout);
+    const timer = options.timeout === undefined ? undefined : setTimeout(() => giveUp(), options.timeout);
+    let [stdout, stderr] = ['', ''];
+    child.stdout?.on('data', (text: string) => (stdout += text));
+    child.stderr?.on('data', (text: string) => (stderr += text));
+    const giveUp = () => {
+      resolve({ status: TIMED_OUT, stdout, stderr });
+      child.kill('SIGKILL');
+      // One that waits for a lock of the kernel lives on; it must not keep us.
+      for (const stream of [child.stdin, child.stdout, child.stderr]) stream?.destroy();
+      child.unref();
+    };
     // A command that ends before it has read its input gives EPIPE; its exit status says what went wrong.
     child.stdin?.on('error', () => {});
     child.stdin?.end(options.input ?? '');
   });
+}
+
+/**
+ * Runs a command to its end and returns what it printed.
+ *
+ * @throws HeadgateError HG_NO_TOOL where the program is not installed; HG_KERNEL where it exits with another status
+ * than 0: `said` is the line of its standard error that tells why, `problem` that and the line of a batch, `status` the
+ * status or {@link TIMED_OUT}.
+ */
+export async function run(argv: Argv, options: CommandOptions = {}): Promise<string> {
+  return outputOf(argv, await execute(argv, options), options.input);
+}
+
+/** What a command that went well printed. @throws HeadgateError HG_KERNEL as {@link run} does */
+export function outputOf(argv: Argv, { status, stdout, stderr }: Outcome, input?: string): string {
+  if (status === 0) return stdout;
+  const command = argv.join(' ');
+  if (status === TIMED_OUT)
+    throw new HeadgateError('HG_KERNEL', { command, problem: NO_ANSWER, said: NO_ANSWER, status });
+  const { said, place } = complaint(stderr, input);
+  const problem = [said, place].filter(Boolean).join(', ') || `status ${status}`;
+  throw new HeadgateError('HG_KERNEL', { command, problem, said: said || problem, status });
+}
+
+const NO_ANSWER = 'it took too long, and was given up';
+
+/** One line of a batch that failed, and what was said of it. */
+export interface FailedLine {
+  /** 1-based. */
+  readonly line: number;
+  readonly said: string;
+}
+
+/** Reads what `tc -force -batch -` wrote to standard error. */
+export function readFailedLines(stderr: string): FailedLine[] {
+  const failed: FailedLine[] = [];
+  let told = '';
+  for (const text of stderr.split('\n')) {
+    const line = FAILED_LINE.exec(text)?.[1];
+    if (line !== undefined) failed.push({ line: Number(line), said: complaint(told).said });
+    told = line === undefined ? `${told}${text}\n` : '';
+  }
+  return failed;
 }
 
 /** Starts a command that goes on; its standard output and error are pipes unless `stdio` says otherwise. */
@@ -83,20 +124,21 @@ export function start(
   return spawn(tool, args, { stdio: options.stdio ?? 'pipe' });
 }
 
+const FAILED_LINE = /^\s*Command failed -:(\d+)/;
+
 /** What the kernel or the tool said, and of a batch (`-batch -`) which of its lines it was. */
 function complaint(stderr: string, input?: string): { said: string; place: string | undefined } {
   const lines = stderr
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => line && !/^We have an error talking/.test(line));
-  const place = /^Command failed -:(\d+)/;
-  const said = lines.filter((line) => !place.test(line));
+  const said = lines.filter((line) => !FAILED_LINE.test(line));
   const text =
     said.find((line) => /^(Error|RTNETLINK answers):/.test(line)) ??
     said.find((line) => /error/i.test(line)) ??
     said.at(-1) ??
     '';
-  const number = lines.map((line) => place.exec(line)?.[1]).find((n) => n !== undefined);
+  const number = lines.map((line) => FAILED_LINE.exec(line)?.[1]).find((n) => n !== undefined);
   const words = number === undefined ? undefined : input?.split('\n')[Number(number) - 1];
   return {
     said: text.replace(/^(Error|RTNETLINK answers): /, ''),

@@ -1,72 +1,28 @@
 import { filter, firstValueFrom, map, type Observable, reduce, throwError, timeout } from 'rxjs';
-import { type Capability, type Finding, formatAddress, HeadgateError } from '../model/index.ts';
+import { type Finding, formatAddress, HeadgateError } from '../model/index.ts';
 import { tryOut } from './probe-finding.ts';
-import { request } from './probe-frames.ts';
-import { logTable, type Place } from './probe-trials.ts';
-import type { Scratch } from './scratch.ts';
+import { LOG_GROUP, MARK } from './probe-nft.ts';
 import { MARK_WRITTEN, MarkWriter } from './shim/index.ts';
 import { conntrackDump, conntrackEvents, packetSamples } from './sources.ts';
 
-/** The NFLOG group that is listened to: of the scratch namespace alone. */
-const GROUP = 7;
 /** Ms in which what was caused has to arrive. */
-const ARRIVAL_MS = 2000;
-const MARK = { mark: 0x01000000, mask: 0x7f000000 };
+const ARRIVAL_MS = 3000;
 
-/** An entry of the conntrack table, as far as it is looked at here. */
-interface Entry {
-  readonly key: string;
-  readonly mark: number;
-  readonly packets: number | undefined;
-  readonly start: number | undefined;
+/** Whether what the pipeline and the packet sampler listen to comes. Rejects never. */
+export interface Listening {
+  readonly event: Promise<Finding>;
+  readonly packet: Promise<Finding>;
 }
 
-type Findings = Partial<Record<Capability, Finding>>;
-
-/**
- * Tries what the pipeline listens to, with the shim that it uses: a flow is opened, and its event, its logged packet,
- * and its entry with counters and start have to come; then a mark is written and read back. Needs a rule that uses `ct`.
- *
- * @param send sends a frame that arrives on the place's device
- */
-export async function probeConntrack(
-  scratch: Scratch,
-  place: Place,
-  send: (frame: string) => Promise<unknown>,
-): Promise<Findings> {
-  const netns = scratch.path;
-  const events = await setSysctl(scratch, 'nf_conntrack_events');
-  const acct = await setSysctl(scratch, 'nf_conntrack_acct');
-  const timestamp = await setSysctl(scratch, 'nf_conntrack_timestamp');
-  const table = logTable(place, GROUP);
-  const rule = await tryOut(() => scratch.run(table.argv, table.input));
-
-  // Both listen before the flow is opened.
-  const event = arrival(conntrackEvents({ netns, groups: ['new'], ring: 64 }), (batch) =>
+/** Listens from now on, with the shim, for a flow's event and for a packet of the NFLOG group. */
+export const listen = (netns: string): Listening => ({
+  event: arrival(conntrackEvents({ netns, groups: ['new'], ring: 64 }), (batch) =>
     [...batch].some(({ kind }) => kind === 'new'),
-  );
-  const packet = arrival(packetSamples({ netns, group: GROUP, ring: 64 }), (items) =>
+  ),
+  packet: arrival(packetSamples({ netns, group: LOG_GROUP, ring: 64 }), (items) =>
     items.some(({ kind }) => kind === 'packet'),
-  );
-  const sent = await tryOut(() => send(request(place.ends)));
-  const [eventCame, packetCame] = await Promise.all([event, packet]);
-  if (sent.answer !== 'yes') return {};
-
-  const entry = await getEntry(netns, place.ends.here).catch(() => undefined);
-  const shows = (set: Finding, value: number | undefined): Finding =>
-    set.answer === 'yes' && entry && !value ? { answer: 'no', why: 'it can be set, but a new entry is without' } : set;
-  return {
-    'conntrack events': eventCame,
-    'nft log': rule.answer === 'yes' ? packetCame : rule,
-    'sysctl nf_conntrack_events': events,
-    'sysctl nf_conntrack_acct': shows(acct, entry?.packets),
-    'sysctl nf_conntrack_timestamp': shows(timestamp, entry?.start),
-    'conntrack marks': await tryOut(() => writeMark(netns, place.ends.here, entry)),
-  };
-}
-
-const setSysctl = (scratch: Scratch, name: string): Promise<Finding> =>
-  tryOut(() => scratch.run(['sysctl', '-qw', `net.netfilter.${name}=1`]));
+  ),
+});
 
 const arrival = <T>(items: Observable<T>, is: (item: T) => boolean): Promise<Finding> =>
   tryOut(() =>
@@ -75,8 +31,17 @@ const arrival = <T>(items: Observable<T>, is: (item: T) => boolean): Promise<Fin
     ),
   );
 
-/** The entry of the flow that was opened to that address; undefined: there is none. */
-function getEntry(netns: string, address: string): Promise<Entry | undefined> {
+/** An entry of the conntrack table, as far as it is looked at here. */
+export interface Entry {
+  readonly key: string;
+  readonly mark: number;
+  /** Absent where nothing counts them; likewise the time of its start, ms. */
+  readonly packets: number | undefined;
+  readonly start: number | undefined;
+}
+
+/** The entry of the flow to that address; undefined: there is none. @throws HeadgateError HG_NOT_ROOT, HG_KERNEL, HG_NO_SHIM */
+export function getEntry(netns: string, address: string): Promise<Entry | undefined> {
   const found = conntrackDump({ netns, ring: 64 }).pipe(
     map((batch) => {
       for (const flow of batch)
@@ -89,17 +54,21 @@ function getEntry(netns: string, address: string): Promise<Entry | undefined> {
   return firstValueFrom(found);
 }
 
-async function writeMark(netns: string, address: string, entry: Entry | undefined): Promise<void> {
-  if (!entry) throw refused('the entry of a new flow is not in the table');
-  const writer = MarkWriter.open(netns);
-  try {
-    const [result] = writer.write([{ key: entry.key, ...MARK }]);
-    if (result !== MARK_WRITTEN) throw refused(`errno ${-(result ?? 0)}`);
-  } finally {
-    writer.close();
-  }
-  if ((await getEntry(netns, address))?.mark !== MARK.mark) throw refused('it was accepted, but the mark is as before');
-}
+/** Writes a mark to the entry of the flow to that address, and reads it back. */
+export const tryMark = (netns: string, address: string): Promise<Finding> =>
+  tryOut(async () => {
+    const entry = await getEntry(netns, address);
+    if (!entry) throw refused('the flow that was opened is not in the table');
+    const writer = MarkWriter.open(netns);
+    try {
+      const [result] = writer.write([{ key: entry.key, mark: MARK.value, mask: MARK.mask }]);
+      if (result !== MARK_WRITTEN) throw refused(`errno ${-(result ?? 0)}`);
+    } finally {
+      writer.close();
+    }
+    if ((await getEntry(netns, address))?.mark !== MARK.value)
+      throw refused('it was accepted, but the mark is as it was');
+  });
 
 const refused = (said: string): HeadgateError =>
   new HeadgateError('HG_KERNEL', { command: 'probing conntrack', problem: said, said });

@@ -1,7 +1,16 @@
-import { type Finding, HeadgateError } from '../model/index.ts';
+import { type Capability, type Finding, HeadgateError } from '../model/index.ts';
 import { TIMED_OUT } from './command.ts';
 
+/** What is known so far. */
+export type Findings = Partial<Record<Capability, Finding>>;
+
 export const YES: Finding = { answer: 'yes' };
+
+/** What a refusal in these words means: a right that we lack tells nothing of the kernel. */
+export const refusal = (why: string): Finding => ({
+  answer: /operation not permitted|permission denied|read-only file system/i.test(why) ? 'unknown' : 'no',
+  why,
+});
 
 /** What the kernel or the tool said, without the command that it said it to. */
 export const said = (error: unknown): string => {
@@ -9,34 +18,20 @@ export const said = (error: unknown): string => {
   return String(error.fields.said ?? error.fields.problem ?? error.message);
 };
 
-/** True where a failure tells of us, not of the kernel: a right that we lack, a part of ours that is missing, a hang. */
-const isOurs = (error: unknown): boolean =>
-  !(error instanceof HeadgateError) ||
-  error.code !== 'HG_KERNEL' ||
-  error.fields.status === TIMED_OUT ||
-  /operation not permitted|permission denied|read-only file system/i.test(said(error));
-
-/** Yes where `attempt` comes to its end; else what stopped it. */
+/**
+ * Yes where `attempt` comes to its end; else what stopped it, which may be a fault of ours, or a hang.
+ *
+ * @throws HeadgateError HG_NO_TOOL
+ */
 export async function tryOut(attempt: () => Promise<unknown>): Promise<Finding> {
   try {
     await attempt();
     return YES;
   } catch (error) {
-    if (error instanceof HeadgateError && error.code === 'HG_NO_TOOL') throw error;
-    return { answer: isOurs(error) ? 'unknown' : 'no', why: said(error) };
+    if (!(error instanceof HeadgateError) || error.code !== 'HG_KERNEL') {
+      if (error instanceof HeadgateError && error.code === 'HG_NO_TOOL') throw error;
+      return { answer: 'unknown', why: said(error) };
+    }
+    return error.fields.status === TIMED_OUT ? { answer: 'unknown', why: said(error) } : refusal(said(error));
   }
-}
-
-/** Handles each item, `lanes` at a time. */
-export async function inLanes<T>(
-  lanes: number,
-  items: readonly T[],
-  handle: (item: T) => Promise<void>,
-): Promise<void> {
-  const waiting = items.values();
-  await Promise.all(
-    Array.from({ length: lanes }, async () => {
-      for (const item of waiting) await handle(item);
-    }),
-  );
 }

@@ -1,36 +1,22 @@
-import { fileURLToPath } from 'node:url';
 import { CAPABILITY_NAMES, type Capability, type Finding, HeadgateError } from '../model/index.ts';
-import { inLanes, said, tryOut } from './probe-finding.ts';
-import { MAC_HERE, MAC_THERE, PORT_HERE, PORT_THERE } from './probe-frames.ts';
-import { getReadings, unmetBy } from './probe-readings.ts';
-import { NFT_CT, NFT_INET, type Place, placeOf, roundsOf, TRIALS, type Trial } from './probe-trials.ts';
+import { type Findings, said, tryOut } from './probe-finding.ts';
+import { endsOf } from './probe-frames.ts';
+import { addDevices, loadBatches, loadRulesets, setSysctls } from './probe-load.ts';
+import { NFT_TRIALS } from './probe-nft.ts';
+import { sendPackets } from './probe-packets.ts';
+import { TC_TRIALS } from './probe-tc.ts';
+import type { Attempt } from './probe-trial.ts';
 import { Scratch } from './scratch.ts';
 
-/** Ms that one command may take: modules are loaded meanwhile, and the machine may be busy. A hang is found out by that. */
+/** Ms that one command may take: modules are loaded meanwhile, and the machine may be busy. What hangs is found out by it. */
 const PATIENCE_MS = 10_000;
-/** Ms for everything. */
-const BUDGET_MS = 30_000;
-/** Ms for packets to be counted once they were sent; only what loses them takes as long. */
-const SETTLE_MS = 1000;
-/** Commands at once. */
-const LANES = 4;
-
-/** Sends crafted packets; native-shim/lab/inject.c. */
-const INJECT = fileURLToPath(new URL('../../native-shim/build/inject', import.meta.url));
-
-type Findings = Partial<Record<Capability, Finding>>;
-
-/** One trial at its place, until its finding is known. */
-interface Attempt {
-  readonly trial: Trial;
-  readonly place: Place;
-}
-
+/** Ms that all of them may take together. */
+const BUDGET_MS = 60_000;
 /**
  * Finds out what the kernel and the tools here can do, by trying: in a network namespace that is gone afterwards,
- * each thing is loaded and real packets are sent through it (src/kernel/probe-trials.ts). tc, ip and nft make the
- * kernel load modules as they would for anybody; nothing else outside the namespace changes. One that hangs is given
- * up. Takes half a second, and never more than {@link BUDGET_MS}.
+ * each thing is loaded, read back, and real packets are sent through it (probe-nft.ts, probe-tc.ts). tc, ip and nft
+ * make the kernel load modules, as they would for anybody; nothing else outside the namespace changes. What hangs is
+ * given up. Takes half a second on an idle machine.
  *
  * @throws HeadgateError HG_NO_TOOL
  */
@@ -54,114 +40,37 @@ const complete = (findings: Findings, why: string): Record<Capability, Finding> 
   >;
 
 async function probeIn(scratch: Scratch): Promise<Findings> {
-  const trials = [NFT_INET, NFT_CT, ...TRIALS];
-  const attempts = trials.map((trial, i): Attempt => ({ trial, place: placeOf(i) }));
-  const conntrack = placeOf(attempts.length);
-  const places = [...attempts.map(({ place }) => place), conntrack];
+  const attempts = listAttempts();
   const findings: Findings = {};
-  await addDevices(scratch, places);
-  findings['device ifb'] = await tryOut(() =>
-    scratch.run(['ip', '-batch', '-'], places.map(({ ifb }) => `link add ${ifb} up type ifb\n`).join('')),
-  );
-  // These first: the kernel tracks connections only where a rule asks for it, and the classifier's functions come with that.
-  const [first, rest] = [attempts.slice(0, 2), attempts.slice(2)];
-  for (const attempt of first) findings[attempt.trial.capability] = await load(scratch, attempt);
-  if (findings['nft inet']?.answer === 'yes') await scratch.run(['nft', '-f', '-'], watchTable(attempts));
-  await inLanes(LANES, rest, async (attempt) => {
-    findings[attempt.trial.capability] = await load(scratch, attempt);
-  });
-  const loaded = attempts.filter(({ trial }) => findings[trial.capability]?.answer === 'yes');
-  const [ofConntrack] = await Promise.all([
-    conntrackFindings(scratch, conntrack, findings),
-    sendPackets(scratch, loaded, findings),
-  ]);
-  Object.assign(findings, ofConntrack);
+  await addDevices(scratch, attempts);
+  const ifbs = attempts.map(({ place }) => `link add ${place.ifb} up type ifb\n`).join('');
+  findings['device ifb'] = await tryOut(() => scratch.run(['ip', '-batch', '-'], ifbs));
+
+  // nft first: with its rules the kernel begins to track connections, and has what the classifier calls.
+  await loadRulesets(scratch, attempts, findings);
+  const sysctls = await setSysctls(scratch);
+  const tracks = findings['nft ct']?.answer === 'yes';
+  // rxjs takes 70 ms to load: whoever finds the answer in the cache should not pay that.
+  const conntrack = tracks ? await import('./probe-conntrack.ts') : undefined;
+  const listening = conntrack?.listen(scratch.path);
+  await loadBatches(scratch, attempts, findings);
+
+  await sendPackets(scratch, attempts, findings);
   blameNeeds(attempts, findings);
+  if (!conntrack || !listening) return findings;
+
+  findings['conntrack events'] = await listening.event;
+  const packet = await listening.packet;
+  if (findings['nft log']?.answer === 'yes') findings['nft log'] = packet;
+  const { here } = attempts.find(({ trial }) => trial.capability === 'nft inet')!.place.ends;
+  const entry = await conntrack.getEntry(scratch.path, here).catch(() => undefined);
+  const shows = (set: Finding, value: number | undefined): Finding =>
+    set.answer === 'yes' && entry && !value ? { answer: 'no', why: 'it can be set, but a new entry is without' } : set;
+  findings['sysctl nf_conntrack_events'] = sysctls.nf_conntrack_events;
+  findings['sysctl nf_conntrack_acct'] = shows(sysctls.nf_conntrack_acct, entry?.packets);
+  findings['sysctl nf_conntrack_timestamp'] = shows(sysctls.nf_conntrack_timestamp, entry?.start);
+  findings['conntrack marks'] = await conntrack.tryMark(scratch.path, here);
   return findings;
-}
-
-/** Nothing is told without `nft ct`, for then the kernel tracks no connection. */
-async function conntrackFindings(scratch: Scratch, place: Place, findings: Findings): Promise<Findings> {
-  if (findings['nft ct']?.answer !== 'yes') return {};
-  // It brings rxjs: 70 ms that whoever finds the answer in the cache should not pay.
-  const { probeConntrack } = await import('./probe-conntrack.ts');
-  return probeConntrack(scratch, place, (frame) => send(scratch, place.peer, [frame]));
-}
-
-/** @throws HeadgateError where packets cannot be sent here at all */
-async function addDevices(scratch: Scratch, places: readonly Place[]): Promise<void> {
-  // Neighbour discovery would be counted as well. Without IPv6 there is none.
-  await scratch.run(['sysctl', '-qw', 'net.ipv6.conf.default.disable_ipv6=1']).catch(() => {});
-  const lines = places.flatMap(({ device, peer, ends }) => [
-    `link add ${device} address ${MAC_HERE} type veth peer name ${peer} address ${MAC_THERE}`,
-    `link set ${device} up`,
-    `link set ${peer} up`,
-    `address add ${ends.here}/24 dev ${device}`,
-  ]);
-  await scratch.run(['ip', '-batch', '-'], `${lines.join('\n')}\n`);
-}
-
-/** A table that counts what comes to the stack by each trial's device, before connections are tracked. */
-function watchTable(attempts: readonly Attempt[]): string {
-  const watched = attempts.flatMap(({ trial, place: { device } }) =>
-    (trial.arrives ?? []).map((match, i) => ({ device, name: `${device}-${i}`, match })),
-  );
-  const ports = `udp dport { ${PORT_HERE}, ${PORT_THERE} }`;
-  return [
-    'table inet watch {',
-    ...watched.map(({ name }) => `  counter ${name} {\n  }`),
-    '  chain c {',
-    '    type filter hook prerouting priority raw; policy accept;',
-    ...watched.map(({ device, name, match }) => `    iifname "${device}" ${ports} ${match} counter name "${name}"`),
-    '  }',
-    '}\n',
-  ].join('\n');
-}
-
-function load(scratch: Scratch, { trial, place }: Attempt): Promise<Finding> {
-  return tryOut(async () => {
-    for (const { argv, input } of trial.commands(place)) await scratch.run(argv, input);
-  });
-}
-
-/** Sends each trial's packets, and changes the findings of those that did not go as they should. */
-async function sendPackets(scratch: Scratch, loaded: readonly Attempt[], findings: Findings): Promise<void> {
-  const failed = new Set<Attempt>();
-  const sent = loaded.map((attempt) => roundsOf(attempt.trial, attempt.place));
-  for (let round = 0; sent.some((rounds) => round < rounds.length); round++)
-    await inLanes(LANES, [...loaded.entries()], async ([i, attempt]) => {
-      const packets = sent[i]![round];
-      if (!packets || failed.has(attempt)) return;
-      const { device, peer } = attempt.place;
-      try {
-        await send(scratch, packets.from === 'peer' ? peer : device, packets.frames, packets.mark);
-      } catch (error) {
-        failed.add(attempt);
-        const why = `it was accepted, but no packet could be sent: ${said(error)}`;
-        findings[attempt.trial.capability] = { answer: 'unknown', why };
-      }
-    });
-  const tried = loaded.filter((attempt) => !failed.has(attempt));
-  for (const [{ trial }, how] of await settle(scratch, tried))
-    findings[trial.capability] = { answer: 'no', why: `it was accepted, but ${trial.wrong} (${how})` };
-}
-
-const send = (scratch: Scratch, device: string, frames: readonly string[], mark?: number): Promise<string> =>
-  scratch.run([INJECT, device, ...(mark === undefined ? [] : [`${mark}`])], `${frames.join('\n')}\n`);
-
-/** Reads the counters until they show what they should, or time is over: those that do not, and how. */
-async function settle(scratch: Scratch, attempts: readonly Attempt[]): Promise<Map<Attempt, string>> {
-  const end = performance.now() + SETTLE_MS;
-  for (;;) {
-    const readings = await getReadings(scratch);
-    const unmet = attempts.flatMap((attempt) => {
-      const why = unmetBy(readings, attempt.trial, attempt.place);
-      return why ? [{ attempt, ...why }] : [];
-    });
-    if (unmet.every(({ final }) => final) || performance.now() > end)
-      return new Map(unmet.map(({ attempt, how }) => [attempt, how]));
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
 }
 
 /** What failed for want of something else was not tried. */
@@ -173,3 +82,10 @@ function blameNeeds(attempts: readonly Attempt[], findings: Findings): void {
       findings[trial.capability] = { answer: 'unknown', why: `it cannot be tried without ${missing.join(', ')}` };
   }
 }
+
+/** Every trial with its place: t0, p0, i0 and so on. */
+const listAttempts = (): Attempt[] =>
+  [...NFT_TRIALS, ...TC_TRIALS].map((trial, i) => ({
+    trial,
+    place: { device: `t${i}`, peer: `p${i}`, ifb: `i${i}`, ends: endsOf(i) },
+  }));

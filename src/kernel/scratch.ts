@@ -1,6 +1,9 @@
 import type { ChildProcess } from 'node:child_process';
 import { type Argv, HeadgateError } from '../model/index.ts';
-import { run, start, TIMED_OUT } from './command.ts';
+import { execute, noTool, type Outcome, outputOf, start, TIMED_OUT } from './command.ts';
+
+/** Exit status of nsenter(1) where there is no such program. */
+const NOT_FOUND = 127;
 
 /**
  * A network namespace to try things in. It has no name and lives in one process, which waits for the end of its input:
@@ -39,10 +42,10 @@ export class Scratch {
       const timer = setTimeout(() => fail(`no answer within ${patience / 1000} s`, TIMED_OUT), patience);
       holder.once('error', (cause: NodeJS.ErrnoException) => {
         clearTimeout(timer);
-        const code = cause.code === 'ENOENT' ? 'HG_NO_TOOL' : 'HG_KERNEL';
-        const problem = cause.message;
         reject(
-          new HeadgateError(code, { tool: 'unshare', package: 'util-linux', command: 'unshare', problem }, { cause }),
+          cause.code === 'ENOENT'
+            ? noTool('unshare', cause)
+            : new HeadgateError('HG_KERNEL', { command: 'unshare --net', problem: cause.message }, { cause }),
         );
       });
       holder.once('close', (status) => fail(complaint.trim().split('\n').at(-1) || 'it ended at once', status ?? -1));
@@ -61,20 +64,27 @@ export class Scratch {
     return `/proc/${this.#holder.pid}/ns/net`;
   }
 
-  /** Ms that are left of the budget, 0 at least. */
-  get left(): number {
-    return Math.max(0, this.#deadline - performance.now());
+  /** A file with the packet counters of every device inside: proc_pid_net(5), `dev`. */
+  get deviceStatistics(): string {
+    return `/proc/${this.#holder.pid}/net/dev`;
   }
 
-  /** Runs a command inside, as {@link run} does; `status` of the error is {@link TIMED_OUT} where it took too long. */
+  /** Runs a command inside, as {@link execute} does, within the patience and the budget. @throws HeadgateError HG_NO_TOOL */
+  async execute(argv: Argv, input?: string): Promise<Outcome> {
+    const timeout = this.#timeout;
+    const outcome = await execute(['nsenter', `--net=${this.path}`, ...argv], { input, timeout });
+    if (outcome.status === NOT_FOUND && outcome.stderr.startsWith('nsenter:')) throw noTool(argv[0]);
+    return outcome;
+  }
+
+  /** The same as {@link run} does it. */
   async run(argv: Argv, input?: string): Promise<string> {
-    const timeout = Math.ceil(Math.min(this.#patience, this.left));
-    const command = argv.join(' ');
-    if (timeout === 0) {
-      const said = 'no time was left for it';
-      throw new HeadgateError('HG_KERNEL', { command, problem: said, said, status: TIMED_OUT });
-    }
-    return run(['nsenter', `--net=${this.path}`, ...argv], { input, timeout });
+    return outputOf(argv, await this.execute(argv, input), input);
+  }
+
+  /** Ms; never 0, which would be for ever. */
+  get #timeout(): number {
+    return Math.ceil(Math.max(1, Math.min(this.#patience, this.#deadline - performance.now())));
   }
 
   /** Ends it. Resolves when its process has ended, or cannot be ended now. */

@@ -1,0 +1,53 @@
+import { fileURLToPath } from 'node:url';
+import { type Findings, tryOut, YES } from './probe-finding.ts';
+import { getReadings, unmetBy } from './probe-readings.ts';
+import { type Attempt, roundsOf } from './probe-trial.ts';
+import type { Scratch } from './scratch.ts';
+
+/** Ms for packets to be counted once they were sent; only what loses them takes as long. */
+const SETTLE_MS = 1000;
+
+/** Sends crafted packets; native-shim/lab/inject.c. */
+const INJECT = fileURLToPath(new URL('../../native-shim/build/inject', import.meta.url));
+
+/** Sends each trial's packets, and settles by the counters what was accepted. */
+export async function sendPackets(scratch: Scratch, attempts: readonly Attempt[], findings: Findings): Promise<void> {
+  const open = attempts.filter(({ trial }) => findings[trial.capability]?.answer !== 'no');
+  let unsent: string | undefined;
+  for (let i = 0; i < 2; i++) {
+    const lines = open.flatMap((attempt) => {
+      const round = roundsOf(attempt)[i];
+      return round ? [`> ${attempt.place[round.by]} ${round.mark ?? 0}`, ...round.frames] : [];
+    });
+    const sending = await tryOut(() => scratch.run([INJECT], `${lines.join('\n')}\n`));
+    if (sending.answer !== 'yes') unsent ??= sending.why;
+  }
+  const unmet = await settle(scratch, open);
+  for (const attempt of open) {
+    const { capability, wrong } = attempt.trial;
+    const how = unmet.get(attempt);
+    const proven =
+      how === undefined && (attempt.trial.qdisc || attempt.trial.ifb || attempt.trial.arrives || attempt.trial.counts);
+    if (proven) findings[capability] = YES;
+    else if (how !== undefined && findings[capability]?.answer === 'yes')
+      findings[capability] =
+        unsent === undefined
+          ? { answer: 'no', why: `it was accepted, but ${wrong} (${how})` }
+          : { answer: 'unknown', why: `it was accepted, but no packet could be sent: ${unsent}` };
+  }
+}
+
+/** Reads the counters until they show what they should, or time is over: the attempts that they do not bear out, and how. */
+async function settle(scratch: Scratch, attempts: readonly Attempt[]): Promise<Map<Attempt, string>> {
+  const end = performance.now() + SETTLE_MS;
+  for (;;) {
+    const readings = await getReadings(scratch);
+    const unmet = attempts.flatMap((attempt) => {
+      const why = unmetBy(readings, attempt);
+      return why ? [{ attempt, ...why }] : [];
+    });
+    if (unmet.every(({ final }) => final) || performance.now() > end)
+      return new Map(unmet.map(({ attempt, how }) => [attempt, how]));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
