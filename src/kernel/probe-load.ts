@@ -33,8 +33,10 @@ export async function loadRulesets(scratch: Scratch, attempts: readonly Attempt[
 
 const SYSCTLS = ['nf_conntrack_events', 'nf_conntrack_acct', 'nf_conntrack_timestamp'] as const;
 
+export type SysctlFindings = Readonly<Record<(typeof SYSCTLS)[number], Finding>>;
+
 /** Sets them to 1, which makes a difference only to flows that begin afterwards. */
-export async function setSysctls(scratch: Scratch): Promise<Record<(typeof SYSCTLS)[number], Finding>> {
+export async function setSysctls(scratch: Scratch): Promise<SysctlFindings> {
   const names = SYSCTLS.map((name) => `net.netfilter.${name}`);
   const set = await scratch.execute(['sysctl', '-qw', ...names.map((name) => `${name}=1`)]);
   const { stdout } = await scratch.execute(['sysctl', '-e', ...names]);
@@ -44,7 +46,7 @@ export async function setSysctls(scratch: Scratch): Promise<Record<(typeof SYSCT
       const about = set.stderr.split('\n').find((line) => line.includes(name));
       return [name, value?.endsWith('= 1') ? YES : refusal(about ?? 'it does not stay set')];
     }),
-  ) as Record<(typeof SYSCTLS)[number], Finding>;
+  ) as SysctlFindings;
 }
 
 /** A tc process for each of these, at the same time. */

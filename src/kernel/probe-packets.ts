@@ -22,23 +22,26 @@ export async function sendPackets(scratch: Scratch, attempts: readonly Attempt[]
     const sending = await tryOut(() => scratch.run([INJECT], `${lines.join('\n')}\n`));
     if (sending.answer !== 'yes') unsent ??= sending.why;
   }
-  const unmet = await settle(scratch, open);
+  const unmet = new Map<Attempt, string>();
+  const reading = await tryOut(async () => {
+    for (const [attempt, how] of await settle(scratch, open)) unmet.set(attempt, how);
+  });
+  const untold = reading.answer === 'yes' ? unsent && `no packet could be sent: ${unsent}` : reading.why;
   for (const attempt of open) {
-    const { capability, wrong } = attempt.trial;
+    const { capability, qdisc, ifb, arrives, counts, wrong } = attempt.trial;
+    if (!(qdisc || ifb || arrives || counts)) continue;
     const how = unmet.get(attempt);
-    const proven =
-      how === undefined && (attempt.trial.qdisc || attempt.trial.ifb || attempt.trial.arrives || attempt.trial.counts);
-    if (proven) findings[capability] = YES;
-    else if (how !== undefined && findings[capability]?.answer === 'yes')
+    if (reading.answer === 'yes' && how === undefined) findings[capability] = YES;
+    else if (findings[capability]?.answer === 'yes')
       findings[capability] =
-        unsent === undefined
+        untold === undefined
           ? { answer: 'no', why: `it was accepted, but ${wrong} (${how})` }
-          : { answer: 'unknown', why: `it was accepted, but no packet could be sent: ${unsent}` };
+          : { answer: 'unknown', why: `it was accepted, but ${untold}` };
   }
 }
 
 /** Reads the counters until they show what they should, or time is over: the attempts that they do not bear out, and how. */
-async function settle(scratch: Scratch, attempts: readonly Attempt[]): Promise<Map<Attempt, string>> {
+async function settle(scratch: Scratch, attempts: readonly Attempt[]): Promise<ReadonlyMap<Attempt, string>> {
   const end = performance.now() + SETTLE_MS;
   for (;;) {
     const readings = await getReadings(scratch);

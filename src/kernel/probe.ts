@@ -9,9 +9,10 @@ import type { Attempt } from './probe-trial.ts';
 import { Scratch } from './scratch.ts';
 
 /** Ms that one command may take: modules are loaded meanwhile, and the machine may be busy. What hangs is found out by it. */
-const PATIENCE_MS = 10_000;
+const PATIENCE_MS = 20_000;
 /** Ms that all of them may take together. */
-const BUDGET_MS = 60_000;
+const BUDGET_MS = 90_000;
+
 /**
  * Finds out what the kernel and the tools here can do, by trying: in a network namespace that is gone afterwards,
  * each thing is loaded, read back, and real packets are sent through it (probe-nft.ts, probe-tc.ts). tc, ip and nft
@@ -24,7 +25,7 @@ export async function probe(): Promise<Record<Capability, Finding>> {
   let scratch: Scratch | undefined;
   try {
     scratch = await Scratch.open(PATIENCE_MS, BUDGET_MS);
-    return complete(await probeIn(scratch), 'it was not tried');
+    return complete(await probeIn(scratch), 'it cannot be tried without nft ct');
   } catch (error) {
     if (!(error instanceof HeadgateError) || error.code === 'HG_NO_TOOL') throw error;
     return complete({}, `nothing could be tried: ${said(error)}`);
@@ -49,27 +50,18 @@ async function probeIn(scratch: Scratch): Promise<Findings> {
   // nft first: with its rules the kernel begins to track connections, and has what the classifier calls.
   await loadRulesets(scratch, attempts, findings);
   const sysctls = await setSysctls(scratch);
-  const tracks = findings['nft ct']?.answer === 'yes';
-  // rxjs takes 70 ms to load: whoever finds the answer in the cache should not pay that.
-  const conntrack = tracks ? await import('./probe-conntrack.ts') : undefined;
-  const listening = conntrack?.listen(scratch.path);
   await loadBatches(scratch, attempts, findings);
 
-  await sendPackets(scratch, attempts, findings);
+  const send = () => sendPackets(scratch, attempts, findings);
+  if (findings['nft ct']?.answer === 'yes') {
+    // It brings rxjs: 70 ms that whoever finds the answer in the cache should not pay.
+    const { probeConntrack } = await import('./probe-conntrack.ts');
+    const { here } = attempts.find(({ trial }) => trial.capability === 'nft ct')!.place.ends;
+    const { packet, ...found } = await probeConntrack({ netns: scratch.path, address: here, send, sysctls });
+    Object.assign(findings, found);
+    if (findings['nft log']?.answer === 'yes') findings['nft log'] = packet;
+  } else await send();
   blameNeeds(attempts, findings);
-  if (!conntrack || !listening) return findings;
-
-  findings['conntrack events'] = await listening.event;
-  const packet = await listening.packet;
-  if (findings['nft log']?.answer === 'yes') findings['nft log'] = packet;
-  const { here } = attempts.find(({ trial }) => trial.capability === 'nft inet')!.place.ends;
-  const entry = await conntrack.getEntry(scratch.path, here).catch(() => undefined);
-  const shows = (set: Finding, value: number | undefined): Finding =>
-    set.answer === 'yes' && entry && !value ? { answer: 'no', why: 'it can be set, but a new entry is without' } : set;
-  findings['sysctl nf_conntrack_events'] = sysctls.nf_conntrack_events;
-  findings['sysctl nf_conntrack_acct'] = shows(sysctls.nf_conntrack_acct, entry?.packets);
-  findings['sysctl nf_conntrack_timestamp'] = shows(sysctls.nf_conntrack_timestamp, entry?.start);
-  findings['conntrack marks'] = await conntrack.tryMark(scratch.path, here);
   return findings;
 }
 
