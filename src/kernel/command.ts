@@ -6,6 +6,8 @@ const PACKAGES: Record<string, string> = {
   ip: 'iproute2',
   tc: 'iproute2',
   ss: 'iproute2',
+  modinfo: 'kmod',
+  modprobe: 'kmod',
   nft: 'nftables',
   nsenter: 'util-linux',
   unshare: 'util-linux',

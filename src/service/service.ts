@@ -1,6 +1,6 @@
 import { retry } from 'rxjs';
 import { checkEffects, checkLink, checkTable, inspect, runOperations, teardown } from '../apply/index.ts';
-import { acquireInstance, delFiles, ensureBtf, ensureRoot, MarkWriter, probeQdiscs } from '../kernel/index.ts';
+import { acquireInstance, delFiles, ensureBtf, ensureRoot, getCapabilities, MarkWriter } from '../kernel/index.ts';
 import { conntrackDump, conntrackEvents, linkEvents } from '../kernel/sources.ts';
 import type { Policy } from '../language/index.ts';
 import { DEFAULT_MARK_FIELD, HeadgateError, type MarkField } from '../model/index.ts';
@@ -12,9 +12,9 @@ import {
   ifbOf,
   type LinkShape,
   leafQueues,
+  qdiscsOf,
   shapePolicy,
   tableOperation,
-  wantedQdiscs,
 } from '../shape/index.ts';
 import { Closers } from './closers.ts';
 import { requestStatus, serveControl } from './control.ts';
@@ -42,7 +42,7 @@ export interface Service {
 export async function startService(policy: Policy, onItem: (item: MonitorItem) => void): Promise<Service> {
   ensureRoot('making qdiscs and devices');
   await ensureBtf();
-  const shapes = shapePolicy(policy, await probeQdiscs(wantedQdiscs(policy)));
+  const shapes = shapePolicy(policy, qdiscsOf(await getCapabilities()));
   const effects = effectOperations(policy, shapes);
   const opened = new Closers();
   let keep = false;
