@@ -4,8 +4,8 @@ import { getReadings, unmetBy } from './probe-readings.ts';
 import { type Attempt, roundsOf } from './probe-trial.ts';
 import type { Scratch } from './scratch.ts';
 
-/** Ms for packets to be counted once they were sent; only what loses them takes as long. */
-const SETTLE_MS = 1000;
+/** Part of a command's patience that packets have to be counted in once they were sent; only what loses them takes as long. */
+const SETTLE = 1 / 5;
 
 /** Sends crafted packets; native-shim/lab/inject.c. */
 const INJECT = fileURLToPath(new URL('../../native-shim/build/inject', import.meta.url));
@@ -42,7 +42,7 @@ export async function sendPackets(scratch: Scratch, attempts: readonly Attempt[]
 
 /** Reads the counters until they show what they should, or time is over: the attempts that they do not bear out, and how. */
 async function settle(scratch: Scratch, attempts: readonly Attempt[]): Promise<ReadonlyMap<Attempt, string>> {
-  const end = performance.now() + SETTLE_MS;
+  const end = performance.now() + scratch.patience * SETTLE;
   for (;;) {
     const readings = await getReadings(scratch);
     const unmet = attempts.flatMap((attempt) => {

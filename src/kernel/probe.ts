@@ -1,4 +1,5 @@
 import { CAPABILITY_NAMES, type Capability, type Finding, HeadgateError } from '../model/index.ts';
+import { probeConntrack } from './probe-conntrack.ts';
 import { type Findings, said, tryOut } from './probe-finding.ts';
 import { endsOf } from './probe-frames.ts';
 import { addDevices, loadBatches, loadRulesets, setSysctls } from './probe-load.ts';
@@ -7,11 +8,6 @@ import { sendPackets } from './probe-packets.ts';
 import { TC_TRIALS } from './probe-tc.ts';
 import type { Attempt } from './probe-trial.ts';
 import { Scratch } from './scratch.ts';
-
-/** Ms that one command may take: modules are loaded meanwhile, and the machine may be busy. What hangs is found out by it. */
-const PATIENCE_MS = 20_000;
-/** Ms that all of them may take together. */
-const BUDGET_MS = 90_000;
 
 /**
  * Finds out what the kernel and the tools here can do, by trying: in a network namespace that is gone afterwards,
@@ -24,7 +20,7 @@ const BUDGET_MS = 90_000;
 export async function probe(): Promise<Record<Capability, Finding>> {
   let scratch: Scratch | undefined;
   try {
-    scratch = await Scratch.open(PATIENCE_MS, BUDGET_MS);
+    scratch = await Scratch.open();
     return complete(await probeIn(scratch), 'it cannot be tried without nft ct');
   } catch (error) {
     if (!(error instanceof HeadgateError) || error.code === 'HG_NO_TOOL') throw error;
@@ -54,10 +50,14 @@ async function probeIn(scratch: Scratch): Promise<Findings> {
 
   const send = () => sendPackets(scratch, attempts, findings);
   if (findings['nft ct']?.answer === 'yes') {
-    // It brings rxjs: 70 ms that whoever finds the answer in the cache should not pay.
-    const { probeConntrack } = await import('./probe-conntrack.ts');
     const { here } = attempts.find(({ trial }) => trial.capability === 'nft ct')!.place.ends;
-    const { packet, ...found } = await probeConntrack({ netns: scratch.path, address: here, send, sysctls });
+    const { packet, ...found } = await probeConntrack({
+      netns: scratch.path,
+      address: here,
+      send,
+      sysctls,
+      patience: scratch.patience,
+    });
     Object.assign(findings, found);
     if (findings['nft log']?.answer === 'yes') findings['nft log'] = packet;
   } else await send();

@@ -2,6 +2,14 @@ import type { ChildProcess } from 'node:child_process';
 import { type Argv, HeadgateError } from '../model/index.ts';
 import { execute, noTool, type Outcome, outputOf, start, TIMED_OUT } from './command.ts';
 
+/** Ms in which the namespace has to be there. */
+const OPEN_MS = 30_000;
+/** One command may take this many times as long as making the namespace did, but so many ms at least. */
+const PATIENCE = 100;
+const LEAST_PATIENCE_MS = 5000;
+/** All commands together may take that many times as long as one. */
+const BUDGET = 8;
+
 /** Exit status of nsenter(1) where there is no such program. */
 const NOT_FOUND = 127;
 
@@ -12,24 +20,18 @@ const NOT_FOUND = 127;
 export class Scratch {
   readonly #holder: ChildProcess;
   /** performance.now() at which everything here has to have come to its end. */
-  readonly #deadline: number;
-  /** Ms that one command may take. */
-  readonly #patience: number;
+  #deadline = 0;
+  #patience = OPEN_MS;
 
-  private constructor(holder: ChildProcess, deadline: number, patience: number) {
+  private constructor(holder: ChildProcess) {
     this.#holder = holder;
-    this.#deadline = deadline;
-    this.#patience = patience;
   }
 
-  /**
-   * @param patience ms that one command may take
-   * @param budget ms that all may take together: past that, commands fail at once
-   * @throws HeadgateError HG_NO_TOOL; HG_KERNEL where no namespace can be made
-   */
-  static open(patience: number, budget: number): Promise<Scratch> {
+  /** @throws HeadgateError HG_NO_TOOL; HG_KERNEL where no namespace can be made */
+  static open(): Promise<Scratch> {
+    const begun = performance.now();
     const holder = start(['unshare', '--net', 'cat']);
-    const scratch = new Scratch(holder, performance.now() + budget, patience);
+    const scratch = new Scratch(holder);
     let complaint = '';
     holder.stderr!.setEncoding('utf8').on('data', (text: string) => (complaint += text));
     holder.stdin!.on('error', () => {});
@@ -39,7 +41,7 @@ export class Scratch {
         void scratch.close();
         reject(new HeadgateError('HG_KERNEL', { command: 'unshare --net', problem: said, said, status }));
       };
-      const timer = setTimeout(() => fail(`no answer within ${patience / 1000} s`, TIMED_OUT), patience);
+      const timer = setTimeout(() => fail('it took too long', TIMED_OUT), OPEN_MS);
       holder.once('error', (cause: NodeJS.ErrnoException) => {
         clearTimeout(timer);
         reject(
@@ -53,6 +55,9 @@ export class Scratch {
       holder.stdout!.once('data', () => {
         clearTimeout(timer);
         holder.removeAllListeners('close');
+        const now = performance.now();
+        scratch.#patience = Math.max(LEAST_PATIENCE_MS, PATIENCE * (now - begun));
+        scratch.#deadline = now + BUDGET * scratch.#patience;
         resolve(scratch);
       });
       holder.stdin!.write('\n');
@@ -62,6 +67,11 @@ export class Scratch {
   /** For setns(2), and for the shim. */
   get path(): string {
     return `/proc/${this.#holder.pid}/ns/net`;
+  }
+
+  /** Ms that one command may take here. A machine that is slow or busy is given more; what takes longer hangs. */
+  get patience(): number {
+    return this.#patience;
   }
 
   /** A file with the packet counters of every device inside: proc_pid_net(5), `dev`. */
