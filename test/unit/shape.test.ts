@@ -13,7 +13,6 @@ import {
   parseAlias,
   shapePolicy,
   treeCommands,
-  wantedQdiscs,
 } from '../../src/shape/index.ts';
 
 const queues: QueuePolicy[] = [
@@ -230,18 +229,6 @@ describe('link operations', () => {
       shareTreeWith: 'wan',
     }));
     expect(shaping({ device: 'eth0', download: 1e6 }, ...many)).toThrow('an ifb for 31 devices');
-  });
-
-  it('ask for the qdiscs that the policy can use, no others', () => {
-    const host = [{ ...queues[2]!, fair: 'host' as const }];
-    expect(wantedQdiscs(policy)).toEqual(['fq_codel', 'sfq', 'bfifo']);
-    expect(wantedQdiscs({ ...withLinks({ tree: 'prio' }), queues: host })).toEqual([
-      'fq_codel',
-      'sfq',
-      'bfifo',
-      'cake',
-      'prio',
-    ]);
   });
 });
 
