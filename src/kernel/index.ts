@@ -10,3 +10,4 @@ export * from './netdev.ts';
 export * from './shim/index.ts';
 export * from './survey.ts';
 export * from './sysctl.ts';
+export * from './tins.ts';

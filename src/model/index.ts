@@ -6,3 +6,4 @@ export * from './flow.ts';
 export * from './machine.ts';
 export * from './mark.ts';
 export * from './rate.ts';
+export * from './tins.ts';
