@@ -51,6 +51,7 @@ async function getLink(
       ifb !== undefined && !redirected,
     ),
     ifb: ifb?.name,
+    strays: ifb?.rxDropped,
     shares,
     download: ifb && getDirection(ifb.index, DOWNLOAD_MAJOR, scene.hooks.get(device)?.ingress ?? [], names),
     upload: hasUpload && index !== undefined ? getDirection(index, UPLOAD_MAJOR, uploadFilters, names) : undefined,
