@@ -1,27 +1,75 @@
-import { CLASSIFIER_OBJECT, type ClassifierConfig, getFile, patchClassifier, replaceFiles } from '../kernel/index.ts';
+import {
+  addFiles,
+  CLASSIFIER_OBJECT,
+  type ClassifierConfig,
+  ensureBtf,
+  getFile,
+  patchClassifier,
+} from '../kernel/index.ts';
 import type { Policy } from '../language/index.ts';
 import type { MarkField } from '../model/index.ts';
-import { classOf, DOWNLOAD_MAJOR, handle, type LinkSite, leafQueues, UPLOAD_MAJOR } from '../shape/index.ts';
+import {
+  bpfDatapath,
+  type ClassPlan,
+  classPlanOf,
+  ctDatapath,
+  type Datapath,
+  type DatapathName,
+  DOWNLOAD_MAJOR,
+  handle,
+  markDatapath,
+  UPLOAD_MAJOR,
+} from '../shape/index.ts';
 
-/** Writes the classifier's two objects, configured for a policy, for tc to read. @throws HeadgateError HG_NO_SHIM, HG_NO_PLACE */
-export async function replaceObjects(policy: Policy, field: MarkField): Promise<Omit<LinkSite, 'ingressHook' | 'ifb'>> {
+export interface PreparedDatapath {
+  readonly datapath: Datapath;
+  /** Paths of what was written for tc to read, to be removed when it is not needed any more. */
+  readonly files: readonly string[];
+}
+
+/**
+ * The datapath of that name for a policy, with what it has to have on the disk. `generation` counts the policies of a run:
+ * until the next one is in force, what the last one made is needed.
+ *
+ * @throws HeadgateError HG_NO_BTF, HG_NO_SHIM, HG_NO_PLACE
+ */
+export async function prepareDatapath(
+  name: DatapathName,
+  policy: Policy,
+  field: MarkField,
+  generation: number,
+): Promise<PreparedDatapath> {
+  const plan = classPlanOf(policy, field);
+  switch (name) {
+    case 'bpf':
+      return prepareBpf(plan, generation);
+    case 'ct':
+      return { datapath: ctDatapath(plan, generation), files: [] };
+    case 'mark':
+      return { datapath: markDatapath(plan, 'ctinfo', generation), files: [] };
+  }
+}
+
+/** Writes the classifier's two objects, configured, for tc to read. */
+async function prepareBpf(plan: ClassPlan, generation: number): Promise<PreparedDatapath> {
+  await ensureBtf();
+  const [ingress, egress] = [`ingress-${generation}.bpf.o`, `egress-${generation}.bpf.o`];
   const object = await getFile(CLASSIFIER_OBJECT);
-  const paths = await replaceFiles({
-    'ingress.bpf.o': patchClassifier(object, configOf(policy, field, DOWNLOAD_MAJOR)),
-    'egress.bpf.o': patchClassifier(object, configOf(policy, field, UPLOAD_MAJOR)),
+  const paths = await addFiles({
+    [ingress]: patchClassifier(object, configOf(plan, DOWNLOAD_MAJOR)),
+    [egress]: patchClassifier(object, configOf(plan, UPLOAD_MAJOR)),
   });
-  return { ingressObject: paths['ingress.bpf.o']!, egressObject: paths['egress.bpf.o']! };
+  const objects = { ingress: paths[ingress]!, egress: paths[egress]! };
+  return { datapath: bpfDatapath(objects), files: Object.values(objects) };
 }
 
-function configOf(policy: Policy, field: MarkField, major: number): ClassifierConfig {
-  return {
-    major: handle(major, 0),
-    markMask: field.mask,
-    markShift: field.shift,
-    highestClass: leafQueues(policy.queues).length,
-    localClass: classOf(policy, policy.defaults.local),
-    remoteClass: classOf(policy, policy.defaults.remote),
-    newClass: classOf(policy, policy.defaults.new),
-    deadlineNs: 0n,
-  };
-}
+const configOf = ({ field, count, byOrigin }: ClassPlan, major: number): ClassifierConfig => ({
+  major: handle(major, 0),
+  markMask: field.mask,
+  markShift: field.shift,
+  highestClass: count,
+  localClass: byOrigin.local,
+  remoteClass: byOrigin.remote,
+  newClass: byOrigin.new,
+  deadlineNs: 0n,
+});
