@@ -33,6 +33,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   reload: async () => (await import('./reload.ts')).addReloadCommand,
   status: async () => (await import('./status.ts')).addStatusCommand,
   events: async () => (await import('./events.ts')).addEventsCommand,
+  tap: async () => (await import('./tap.ts')).addTapCommand,
   check: async () => (await import('./check.ts')).addCheckCommand,
   fmt: async () => (await import('./fmt.ts')).addFmtCommand,
   explain: async () => (await import('./explain.ts')).addExplainCommand,
