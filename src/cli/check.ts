@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { type Diagnostic, formatSarif, type ParsedPolicy, type Rule } from '../language/index.ts';
 import { print, printJson, report } from './output.ts';
 import { noteFindings, readPolicy } from './policy-file.ts';
@@ -23,7 +23,7 @@ export function addCheckCommand(program: Command): void {
     .description('read policies and say what is wrong with them, all of it at once; the kernel is not touched')
     .argument('<file...>', 'policies, such as rules/favour-local.gate; - reads standard input')
     .option('--json', 'print one JSON object: {ok, files: [{file, ok, rules}], diagnostics}')
-    .option('--sarif', 'print the findings as SARIF 2.1.0, as code hosts take them')
+    .addOption(new Option('--sarif', 'print the findings as SARIF 2.1.0, as code hosts take them').conflicts('json'))
     .addHelpText(
       'after',
       `
@@ -31,7 +31,7 @@ Examples:
   headgate check my.gate
   headgate check --sarif rules/*.gate >headgate.sarif
 
-Exit status: 0 no errors (warnings may be), 1 errors, 2 a file cannot be read`,
+Exit status: 0 no errors (warnings may be), 1 errors, 2 wrong usage, or a file cannot be read`,
     )
     .action(async (files: readonly string[], options: CheckOptions) => {
       const quiet = options.json === true || options.sarif === true;
