@@ -5,7 +5,20 @@ import { packageFile } from '../../src/lab/index.ts';
 
 const CLI = packageFile('dist/cli/headgate.js');
 const help = (...args: string[]) => execFileSync(process.execPath, [CLI, ...args, '--help'], { encoding: 'utf8' });
-const COMMANDS = ['up', 'down', 'status', 'events', 'check', 'fmt', 'explain', 'compile', 'init', 'lsp', 'demo'];
+const COMMANDS = [
+  'up',
+  'down',
+  'status',
+  'events',
+  'check',
+  'fmt',
+  'explain',
+  'compile',
+  'doctor',
+  'init',
+  'lsp',
+  'demo',
+];
 
 it('lists every command, and the exit statuses that docs/errors.md lists', () => {
   const text = help();
