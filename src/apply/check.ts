@@ -1,8 +1,8 @@
 import { tryRuleset } from '../kernel/index.ts';
 import type { Policy } from '../language/index.ts';
 import { HeadgateError } from '../model/index.ts';
-import { ifbName, ifbOf, type LinkShape, TABLE, tapsOf, wantedRulesets } from '../shape/index.ts';
-import { isIngressHook, isOurFilter, isOurUpload, type Scene } from './inspect.ts';
+import { ifbName, ifbOf, isOurFilter, type LinkShape, TABLE, tapsOf, wantedRulesets } from '../shape/index.ts';
+import { isIngressHook, isOurUpload, type Scene } from './inspect.ts';
 
 /**
  * Makes sure that everything a link needs is there and free, before the first change.

@@ -1,4 +1,5 @@
 export * from './check.ts';
 export * from './inspect.ts';
+export * from './read-back.ts';
 export * from './run.ts';
 export * from './teardown.ts';

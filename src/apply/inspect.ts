@@ -12,7 +12,6 @@ import {
 } from '../kernel/index.ts';
 import { HeadgateError } from '../model/index.ts';
 import {
-  FILTER_PREF,
   formatHandle,
   MIRROR_FAMILIES,
   type MirrorFamily,
@@ -92,8 +91,6 @@ export function uploadMajor(q: Qdisc): number | undefined {
 }
 
 export const isOurUpload = (q: Qdisc): boolean => uploadMajor(q) !== undefined;
-
-export const isOurFilter = (f: Filter): boolean => f.kind === 'bpf' && f.pref === FILTER_PREF;
 
 /** The tables that have our name, by their family. */
 async function getTables(where: Where): Promise<Map<string, Whose>> {

@@ -1,5 +1,6 @@
 import { runCommand, type Where } from '../kernel/index.ts';
 import type { Operation } from '../shape/index.ts';
+import { checkFilters } from './read-back.ts';
 
 /**
  * Runs the operations in order. Where one fails, it and all before it are undone, last first, and its error is
@@ -9,6 +10,7 @@ export async function runOperations(operations: readonly Operation[], where: Whe
   for (const [i, operation] of operations.entries()) {
     try {
       await runCommand(operation.command, where);
+      if (operation.filters) await checkFilters(operation.filters, where);
     } catch (error) {
       await undoOperations(operations.slice(0, i + 1), where);
       throw error;

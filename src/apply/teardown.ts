@@ -2,15 +2,16 @@ import { runCommand, type Where } from '../kernel/index.ts';
 import type { Command } from '../model/index.ts';
 import {
   hooksOf,
+  isOurFilter,
   removeClsact,
+  removeFilters,
   removeIfb,
   removeMirror,
-  removeRedirect,
   removeTable,
   removeUpload,
   TABLE,
 } from '../shape/index.ts';
-import { inspect, isOurFilter, type Scene, uploadMajor } from './inspect.ts';
+import { inspect, type Scene, uploadMajor } from './inspect.ts';
 
 /** A removal, and what to call it. */
 export interface Removal {
@@ -23,18 +24,30 @@ export interface Removal {
  * points to a missing device. Pure; an empty list means there is nothing of ours.
  */
 export function teardownOf(scene: Scene): Removal[] {
-  const filters = [...scene.hooks].filter(([, hook]) => hook.ingress.some(isOurFilter)).map(([device]) => device);
+  const filters = [...scene.hooks].flatMap(([device, { ingress }]) => {
+    const ours = ingress.filter(isOurFilter);
+    const entries = ours.filter(({ chain }) => chain === 0).map(({ pref }) => pref);
+    const chains = new Set(ours.map(({ chain }) => chain).filter((chain) => chain !== 0));
+    return ours.length > 0 ? [{ device, entries, chains: [...chains] }] : [];
+  });
   const uploads = scene.qdiscs.flatMap((q) => {
     const major = uploadMajor(q);
     return major === undefined ? [] : [{ ...q, major }];
   });
   const hooks = scene.ifbs
     .flatMap(({ ownership }) => hooksOf(ownership))
-    .flatMap(({ device, clsact }) => (clsact ? (hookRemoval(scene, hookedDevice(scene, device, filters)) ?? []) : []));
+    .flatMap(({ device, clsact }) => {
+      const hooked = hookedDevice(
+        scene,
+        device,
+        filters.map((filter) => filter.device),
+      );
+      return clsact ? (hookRemoval(scene, hooked) ?? []) : [];
+    });
   return [
-    ...filters.map((device) => ({
+    ...filters.map(({ device, entries, chains }) => ({
       about: `stop redirecting what arrives on ${device}`,
-      command: removeRedirect(device),
+      command: removeFilters({ device, parent: 'ingress' }, entries, chains),
     })),
     ...uploads.map(({ device, major }) => ({
       about: `remove the tree on ${device}`,

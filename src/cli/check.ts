@@ -7,6 +7,7 @@ import { VERSION } from './version.ts';
 interface CheckOptions {
   json?: boolean;
   sarif?: boolean;
+  machine: boolean;
 }
 
 interface Found {
@@ -20,10 +21,11 @@ interface Found {
 export function addCheckCommand(program: Command): void {
   program
     .command('check')
-    .description('read policies and say what is wrong with them, all of it at once; the kernel is not touched')
+    .description('read policies and say what is wrong with them, all of it at once; nothing is changed')
     .argument('<file...>', 'policies, such as rules/favour-local.gate; - reads standard input')
     .option('--json', 'print one JSON object: {ok, files: [{file, ok, rules}], diagnostics}')
-    .option('--sarif', 'print the findings as SARIF 2.1.0, as code hosts take them')
+    .option('--sarif', 'print the findings as SARIF 2.1.0, as code hosts take them; of the file alone')
+    .option('--no-machine', 'look at the file alone, not at what this machine can serve: for a policy of another box')
     .addHelpText(
       'after',
       `
@@ -38,7 +40,7 @@ Exit status: 0 no errors (warnings may be), 1 errors, 2 a file cannot be read`,
       const found: Found[] = [];
       for (const file of files) {
         try {
-          const parsed = await readPolicy(file);
+          const parsed = await readPolicy(file, options.machine && !options.sarif ? 'machine' : undefined);
           found.push({
             file,
             ok: parsed.policy !== undefined,

@@ -1,20 +1,26 @@
 import { join } from 'node:path';
-import { getText, readInclude } from '../kernel/index.ts';
-import { formatDiagnostic, type ParsedPolicy, type Policy, parsePolicy } from '../language/index.ts';
+import { getMachineFacts, getText, readInclude } from '../kernel/files.ts';
+import { countErrors, formatDiagnostic, type ParsedPolicy, type Policy, parsePolicy } from '../language/index.ts';
 import { HeadgateError } from '../model/index.ts';
 import { note, printJson, wantsColor } from './output.ts';
 
 /** The policy that runs when no file is named. */
 export const DEFAULT_POLICY = join(import.meta.dirname, '../../rules/favour-local.gate');
 
-/** Reads a policy with what it includes. @throws HeadgateError HG_FILE */
-export const readPolicy = async (file: string): Promise<ParsedPolicy> =>
-  parsePolicy(await getText(file), file, { include: readInclude });
+/** Reads a policy with what it includes; `machine`: for this one, so that what it cannot serve is said. @throws HeadgateError HG_FILE */
+export const readPolicy = async (file: string, where?: 'machine'): Promise<ParsedPolicy> =>
+  parsePolicy(await getText(file), file, { include: readInclude, machine: where && (await getMachineFacts()) });
 
 /** Writes the findings for a person, each with its line of the source. */
-export function noteFindings({ diagnostics, texts }: ParsedPolicy): void {
+export function noteFindings({ diagnostics, texts }: Pick<ParsedPolicy, 'diagnostics' | 'texts'>): void {
   for (const d of diagnostics)
     note(formatDiagnostic(d, texts.get(d.file) ?? '', { color: wantsColor(process.stderr) }));
+}
+
+/** Says what was found in a policy: to the person, or as one JSON object a line. */
+export function tellFindings(parsed: Pick<ParsedPolicy, 'diagnostics' | 'texts'>, json: boolean): void {
+  if (json) for (const d of parsed.diagnostics) printJson({ kind: 'diagnostic', ...d });
+  else noteFindings(parsed);
 }
 
 /**
@@ -22,11 +28,26 @@ export function noteFindings({ diagnostics, texts }: ParsedPolicy): void {
  *
  * @throws HeadgateError HG_FILE; HG_POLICY where it has errors
  */
-export async function loadPolicy(file: string, json = false): Promise<Policy> {
+export async function loadPolicy(file: string, json = false, where?: 'machine'): Promise<Policy> {
+  const parsed = await readPolicy(file, where);
+  tellFindings(parsed, json);
+  return parsed.policy ?? refuse(file, parsed);
+}
+
+/**
+ * The same for a policy that is looked at and not run: where all that is wrong are `expect` lines that do not hold, it
+ * is good enough, and that is said.
+ *
+ * @throws HeadgateError HG_FILE; HG_POLICY where it has other errors
+ */
+export async function loadPolicyToLookAt(file: string, json = false): Promise<Policy> {
   const parsed = await readPolicy(file);
-  if (json) for (const d of parsed.diagnostics) printJson({ kind: 'diagnostic', ...d });
-  else noteFindings(parsed);
-  if (parsed.policy) return parsed.policy;
-  const errors = parsed.diagnostics.filter((d) => d.severity === 'error').length;
-  throw new HeadgateError('HG_POLICY', { file, count: errors === 1 ? '1 error' : `${errors} errors` });
+  tellFindings(parsed, json);
+  if (parsed.checked && !parsed.policy)
+    note(`headgate: warning: ${file} would not run: it does not do what it expects. It is looked at all the same.`);
+  return parsed.checked ?? refuse(file, parsed);
+}
+
+function refuse(file: string, { diagnostics }: ParsedPolicy): never {
+  throw new HeadgateError('HG_POLICY', { file, count: countErrors(diagnostics) });
 }

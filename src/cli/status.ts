@@ -71,11 +71,12 @@ function formatDirection(name: string, direction: DirectionStatus | undefined): 
     String(q.drops),
     `${q.backlogBytes} B`,
   ]);
-  const packets = Object.entries(direction.packets)
+  const verdicts = Object.entries(direction.packets);
+  const packets = verdicts
     .filter(([, count]) => count > 0)
     .map(([verdict, count]) => `${verdict.replace('_', ' ')} ${count}`);
   return [
-    `  ${name}: packets ${packets.join(', ') || 'none yet'}`,
+    verdicts.length > 0 ? `  ${name}: packets ${packets.join(', ') || 'none yet'}` : `  ${name}`,
     ...table(COLUMNS, rows, RIGHT)
       .split('\n')
       .map((line) => `    ${line}`),

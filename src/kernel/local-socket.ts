@@ -62,10 +62,10 @@ export async function listenLocal(listener: RequestListener): Promise<{ close():
  *
  * @throws HeadgateError HG_NOT_RUNNING; HG_NOT_ROOT where this user may not ask
  */
-export async function requestLocal(path: string): Promise<IncomingMessage> {
+export async function requestLocal(path: string, method: 'GET' | 'POST' = 'GET'): Promise<IncomingMessage> {
   const socketPath = await getSocketPath();
   return new Promise((resolve, reject) => {
-    const request = httpRequest({ socketPath, path, agent: false }, resolve);
+    const request = httpRequest({ socketPath, path, method, agent: false }, resolve);
     request.once('error', (cause: NodeJS.ErrnoException) =>
       reject(
         cause.code === 'EACCES'

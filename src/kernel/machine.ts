@@ -1,7 +1,6 @@
 import { constants, readFileSync } from 'node:fs';
 import { access, mkdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
 import { type Command, HeadgateError } from '../model/index.ts';
 import { type CommandOptions, run, type Where } from './command.ts';
 
@@ -34,22 +33,13 @@ export async function getNamespaceId(): Promise<string> {
   return /\d+/.exec(await readlink('/proc/self/ns/net'))![0];
 }
 
-/** Reads a sysctl of the caller's namespace, such as `net/netfilter/nf_conntrack_acct`; undefined where it does not exist. */
-export async function getSysctl(name: string): Promise<string | undefined> {
-  return readFile(join('/proc/sys', name), 'utf8').then(
-    (text) => text.trim(),
-    () => undefined,
-  );
-}
-
 /** Where what belongs to the running service lies: /run is empty after a boot, and root's alone to write. */
 export const STATE_FOLDER = '/run/headgate';
 
-/** Puts the files that tc has to read into the folder of this network namespace, in place of what an earlier run left there. */
-export async function replaceFiles(files: Readonly<Record<string, Uint8Array>>): Promise<Record<string, string>> {
+/** Puts files that tc has to read into the folder of this network namespace; returns their paths by name. */
+export async function addFiles(files: Readonly<Record<string, Uint8Array>>): Promise<Record<string, string>> {
   const folder = await getFilesFolder();
   return inStateFolder(async () => {
-    await rm(folder, { recursive: true, force: true });
     await mkdir(folder, { recursive: true, mode: 0o755 });
     const paths: Record<string, string> = {};
     for (const [name, content] of Object.entries(files)) {
@@ -60,9 +50,9 @@ export async function replaceFiles(files: Readonly<Record<string, Uint8Array>>):
   });
 }
 
-/** Removes those files; none is no error. */
-export async function delFiles(): Promise<void> {
-  await rm(await getFilesFolder(), { recursive: true, force: true });
+/** Removes those files, or with their folder all that are there; none is no error. */
+export async function delFiles(paths?: readonly string[]): Promise<void> {
+  for (const path of paths ?? [await getFilesFolder()]) await rm(path, { recursive: true, force: true });
 }
 
 const getFilesFolder = async (): Promise<string> => join(STATE_FOLDER, `${await getNamespaceId()}.d`);
@@ -78,20 +68,6 @@ export async function inStateFolder<T>(write: () => Promise<T>): Promise<T> {
 export const getFile = (path: string): Promise<Uint8Array> =>
   readFile(path).catch((cause: Error) => {
     throw new HeadgateError('HG_NO_SHIM', { problem: cause.message }, { cause });
-  });
-
-/** Reads a text file, or standard input where it is named `-`. @throws HeadgateError HG_FILE */
-export const getText = (file: string): Promise<string> =>
-  (file === '-' ? text(process.stdin) : readFile(file, 'utf8')).catch((cause: NodeJS.ErrnoException) => {
-    const problem =
-      cause.code === 'ENOENT'
-        ? 'no such file'
-        : cause.code === 'EACCES'
-          ? 'permission denied'
-          : cause.code === 'EISDIR'
-            ? 'it is a folder'
-            : cause.message;
-    throw new HeadgateError('HG_FILE', { file, problem }, { cause });
   });
 
 export const runCommand = (command: Command, where: Where = {}): Promise<string> =>

@@ -1,4 +1,3 @@
-import { HeadgateError } from '../model/index.ts';
 import { run, type Where } from './command.ts';
 
 /** A network device as `ip -details link` tells it; only what Headgate looks at. */
@@ -18,16 +17,6 @@ export interface Qdisc {
   /** `7fe0:`; `0:` for what the kernel attached by itself. */
   readonly handle: string;
   readonly root: boolean;
-}
-
-/** A tc filter with what is needed to recognise it. */
-export interface Filter {
-  readonly kind: string;
-  readonly pref: number;
-  /** BPF: the object's file and section. */
-  readonly bpfName?: string | undefined;
-  /** BPF: for getBpfCounters. */
-  readonly programId?: number | undefined;
 }
 
 interface IpLink {
@@ -85,23 +74,6 @@ export function readIngressChains(text: string): IngressChain[] {
       chains.push({ device: word.trim().replaceAll('"', ''), name: `${table} ${object}` });
   }
   return chains;
-}
-
-/** Filters at `ingress` or `egress` of a device's clsact, or of a parent qdisc such as `7fe1:`. One entry a filter. */
-export async function listFilters(device: string, parent: string, where: Where = {}): Promise<Filter[]> {
-  const at = parent.endsWith('gress') ? [parent] : ['parent', parent];
-  type TcFilter = { kind: string; pref: number; options?: { bpf_name?: string; prog?: { id?: number } } };
-  const filters = await json<TcFilter>(['tc', '-json', 'filter', 'show', 'dev', device, ...at], where).catch(
-    (error) => {
-      // Devices come and go, each container brings some: one that has gone since it was listed has no filters.
-      if (error instanceof HeadgateError && error.code === 'HG_KERNEL') return [];
-      throw error;
-    },
-  );
-  // tc prints a head for each pref, without options, before the filters below it.
-  return filters
-    .filter((f) => f.options !== undefined)
-    .map((f) => ({ kind: f.kind, pref: f.pref, bpfName: f.options?.bpf_name, programId: f.options?.prog?.id }));
 }
 
 async function json<T>(argv: readonly [string, ...string[]], where: Where): Promise<T[]> {

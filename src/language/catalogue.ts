@@ -195,6 +195,15 @@ export const CATALOGUE = {
     fails: 'expect tcp 10.0.0.5:40000 -> 1.1.1.1:443 in local',
     passes: 'expect tcp 10.0.0.5:40000 -> 1.1.1.1:443 origin local in local',
   },
+  'not-of-protocol': {
+    severity: 'error',
+    message: 'a flow of {protocol} has no {what}',
+    hint: 'leave it out',
+    about:
+      'TCP, UDP, SCTP, DCCP and UDP-Lite have ports, and TCP alone has a TCP state. ICMP has types, which no rule looks at.',
+    fails: 'expect icmp 10.0.0.5:40000 -> 1.1.1.1 origin local in local',
+    passes: 'expect icmp 10.0.0.5 -> 1.1.1.1 origin local in local',
+  },
   'mixed-families': {
     severity: 'error',
     message: 'this end is of another family than the first',
@@ -485,6 +494,16 @@ export const CATALOGUE = {
     passes: 'link dsl { download 100mbit }',
   },
 
+  // The machine.
+  unserved: {
+    severity: 'warning',
+    message: 'this machine cannot serve "{subject}": {lack}',
+    about:
+      'Until that is so the word is not known of a flow, and its rule does not match. `check` looks at the machine that it runs on; with `--no-machine` it looks at the file alone.',
+    fails: 'rule bulk when bytes > 50MB -> local',
+    passes: 'rule web when remote.port 443 -> local',
+  },
+
   // The whole.
   'no-link': {
     severity: 'warning',
@@ -614,14 +633,14 @@ export const CATALOGUE = {
     message: 'this never holds: "{first}" excludes "{second}"',
     hint: 'did you mean "or"?',
     about:
-      'No flow can meet both, joined by `and`: two origins, protocols or families, ports that are apart, prefixes of which none holds the other, amounts above and below.',
+      'No flow can meet both, joined by `and`: two origins, protocols or families, ports that are apart, prefixes of which none holds the other, amounts above and below, a port of ICMP, a TCP state of UDP.',
     fails: 'rule web when tcp and udp -> local',
     passes: 'rule web when tcp or udp -> local',
   },
   'never-holds': {
     severity: 'warning',
     message: '"{text}" never holds',
-    about: 'Nothing is less than nothing.',
+    about: 'Nothing is less than nothing, and no flow fails everything.',
     fails: 'rule idle when bytes.in < 0B -> seed',
     passes: 'rule idle when bytes.in = 0B -> seed',
   },

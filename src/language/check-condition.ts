@@ -8,6 +8,7 @@ import { reportContradiction, reportNever } from './contradiction.ts';
 import type { Condition } from './policy.ts';
 import { resolveToken, type Scope } from './scope.ts';
 import type { CompareSyntax, ConditionSyntax } from './syntax.ts';
+import { reportUnserved } from './unserved.ts';
 import { isProtocolWord, isSubject, SUBJECTS, type SubjectType } from './vocabulary.ts';
 
 /** Turns a condition as written into one that can be evaluated; undefined where it has a mistake, which is reported. */
@@ -71,6 +72,7 @@ function checkCompare(syntax: CompareSyntax, scope: Scope): Condition | undefine
   }
   const condition = CHECKS[type](syntax, scope);
   reportNever(syntax, condition, scope);
+  reportUnserved(syntax, condition, scope);
   // Measures compare with `!=` themselves.
   const negated = operator === 'not in' || (operator === '!=' && type !== 'measure' && type !== 'count');
   return negated ? negate(condition) : condition;

@@ -14,7 +14,10 @@ import { needsOf } from './tier.ts';
 import { reportUnused } from './unused.ts';
 import { isOneOf } from './vocabulary.ts';
 
-/** Checks a policy as written, and makes it a Policy when nothing, here or before, was an error. */
+/**
+ * Checks a policy as written, and makes it a Policy when nothing, here or before, was an error, but for expectations
+ * that do not hold.
+ */
 export function check(statements: readonly StatementSyntax[], empty: Scope): Policy | undefined {
   const of = <K extends StatementSyntax['kind']>(kind: K) =>
     statements.filter((s): s is Extract<StatementSyntax, { kind: K }> => s.kind === kind);
@@ -48,7 +51,7 @@ export function check(statements: readonly StatementSyntax[], empty: Scope): Pol
   // What was skipped for a mistake would be missed here.
   reportUnused(policy, checked, queues, named, scope);
   checkExpects(policy, expects, scope);
-  return diagnostics.errors > 0 ? undefined : policy;
+  return policy;
 }
 
 /** Sets and constants, which share their names. */

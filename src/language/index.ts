@@ -1,6 +1,6 @@
 export * from './catalogue.ts';
 export * from './decide.ts';
-export type { Diagnostic } from './diagnostic.ts';
+export { countErrors, type Diagnostic } from './diagnostic.ts';
 export * from './evaluate.ts';
 export * from './explain.ts';
 export * from './format-condition.ts';

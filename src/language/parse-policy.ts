@@ -1,3 +1,4 @@
+import type { MachineFacts } from '../model/index.ts';
 import { check } from './checker.ts';
 import { type Diagnostic, Diagnostics } from './diagnostic.ts';
 import { loadFile, type ReadInclude } from './include.ts';
@@ -11,11 +12,15 @@ export const MAX_TEXT = 4 << 20;
 export interface ParseOptions {
   /** Reads what `include` names; without it including is a mistake. */
   readonly include?: ReadInclude | undefined;
+  /** The machine that the policy is for; without it nothing is said about what it serves. */
+  readonly machine?: MachineFacts | undefined;
 }
 
 export interface ParsedPolicy {
   /** Absent where a finding is an error. */
   readonly policy?: Policy | undefined;
+  /** The same, also where no finding but `failed-expect` is an error: to be looked at, and never to be run. */
+  readonly checked?: Policy | undefined;
   /** In the order of the text. */
   readonly diagnostics: readonly Diagnostic[];
   /** The texts that were read, by their file: what findings are shown with. */
@@ -40,9 +45,10 @@ export function parsePolicy(text: string, file: string, options: ParseOptions = 
     include: options.include,
     room: MAX_TEXT - text.length,
   });
-  const policy = check(statements, createScope(sources, diagnostics));
+  const checked = check(statements, createScope(sources, diagnostics, options.machine));
   return {
-    policy,
+    policy: diagnostics.errors > 0 ? undefined : checked,
+    checked,
     diagnostics: diagnostics.list(),
     texts: new Map(sources.all.map((source) => [source.file, source.text])),
   };

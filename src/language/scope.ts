@@ -1,4 +1,4 @@
-import type { Prefix } from '../model/index.ts';
+import type { MachineFacts, Prefix } from '../model/index.ts';
 import type { Diagnostics } from './diagnostic.ts';
 import type { Token } from './lexer.ts';
 import type { PortRange } from './policy.ts';
@@ -21,6 +21,8 @@ export type SetValue = { [T in SetType]: { readonly type: T; readonly values: re
 export interface Scope {
   readonly sources: Sources;
   readonly diagnostics: Diagnostics;
+  /** Of the machine that the policy is for, where that is at hand. */
+  readonly machine: MachineFacts | undefined;
   /** Undefined for one whose definition has a mistake. */
   readonly sets: ReadonlyMap<string, SetValue | undefined>;
   /** Sets that some rule adds to. */
@@ -31,18 +33,22 @@ export interface Scope {
   readonly used: Set<string>;
   /** Where conditions are compared. */
   readonly space: Space;
+  /** What of the machine was reported as missing; grows. */
+  readonly missed: Set<keyof MachineFacts>;
   /** Timers handed out; grows. */
   timers: number;
 }
 
-export const createScope = (sources: Sources, diagnostics: Diagnostics): Scope => ({
+export const createScope = (sources: Sources, diagnostics: Diagnostics, machine?: MachineFacts): Scope => ({
   sources,
   diagnostics,
+  machine,
   sets: new Map(),
   dynamic: new Set(),
   lets: new Map(),
   used: new Set(),
   space: new Space(),
+  missed: new Set(),
   timers: 0,
 });
 

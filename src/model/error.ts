@@ -12,7 +12,7 @@ export const ERRORS = {
   HG_FILE: {
     exit: 2,
     message: 'cannot read {file}: {problem}',
-    hint: 'Name a policy file, or none for the one that ships (rules/favour-local.gate).',
+    hint: 'Name a policy file of at most 16 MiB, or - for standard input.',
   },
   HG_WRITE: {
     exit: 2,
@@ -89,10 +89,20 @@ export const ERRORS = {
     message: 'headgate is not running in this network namespace.',
     hint: 'Start it: headgate up',
   },
+  HG_RELOAD: {
+    exit: 1,
+    message: 'the policy cannot be changed in place: {reason}. The running one stays.',
+    hint: 'Stop headgate and start it with the new policy.',
+  },
   HG_KERNEL: {
     exit: 5,
     message: '"{command}" failed: {problem}',
     hint: 'What was done before it was undone. Running it by hand may show more.',
+  },
+  HG_FILTER_CHANGED: {
+    exit: 5,
+    message: 'the kernel was asked for a filter on {device}, "{asked}", and holds another: {held}.',
+    hint: 'It was built without a part of tc that this needs. What was done before was undone; headgate up --datapath takes another way.',
   },
   HG_LAB: { exit: 5, message: 'the demo could not run: {problem}', hint: 'Everything it had built was taken down.' },
 } as const satisfies Record<string, { exit: number; message: string; hint: string }>;

@@ -1,4 +1,5 @@
 import type { Origin } from '../model/index.ts';
+import type { DatapathName } from '../shape/index.ts';
 
 /**
  * One item of the event stream: what happened to a flow, a link, or to the stream itself.
@@ -6,12 +7,20 @@ import type { Origin } from '../model/index.ts';
  */
 export type MonitorItem = { readonly seq: number /** ISO 8601, UTC */; readonly time: string } & MonitorEvent;
 
-export type MonitorEvent = ReadyEvent | FlowEvent | OverrunEvent | ResyncEvent | LinkEvent | MissedEvent | WarningEvent;
+export type MonitorEvent =
+  | ReadyEvent
+  | FlowEvent
+  | OverrunEvent
+  | ResyncEvent
+  | LinkEvent
+  | PolicyEvent
+  | MissedEvent
+  | WarningEvent;
 
 /** Everything is in place: packets are being steered. */
 export interface ReadyEvent {
   readonly kind: 'ready';
-  readonly datapath: 'bpf';
+  readonly datapath: DatapathName;
   readonly links: readonly {
     readonly name: string;
     readonly device: string;
@@ -73,6 +82,14 @@ export interface LinkEvent {
  * shaped. `open`: packets pass unshaped. `absent`: the device is not there.
  */
 export type LinkState = 'steering' | 'watching' | 'open' | 'absent';
+
+/** A reload: the policy was `changed`, or `kept` as it was, and why. */
+export interface PolicyEvent {
+  readonly kind: 'policy';
+  readonly state: 'changed' | 'kept';
+  readonly file: string;
+  readonly reason: string;
+}
 
 /** This reader was too slow: so many items were not sent to it. */
 export interface MissedEvent {

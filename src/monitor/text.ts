@@ -31,6 +31,8 @@ function describe(item: MonitorItem): string {
       return `resync       ${item.flows} flows known: ${item.added} found, ${item.removed} gone${RESYNC_REASONS[item.reason]}${item.complete ? '' : ' (dump interrupted)'}`;
     case 'link':
       return `${`link.${item.state}`.padEnd(13)}${item.name} on ${item.device}: ${item.reason}`;
+    case 'policy':
+      return `${`policy.${item.state}`.padEnd(13)}${item.file}: ${item.reason}`;
     case 'missed':
       return `missed       ${item.count} items: this reader was too slow`;
     case 'warning':

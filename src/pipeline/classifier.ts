@@ -7,6 +7,7 @@ import {
   formatAddress,
   type MarkField,
   markOfClass,
+  type Origin,
   protocolName,
 } from '../model/index.ts';
 import type { FlowEvent } from '../monitor/index.ts';
@@ -38,6 +39,8 @@ export type FlowNews = Pick<
 export interface ClassifierOptions {
   readonly policy: Policy;
   readonly field: MarkField;
+  /** The datapath knows a flow by its mark alone (src/shape: Datapath): also one that goes by its origin gets one. */
+  readonly marksOrigin?: boolean | undefined;
   readonly sides: Sides;
   /** Writes marks and says of each what became of it: MARK_WRITTEN, MARK_GONE, or another negative errno. */
   readonly writeMarks: (requests: readonly MarkRequest[]) => ArrayLike<number>;
@@ -49,22 +52,54 @@ export interface ClassifierOptions {
 /**
  * Decides the queue of each flow that conntrack tells of, and has the decision written into the flow's mark.
  *
- * A flow that goes where its origin goes anyway gets no mark: the kernel does that by itself, and a box without
- * rules pays nothing. Marks are collected until {@link flush}, so that a batch of records makes one send.
+ * A flow that goes where its origin goes anyway gets no mark, unless the datapath needs it: the kernel does that by
+ * itself, and a box without rules pays nothing. Marks are collected until {@link flush}, so that a batch of records makes one send.
  */
 export class FlowClassifier {
   readonly table = new FlowTable();
   readonly #options: ClassifierOptions;
-  readonly #decide: (facts: FlowFacts) => Decision;
-  readonly #classes: ReadonlyMap<string, number>;
+  #policy!: Policy;
+  #decide!: (facts: FlowFacts) => Decision;
+  #classes!: ReadonlyMap<string, number>;
+  /** What the mark of a flow says that goes by its origin. */
+  #byOrigin!: Readonly<Record<Origin, number>>;
   #pending: { readonly flow: Flow; readonly request: MarkRequest }[] = [];
   #marksWritten = 0;
   #marksFailed = 0;
 
   constructor(options: ClassifierOptions) {
     this.#options = options;
-    this.#decide = createDecide(options.policy);
-    this.#classes = new Map(options.policy.queues.map(({ name }) => [name, classOf(options.policy, name)]));
+    this.#follow(options.policy);
+  }
+
+  #follow(policy: Policy): void {
+    this.#policy = policy;
+    this.#decide = createDecide(policy);
+    this.#classes = new Map(policy.queues.map(({ name }) => [name, classOf(policy, name)]));
+    const { local, remote } = policy.defaults;
+    const numberOf = (queue: string) => (this.#options.marksOrigin ? this.#classes.get(queue)! : 0);
+    this.#byOrigin = { local: numberOf(local), remote: numberOf(remote), new: 0 };
+  }
+
+  /**
+   * Decides every flow again, by another policy, and has the marks rewritten that its queues' numbers ask for. A flow of
+   * which the kernel knew better than we, it keeps in the queue of that name, where there still is one.
+   */
+  replacePolicy(policy: Policy): void {
+    const names = new Map([...this.#classes].map(([name, number]) => [number, name]));
+    const before = this.#byOrigin;
+    this.#follow(policy);
+    for (const flow of this.table.values()) {
+      const { queue } = flow.decision;
+      const inKernel = flow.class === 0 ? undefined : names.get(flow.class);
+      const knewBetter = isSettled(flow, before) && inKernel !== undefined && inKernel !== queue;
+      flow.decision = this.#decide(flow);
+      const kept = knewBetter && isSettled(flow, before) ? this.#classes.get(inKernel) : undefined;
+      if (kept === undefined) this.#requestMark(flow);
+      else this.#request(flow, kept);
+      if (flow.decision.queue !== queue) this.#emit('flow.update', flow);
+    }
+    this.flush();
   }
 
   /** Marks in the kernel by our hand so far. */
@@ -89,7 +124,7 @@ export class FlowClassifier {
     const flow = this.#read(key, record, kind === 'flow.known');
     if (!flow) return false;
     this.table.add(flow);
-    if (!(kind === 'flow.new' && isSettled(flow))) this.#requestMark(flow);
+    if (!(kind === 'flow.new' && isSettled(flow, this.#byOrigin))) this.#requestMark(flow);
     this.#emit(kind, flow);
     return true;
   }
@@ -143,9 +178,12 @@ export class FlowClassifier {
   #requestMark(flow: Flow): void {
     const { decision, origin } = flow;
     // Where we cannot place the ends, the kernel's own view by direction stands.
-    const byOrigin = !decision.rule || (origin !== 'new' && decision.queue === this.#options.policy.defaults[origin]);
-    const wanted = byOrigin ? 0 : this.#classes.get(decision.queue)!;
-    if (wanted !== flow.class) this.#pending.push({ flow, request: this.#markRequest(flow, wanted) });
+    const byOrigin = !decision.rule || (origin !== 'new' && decision.queue === this.#policy.defaults[origin]);
+    this.#request(flow, byOrigin ? this.#byOrigin[origin] : this.#classes.get(decision.queue)!);
+  }
+
+  #request(flow: Flow, number: number): void {
+    if (number !== flow.class) this.#pending.push({ flow, request: this.#markRequest(flow, number) });
   }
 
   #markRequest(flow: Flow, number: number): MarkRequest {
@@ -177,7 +215,8 @@ export class FlowClassifier {
  * The kernel has given the new flow a class by its own rules, with the packet at hand: its code point, its hardware
  * address. Only a live rule may know better.
  */
-const isSettled = ({ class: number, decision }: Flow): boolean => number !== 0 && decision.rule?.tier.kind !== 'live';
+const isSettled = ({ class: number, decision, origin }: Flow, byOrigin: Readonly<Record<Origin, number>>): boolean =>
+  number !== 0 && number !== byOrigin[origin] && decision.rule?.tier.kind !== 'live';
 
 function formatEnd({ address, port }: End): string {
   const text = formatAddress(address);

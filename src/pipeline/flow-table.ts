@@ -9,7 +9,7 @@ export interface Flow extends FlowFacts {
   readonly id: number;
   readonly zone: number;
   readonly original: Tuple;
-  readonly decision: Decision;
+  decision: Decision;
   /** Class number that our bits of the conntrack mark hold, as far as we know. */
   class: number;
   /** Of the last resync that saw it: see FlowTable.endDump. */

@@ -1,32 +1,36 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Observable } from 'rxjs';
 import { listenLocal, requestLocal } from '../kernel/index.ts';
+import { HeadgateError } from '../model/index.ts';
 import type { MonitorItem } from '../monitor/index.ts';
+import type { ReloadResult } from './reload.ts';
 import type { ServiceStatus } from './status.ts';
 
 /** Bytes that may wait for one slow reader; past that, items are not sent to it but counted. */
 export const READER_BUFFER = 1 << 20;
 
-/** Serves `GET /status` as JSON and `GET /events` as one JSON item a line, for root on this machine. */
-export function serveControl(
-  status: () => ServiceStatus,
-  items: Observable<MonitorItem>,
-): Promise<{ close(): Promise<void> }> {
-  return listenLocal((request: IncomingMessage, response: ServerResponse) => {
-    if (request.method !== 'GET') {
-      response.writeHead(405, { allow: 'GET' }).end();
-      return;
-    }
-    switch (request.url) {
-      case '/status':
-        response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(status()));
-        break;
-      case '/events':
-        follow(items, response);
-        break;
-      default:
-        response.writeHead(404).end();
-    }
+/** What the control socket gives access to. */
+export interface Controlled {
+  readonly status: () => ServiceStatus;
+  readonly reload: () => Promise<ReloadResult>;
+  readonly items: Observable<MonitorItem>;
+}
+
+/**
+ * Serves `GET /status` and `POST /reload` as JSON and `GET /events` as one JSON item a line, for root on this machine.
+ */
+export function serveControl({ status, reload, items }: Controlled): Promise<{ close(): Promise<void> }> {
+  const json = (response: ServerResponse, value: unknown) =>
+    void response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(value));
+  const answers: Readonly<Record<string, (response: ServerResponse) => void>> = {
+    'GET /status': (response) => json(response, status()),
+    'GET /events': (response) => follow(items, response),
+    'POST /reload': (response) => void reload().then((result) => json(response, result)),
+  };
+  return listenLocal(({ method, url }: IncomingMessage, response: ServerResponse) => {
+    const answer = answers[`${method} ${url}`];
+    if (answer) answer(response);
+    else response.writeHead(404).end();
   });
 }
 
@@ -56,11 +60,20 @@ function follow(items: Observable<MonitorItem>, response: ServerResponse): void 
 /** What the service of this network namespace says of itself; undefined where none runs, or none that answers. */
 export async function requestStatus(): Promise<ServiceStatus | undefined> {
   try {
-    const response = await requestLocal('/status');
-    let body = '';
-    for await (const chunk of response.setEncoding('utf8')) body += chunk;
-    return JSON.parse(body) as ServiceStatus;
+    return (await readJson(await requestLocal('/status'))) as ServiceStatus;
   } catch {
     return undefined;
   }
+}
+
+/** Has the service of this network namespace read its policy anew. @throws HeadgateError HG_NOT_RUNNING, HG_NOT_ROOT */
+export const requestReload = async (): Promise<ReloadResult> =>
+  (await readJson(await requestLocal('/reload', 'POST')).catch((cause: Error) => {
+    throw new HeadgateError('HG_NOT_RUNNING', {}, { cause });
+  })) as ReloadResult;
+
+async function readJson(response: IncomingMessage): Promise<unknown> {
+  let body = '';
+  for await (const chunk of response.setEncoding('utf8')) body += chunk;
+  return JSON.parse(body);
 }

@@ -1,4 +1,4 @@
-import { inspect, isOurFilter, isOurUpload, type Scene } from '../apply/index.ts';
+import { inspect, isOurUpload, type Scene } from '../apply/index.ts';
 import {
   type Filter,
   getBpfCounters,
@@ -9,7 +9,15 @@ import {
   VERDICTS,
   verdictsOf,
 } from '../kernel/index.ts';
-import { DOWNLOAD_MAJOR, formatHandle, hooksOf, LEAF_MAJOR, LINK_MINOR, UPLOAD_MAJOR } from '../shape/index.ts';
+import {
+  DOWNLOAD_MAJOR,
+  formatHandle,
+  hooksOf,
+  isOurFilter,
+  LEAF_MAJOR,
+  LINK_MINOR,
+  UPLOAD_MAJOR,
+} from '../shape/index.ts';
 import { requestStatus } from './control.ts';
 import type { DirectionStatus, LinkStatus, QueueStatus, ServiceStatus, Status } from './status.ts';
 
@@ -74,7 +82,7 @@ function getDirection(
     .sort((a, b) => a.handle - b.handle)
     .map((s) => queueOf(s, stats, names));
   const counters = program === undefined ? [] : getBpfCounters(program, VERDICT_MAP, VERDICTS.length);
-  return { packets: verdictsOf(counters), queues };
+  return { packets: program === undefined ? {} : verdictsOf(counters), queues };
 }
 
 function queueOf(stat: TcStat, stats: readonly TcStat[], names: readonly string[]): QueueStatus {

@@ -1,4 +1,5 @@
-export { requestStatus } from './control.ts';
+export { requestReload, requestStatus } from './control.ts';
 export * from './get-status.ts';
+export type { ReloadResult } from './reload.ts';
 export * from './service.ts';
 export * from './status.ts';

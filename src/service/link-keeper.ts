@@ -3,14 +3,15 @@ import { type LinkItem, type NetDevice, runCommand } from '../kernel/index.ts';
 import { type Command, HeadgateError } from '../model/index.ts';
 import type { LinkEvent, LinkState } from '../monitor/index.ts';
 import {
+  changeLink,
+  type Datapath,
   ifbOf,
+  type LinkChange,
   type LinkShape,
   type LinkSite,
   linkOperations,
   parseAlias,
-  redirectOperation,
   removeIfb,
-  removeRedirect,
   removeUpload,
   rootMajor,
   UPLOAD_MAJOR,
@@ -31,8 +32,8 @@ interface Known {
  * Items must be handed in one at a time, in the order in which the kernel sent them.
  */
 export class LinkKeeper {
-  readonly shape: LinkShape;
-  readonly #objects: Omit<LinkSite, 'ingressHook' | 'ifb'>;
+  #shape: LinkShape;
+  #datapath: Datapath;
   readonly #emit: (event: LinkEvent) => void;
   #state: LinkState = 'absent';
   #site: LinkSite | undefined;
@@ -42,10 +43,14 @@ export class LinkKeeper {
   /** False from the making of the ifb until it is first told to be up: what is told before is history. */
   #ifbSeenUp = false;
 
-  constructor(shape: LinkShape, objects: Omit<LinkSite, 'ingressHook' | 'ifb'>, emit: (event: LinkEvent) => void) {
-    this.shape = shape;
-    this.#objects = objects;
+  constructor(shape: LinkShape, datapath: Datapath, emit: (event: LinkEvent) => void) {
+    this.#shape = shape;
+    this.#datapath = datapath;
     this.#emit = emit;
+  }
+
+  get shape(): LinkShape {
+    return this.#shape;
   }
 
   get state(): LinkState {
@@ -70,8 +75,8 @@ export class LinkKeeper {
     const ifb = scene.ifbs.find((own) => own.device.name === name)?.ownership;
     if (shares !== undefined && !ifb)
       throw new HeadgateError('HG_NO_DEVICE', { device: name!, devices: namesOf(scene) });
-    const site = { ...this.#objects, ingressHook: scene.hooks.has(device), ifb };
-    await runOperations(linkOperations(this.shape, site));
+    const site = { ingressHook: scene.hooks.has(device), ifb };
+    await runOperations(linkOperations(this.shape, site, this.#datapath));
     const after = await inspect();
     this.#ifb = name === undefined ? undefined : known(after.devices, name);
     this.#device = known(after.devices, device);
@@ -82,6 +87,19 @@ export class LinkKeeper {
       throw new HeadgateError('HG_NO_DEVICE', { device, devices: namesOf(after) });
     }
     this.#state = this.#built;
+  }
+
+  /** What has to be done so that the link is of another shape; it must be one that whyNotInPlace lets pass. */
+  change(shape: LinkShape, datapath: Datapath): LinkChange {
+    // An absent device comes back in the new shape; a link without its ifb waits to be started again.
+    if (!this.#device || !this.#site || (ifbOf(shape) !== undefined && !this.#ifb)) return { before: [], after: [] };
+    return changeLink(this.#shape, shape, this.#datapath, datapath, this.#state === 'steering');
+  }
+
+  /** The change has been made. */
+  become(shape: LinkShape, datapath: Datapath): void {
+    this.#shape = shape;
+    this.#datapath = datapath;
   }
 
   /** What the link does when all is well. */
@@ -115,8 +133,8 @@ export class LinkKeeper {
     const { device } = this.shape;
     if (!up && this.#ifbSeenUp && this.#state === 'steering') {
       await this.#open(`${this.#ifb?.name} was set down; arriving packets pass unshaped`);
-    } else if (up && this.#state === 'open' && this.#site && this.#ifb) {
-      await runOperations([redirectOperation(device, this.#ifb.name, this.#site)]);
+    } else if (up && this.#state === 'open' && this.#ifb) {
+      await runOperations([this.#datapath.redirect(device, this.#ifb.name)]);
       this.#change('steering', `${this.#ifb.name} is up again`);
     }
   }
@@ -132,7 +150,7 @@ export class LinkKeeper {
   /** Lets arriving packets pass. What cannot be removed is said: traffic hangs on it. */
   async #open(reason: string): Promise<void> {
     const { device } = this.shape;
-    const failure = await tryCommand(removeRedirect(device));
+    const failure = await tryCommand(this.#datapath.unredirect(device));
     const left = failure && (await inspect()).hooks.get(device)?.ingress.length;
     this.#change('open', left ? `the redirect of ${device} could not be removed: ${failure.message}` : reason);
   }
@@ -157,7 +175,7 @@ export class LinkKeeper {
   /** Takes the link's part from the device that has this name now, filter first; what went with it is no failure. */
   async #leave(device: string): Promise<void> {
     if (ifbOf(this.shape) !== undefined) {
-      await tryCommand(removeRedirect(device));
+      await tryCommand(this.#datapath.unredirect(device));
       await this.#removeHook(device);
     }
     if (this.shape.upload) await tryCommand(removeUpload(device, rootMajor(this.shape.upload, UPLOAD_MAJOR)));

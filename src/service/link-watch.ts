@@ -54,12 +54,20 @@ export class LinkWatch {
 
   /** Builds a link's part, and from then on tells its keeper what happens. What happened before is past. */
   add(keeper: LinkKeeper): Promise<void> {
-    const adding = this.#queue.then(() => keeper.add());
-    this.#queue = adding.then(
-      () => void this.#keepers.push(keeper),
+    return this.exclusively(async () => {
+      await keeper.add();
+      this.#keepers.push(keeper);
+    });
+  }
+
+  /** Does something while no keeper is at work; what happens meanwhile is told afterwards. */
+  exclusively<T>(task: () => Promise<T>): Promise<T> {
+    const doing = this.#queue.then(task);
+    this.#queue = doing.then(
+      () => {},
       () => {},
     );
-    return adding;
+    return doing;
   }
 
   /** Stops listening; resolves when what was begun is done. */

@@ -1,6 +1,6 @@
 import { retry } from 'rxjs';
 import { checkEffects, checkLink, checkTable, inspect, runOperations, teardown } from '../apply/index.ts';
-import { acquireInstance, delFiles, ensureBtf, ensureRoot, getCapabilities, MarkWriter } from '../kernel/index.ts';
+import { acquireInstance, delFiles, ensureRoot, getCapabilities, MarkWriter } from '../kernel/index.ts';
 import { conntrackDump, conntrackEvents, linkEvents } from '../kernel/sources.ts';
 import type { Policy } from '../language/index.ts';
 import { DEFAULT_MARK_FIELD, HeadgateError, type MarkField } from '../model/index.ts';
@@ -8,6 +8,7 @@ import type { MonitorItem } from '../monitor/index.ts';
 import { MonitorStream } from '../monitor/stream.ts';
 import { clearMarks, FlowClassifier, runPipeline, Sides } from '../pipeline/index.ts';
 import {
+  type DatapathName,
   effectOperations,
   ifbOf,
   type LinkShape,
@@ -18,9 +19,10 @@ import {
 } from '../shape/index.ts';
 import { Closers } from './closers.ts';
 import { requestStatus, serveControl } from './control.ts';
-import { replaceObjects } from './datapath.ts';
+import { bestDatapath, prepareDatapath } from './datapath.ts';
 import { LinkKeeper } from './link-keeper.ts';
 import { LinkWatch } from './link-watch.ts';
+import { changeKernel, type LoadPolicy, type ReloadResult, reloadPolicy } from './reload.ts';
 import type { ServiceStatus } from './status.ts';
 
 /** Wait before a socket that broke is opened again. */
@@ -28,21 +30,36 @@ const REOPEN_MS = 1000;
 
 /** Headgate at work: the kernel's objects are in place, flows are being decided. */
 export interface Service {
+  /** Reads the policy anew and puts it in the running one's place; one with mistakes changes nothing. Never rejects. */
+  reload(): Promise<ReloadResult>;
   /** Ends it. Unless `keep`, nothing of ours is left in the kernel: filters go first, our bits of the marks last. */
   stop(options: { readonly keep: boolean }): Promise<void>;
+}
+
+export interface ServiceOptions {
+  /** How packets find their class; absent: the best way that works on this kernel. */
+  readonly datapath?: DatapathName | undefined;
 }
 
 /**
  * Applies a policy and starts classifying. What an earlier, killed run left is taken down first.
  * When it rejects, nothing of ours is in the kernel, and nothing of anybody else's has changed.
  *
+ * @param load reads the policy anew for a reload
  * @param onItem gets every item of the event stream, from `ready` on
  * @throws HeadgateError with the exit codes 2 to 5
  */
-export async function startService(policy: Policy, onItem: (item: MonitorItem) => void): Promise<Service> {
+export async function startService(
+  first: Policy,
+  load: LoadPolicy,
+  onItem: (item: MonitorItem) => void,
+  options: ServiceOptions = {},
+): Promise<Service> {
   ensureRoot('making qdiscs and devices');
-  await ensureBtf();
-  const shapes = shapePolicy(policy, qdiscsOf(await getCapabilities()));
+  const capabilities = await getCapabilities();
+  let policy = first;
+  let shapes = shapePolicy(policy, qdiscsOf(capabilities));
+  const name = options.datapath ?? bestDatapath(capabilities, shapes);
   const effects = effectOperations(policy, shapes);
   const opened = new Closers();
   let keep = false;
@@ -60,14 +77,18 @@ export async function startService(policy: Policy, onItem: (item: MonitorItem) =
     const warn = (what: string) => (error: unknown) =>
       stream.emit({ kind: 'warning', message: `${what}: ${error instanceof Error ? error.message : error}` });
     opened.add(() => delFiles());
-    const objects = await replaceObjects(policy, DEFAULT_MARK_FIELD);
+    await delFiles();
+    let generation = 0;
+    const prepare = (of: Policy, number: number) => prepareDatapath(name, of, DEFAULT_MARK_FIELD, number, capabilities);
+    let prepared = await prepare(policy, generation);
+    const { datapath } = prepared;
 
     opened.add(() => (keep ? undefined : takeDown()));
     await teardown();
     // From here on the kernel tracks connections in this namespace, and has the functions that the classifier calls.
-    await runOperations([tableOperation(policy, shapes), ...effects]);
+    await runOperations([tableOperation(policy, shapes, datapath), ...effects]);
 
-    const keepers = shapes.map((shape) => new LinkKeeper(shape, objects, (event) => stream.emit(event)));
+    const keepers = shapes.map((shape) => new LinkKeeper(shape, datapath, (event) => stream.emit(event)));
     const sides = new Sides((ifindex) => keepers.some((keeper) => keeper.deviceIndex === ifindex));
     const watch = await LinkWatch.open(linkEvents(), sides, warn('the watch on links'));
     opened.add(() => watch.close());
@@ -79,6 +100,7 @@ export async function startService(policy: Policy, onItem: (item: MonitorItem) =
     const classifier = new FlowClassifier({
       policy,
       field: DEFAULT_MARK_FIELD,
+      marksOrigin: datapath.marksOrigin,
       sides,
       writeMarks: (requests) => marks.write(requests),
       emit: (event) => stream.emit(event),
@@ -108,7 +130,7 @@ export async function startService(policy: Policy, onItem: (item: MonitorItem) =
     const status = (): ServiceStatus => ({
       pid: process.pid,
       policy: policy.file,
-      datapath: 'bpf',
+      datapath: datapath.name,
       links: keepers.map(({ shape, state }) => ({ name: shape.link, device: shape.device, state })),
       queues: leafQueues(policy.queues).map((queue) => queue.name),
       flows: { total: classifier.table.size, ...classifier.table.perOrigin },
@@ -116,7 +138,35 @@ export async function startService(policy: Policy, onItem: (item: MonitorItem) =
       marksFailed: classifier.marksFailed,
       ...counts,
     });
-    const control = await serveControl(status, stream.items);
+    const change = async (next: Policy): Promise<void> => {
+      const nextShapes = shapePolicy(next, qdiscsOf(capabilities));
+      const made = await prepare(next, generation + 1);
+      const from = { policy, shapes, datapath: prepared.datapath };
+      const to = { policy: next, shapes: nextShapes, datapath: made.datapath };
+      const after = await changeKernel(from, to, keepers).catch(async (error) => {
+        await delFiles(made.files);
+        throw error;
+      });
+      const old = prepared.files;
+      ({ policy, shapes } = to);
+      prepared = made;
+      generation++;
+      classifier.replacePolicy(policy);
+      for (const operation of after) await runOperations([operation]).catch(warn(operation.about));
+      await delFiles(old);
+    };
+    const reload = (): Promise<ReloadResult> =>
+      watch.exclusively(async () => {
+        const { file } = policy;
+        const result = await reloadPolicy(file, load, change);
+        if ('error' in result) stream.emit({ kind: 'policy', state: 'kept', file, reason: result.error.message });
+        else {
+          stream.emit({ kind: 'policy', state: 'changed', file, reason: 'was read anew, and is in force' });
+          advise();
+        }
+        return result;
+      });
+    const control = await serveControl({ status, reload, items: stream.items });
     opened.add(() => {
       stream.complete();
       return control.close();
@@ -124,7 +174,7 @@ export async function startService(policy: Policy, onItem: (item: MonitorItem) =
 
     stream.emit({
       kind: 'ready',
-      datapath: 'bpf',
+      datapath: datapath.name,
       links: shapes.map(({ link, device, download, upload, shares }) => ({
         name: link,
         device,
@@ -133,8 +183,12 @@ export async function startService(policy: Policy, onItem: (item: MonitorItem) =
         ...(shares !== undefined && { shares }),
       })),
     });
-    for (const message of advice(policy, shapes)) stream.emit({ kind: 'warning', message });
+    const advise = () => {
+      for (const message of advice(policy, shapes)) stream.emit({ kind: 'warning', message });
+    };
+    advise();
     return {
+      reload,
       stop: (options) => {
         keep = options.keep;
         return opened.close();

@@ -1,11 +1,12 @@
 import type { Origin, Rate } from '../model/index.ts';
 import type { LinkState } from '../monitor/index.ts';
+import type { DatapathName } from '../shape/index.ts';
 
 /** What the running service knows beyond the kernel; `GET /status` of the control socket. */
 export interface ServiceStatus {
   readonly pid: number;
   readonly policy: string;
-  readonly datapath: 'bpf';
+  readonly datapath: DatapathName;
   readonly links: readonly { readonly name: string; readonly device: string; readonly state: LinkState }[];
   /** Names of the queues; the class of the first is 1. */
   readonly queues: readonly string[];
@@ -39,7 +40,7 @@ export interface LinkStatus {
 }
 
 export interface DirectionStatus {
-  /** Packets by what the classifier found: local, remote, new, marked, left_alone, ... */
+  /** Packets by what the classifier found: local, remote, new, marked, left_alone, ...; of the datapath bpf alone. */
   readonly packets: Readonly<Record<string, number>>;
   readonly queues: readonly QueueStatus[];
 }

@@ -2,6 +2,7 @@
 //
 //   node src/setup/setup.mjs demo [ARG ...]   what running needs, then `headgate demo ARG ...`
 //   node src/setup/setup.mjs test [ARG ...]   that and what the tests need, then `vitest run ARG ...`
+//   node src/setup/setup.mjs test:vm [--kernel 6.1] [ARG ...]   the same for the VM lane alone; ARG goes to its vitest
 //   node src/setup/setup.mjs build            what running needs, and nothing more
 //
 // Plain JavaScript that imports nothing from npm: it runs before anything is installed. It says what it installs
@@ -19,17 +20,19 @@ const LEAST_NODE = [20, 19];
 const isRoot = process.geteuid?.() === 0;
 
 const [task = 'build', ...rest] = process.argv.slice(2);
-if (!['demo', 'test', 'build'].includes(task)) fail(`there is no task "${task}": demo, test or build.`);
+if (!['demo', 'test', 'test:vm', 'build'].includes(task))
+  fail(`there is no task "${task}": demo, test, test:vm or build.`);
 
 ensureNode();
 ensurePrivilege();
-ensureDebianPackages(task === 'test' ? [...packages.run, ...packages.test] : packages.run);
+ensureDebianPackages(task.startsWith('test') ? [...packages.run, ...packages.test] : packages.run);
 ensureNodeModules();
 build();
 linkCommand();
 
 if (task === 'demo') runAsRoot([process.execPath, join(root, 'dist/cli/headgate.js'), 'demo', ...rest]);
 if (task === 'test') runAsRoot([process.execPath, join(root, 'node_modules/vitest/vitest.mjs'), 'run', ...rest]);
+if (task === 'test:vm') runAsRoot(vmLane(rest));
 
 function ensureNode() {
   if (process.platform !== 'linux') fail(`Headgate runs on Linux, and this is ${process.platform}.`);
@@ -119,6 +122,20 @@ function linkCommand() {
   const command = join(root, 'node_modules/.bin/headgate');
   chmodSync(join(root, 'dist/cli/headgate.js'), 0o755);
   if (!existsSync(command)) symlinkSync('../../dist/cli/headgate.js', command);
+}
+
+/** The arguments are meant for the vitest that runs in the guest: test/vm/lane.test.ts reads them from its environment. */
+function vmLane(args) {
+  const kernel = args[0] === '--kernel' ? args[1] : undefined;
+  const lane = JSON.stringify({ kernel, args: kernel ? args.slice(2) : args });
+  return [
+    'env',
+    `HEADGATE_VM=${lane}`,
+    process.execPath,
+    join(root, 'node_modules/vitest/vitest.mjs'),
+    'run',
+    'test/vm/lane.test.ts',
+  ];
 }
 
 /** Runs the command as root, and ends with its exit status. Ctrl-C reaches it by the terminal; SIGTERM is passed on. */

@@ -1,13 +1,15 @@
 import type { Condition, Effect, Policy, Rule } from '../language/index.ts';
 import { type Command, HeadgateError, type Rate } from '../model/index.ts';
+import type { Datapath } from './datapath.ts';
 import type { LinkShape } from './link.ts';
 import { TABLE } from './names.ts';
+import { chain } from './nft-chain.ts';
 import { type Conjunction, disjunctiveForm } from './nft-conjunction.ts';
 import { type Formula, formulaOf, type Place } from './nft-formula.ts';
 import { formatMatches, NftSets } from './nft-match.ts';
 import { MOST_MATCHES, PLACES } from './nft-rules.ts';
 import type { Operation } from './operation.ts';
-import { TABLE_COMMENT } from './table.ts';
+import { TABLE_COMMENT, tableOperation } from './table.ts';
 
 /** Families of the tables that copy packets: nft has no `dup` for both at once (nft(8), DUP STATEMENT). */
 export const MIRROR_FAMILIES = ['ip', 'ip6'] as const;
@@ -79,24 +81,61 @@ export function wantedRulesets(
  * @throws HeadgateError HG_NO_KERNEL where a rule looks at something that not every packet of a flow shows
  */
 export function effectOperations(policy: Policy, shapes: readonly Pick<LinkShape, 'device'>[]): Operation[] {
-  const links = shapes.map(({ device }) => `"${device}"`).join(', ');
-  const tables = [
-    ...(has(policy, 'police') ? [table('inet', policy, 'police', links)] : []),
-    ...(has(policy, 'mirror') ? MIRROR_FAMILIES.map((family) => table(family, policy, 'mirror', links)) : []),
-  ];
-  if (tables.length === 0) return [];
+  const tables = effectTables(policy, shapes);
+  if (tables === '') return [];
   return [
     ...tapsOf(policy).map(addTap),
     {
       about: 'add nft chains for police and mirror',
       // The chains of the table inet go with it.
-      command: { argv: ['nft', '-f', '-'], input: tables.join('') },
+      command: { argv: ['nft', '-f', '-'], input: tables },
       undo: {
         argv: ['nft', '-f', '-'],
         input: MIRROR_FAMILIES.map((f) => `add table ${f} ${TABLE}\ndelete table ${f} ${TABLE}\n`).join(''),
       },
     },
   ];
+}
+
+/**
+ * The operations that put a policy's tables in the place of another's: taps that are missing, then all of nft in one
+ * transaction. `families` are those of our tables that are there.
+ *
+ * @throws HeadgateError as {@link effectOperations}
+ */
+export function replaceTables(from: Rules, to: Rules, families: readonly string[]): Operation[] {
+  const command = ({ policy, shapes, datapath }: Rules, gone: readonly string[]): Command => {
+    // Deleting wants it to be there (nft 1.0.6 knows no destroy).
+    const empty = [...new Set(['inet', ...gone])].map((f) => `add table ${f} ${TABLE}\ndelete table ${f} ${TABLE}\n`);
+    const tables = [tableOperation(policy, shapes, datapath).command.input, effectTables(policy, shapes)];
+    return { argv: ['nft', '-f', '-'], input: [...empty, ...tables].join('') };
+  };
+  const there = tapsOf(from.policy);
+  return [
+    ...tapsOf(to.policy)
+      .filter((tap) => !there.includes(tap))
+      .map(addTap),
+    {
+      about: 'replace the nft tables',
+      command: command(to, families),
+      undo: command(from, has(to.policy, 'mirror') ? MIRROR_FAMILIES : families),
+    },
+  ];
+}
+
+/** What the nft tables are made from. */
+export interface Rules {
+  readonly policy: Policy;
+  readonly shapes: readonly Pick<LinkShape, 'device' | 'upload'>[];
+  readonly datapath?: Pick<Datapath, 'marksOrigin' | 'leavesByNft'> | undefined;
+}
+
+function effectTables(policy: Policy, shapes: readonly Pick<LinkShape, 'device'>[]): string {
+  const links = shapes.map(({ device }) => `"${device}"`).join(', ');
+  return [
+    ...(has(policy, 'police') ? [table('inet', policy, 'police', links)] : []),
+    ...(has(policy, 'mirror') ? MIRROR_FAMILIES.map((family) => table(family, policy, 'mirror', links)) : []),
+  ].join('');
 }
 
 export const removeMirror = (family: MirrorFamily): Command => ({ argv: ['nft', 'delete', 'table', family, TABLE] });
@@ -231,9 +270,3 @@ function limit(name: string, rate: Rate): string[] {
   const bytes = Math.max(1, Math.round(rate / 8));
   return [`limit ${name} {`, `  rate over ${bytes} bytes/second burst ${GRO_BYTES} bytes`, '}'];
 }
-
-const chain = (name: string, lines: readonly string[]): string[] => [
-  `chain ${name} {`,
-  ...lines.map((line) => `  ${line}`),
-  '}',
-];

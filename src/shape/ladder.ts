@@ -1,11 +1,12 @@
 import type { Capabilities, Capability, Finding } from '../model/index.ts';
+import { DATAPATHS, type DatapathName } from './datapath.ts';
 
-/** Ways in which arriving packets get their class and come to the ifb, best first (docs/architecture.md). */
-export const DATAPATHS = ['bpf', 'ct', 'mark', 'map'] as const;
-export type DatapathName = (typeof DATAPATHS)[number];
+/** The datapaths of docs/architecture.md, best first: those that are built ({@link DATAPATHS}), and those to come. */
+const RUNGS = ['bpf', 'ct', 'mark', 'map'] as const;
+export type RungName = (typeof RUNGS)[number];
 
-/** Those that `headgate up` can take. */
-export const BUILT: readonly DatapathName[] = ['bpf'];
+/** True where `headgate up` can take it. */
+export const isBuilt = (rung: RungName): rung is DatapathName => (DATAPATHS as readonly string[]).includes(rung);
 
 /** Of each group one is enough. */
 type Needs = readonly (readonly Capability[])[];
@@ -21,7 +22,7 @@ const EVERY: Needs = [
 ];
 const REDIRECT: Needs = [['qdisc clsact', 'qdisc ingress'], ['action mirred']];
 
-const NEEDS: Readonly<Record<DatapathName, Needs>> = {
+const NEEDS: Readonly<Record<RungName, Needs>> = {
   bpf: [...EVERY, ...REDIRECT, ['classifier bpf']],
   ct: [
     ...EVERY,
@@ -45,7 +46,7 @@ const NEEDS: Readonly<Record<DatapathName, Needs>> = {
 
 /** One datapath: whether it works here, and if not, for want of what. */
 export interface Rung {
-  readonly datapath: DatapathName;
+  readonly datapath: RungName;
   readonly answer: Finding['answer'];
   /** Empty where it works. Of one that does not: what is known to be missing; of one that is not known to: what could not be told. */
   readonly lacks: readonly Lack[];
@@ -56,7 +57,7 @@ export type Lack = readonly Capability[];
 
 /** Every datapath, best first. */
 export const ladderOf = (capabilities: Capabilities): Rung[] =>
-  DATAPATHS.map((datapath) => {
+  RUNGS.map((datapath) => {
     const answerOf = (group: Lack): Finding['answer'] => {
       const answers = group.map((capability) => capabilities.findings[capability].answer);
       return answers.includes('yes') ? 'yes' : answers.includes('unknown') ? 'unknown' : 'no';
@@ -69,4 +70,6 @@ export const ladderOf = (capabilities: Capabilities): Rung[] =>
 
 /** The datapath that is taken where nobody names one: the best that works; undefined: none does. */
 export const chooseDatapath = (capabilities: Capabilities): DatapathName | undefined =>
-  ladderOf(capabilities).find(({ datapath, answer }) => answer === 'yes' && BUILT.includes(datapath))?.datapath;
+  ladderOf(capabilities).flatMap(({ datapath, answer }) =>
+    answer === 'yes' && isBuilt(datapath) ? [datapath] : [],
+  )[0];

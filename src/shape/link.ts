@@ -1,15 +1,8 @@
-import type { Argv, Command } from '../model/index.ts';
-import {
-  DOWNLOAD_MAJOR,
-  FILTER_PREF,
-  formatAlias,
-  formatHandle,
-  ifbName,
-  type Ownership,
-  UPLOAD_MAJOR,
-  withHook,
-} from './names.ts';
+import type { Command } from '../model/index.ts';
+import type { Datapath } from './datapath.ts';
+import { DOWNLOAD_MAJOR, formatAlias, formatHandle, ifbName, type Ownership, UPLOAD_MAJOR, withHook } from './names.ts';
 import type { Operation } from './operation.ts';
+import { batch, tc } from './tc-batch.ts';
 import type { Tree } from './tree.ts';
 import { rootMajor, treeCommands } from './tree-commands.ts';
 
@@ -31,10 +24,6 @@ export const ifbOf = ({ device, download, shares }: LinkShape): string | undefin
 
 /** What building a link needs to know of the machine. */
 export interface LinkSite {
-  /** Path of the classifier's object, configured for what arrives. */
-  readonly ingressObject: string;
-  /** The same for what leaves. */
-  readonly egressObject: string;
   /** The device has a clsact or ingress qdisc already; it is used, and stays. */
   readonly ingressHook: boolean;
   /** Whose the link's ifb is, where it is there already, up and with its tree: another link shares it. */
@@ -45,78 +34,46 @@ export interface LinkSite {
  * The operations that build a link's part, in the one safe order: the ifb, its tree and the ifb up before any
  * filter sends packets there. The redirect comes last. Nothing at all for a link that is only looked at.
  */
-export function linkOperations(shape: LinkShape, site: LinkSite): Operation[] {
+export function linkOperations(shape: LinkShape, site: LinkSite, datapath: Datapath): Operation[] {
   const ifb = ifbOf(shape);
   return [
-    ...(shape.upload ? uploadOperations(shape.device, shape.upload, site) : []),
-    ...(ifb === undefined ? [] : downloadOperations(shape, ifb, site)),
+    ...(shape.upload ? uploadOperations(shape.device, shape.upload, datapath) : []),
+    ...(ifb === undefined ? [] : downloadOperations(shape, ifb, site, datapath)),
   ];
 }
 
-/** The redirect alone: put back when the ifb has come up again. */
-export function redirectOperation(device: string, ifb: string, site: Pick<LinkSite, 'ingressObject'>): Operation {
-  return {
-    about: `redirect what arrives on ${device} to ${ifb}`,
-    command: tc(
-      'filter',
-      'replace',
-      'dev',
-      device,
-      'ingress',
-      'protocol',
-      'all',
-      'pref',
-      `${FILTER_PREF}`,
-      'handle',
-      '1',
-      'bpf',
-      'object-file',
-      site.ingressObject,
-      'section',
-      'ingress',
-      'action',
-      'mirred',
-      'egress',
-      'redirect',
-      'dev',
-      ifb,
-    ),
-    undo: removeRedirect(device),
-  };
-}
-
-/** Lets arriving packets pass untouched again. */
-export const removeRedirect = (device: string): Command =>
-  tc('filter', 'del', 'dev', device, 'ingress', 'pref', `${FILTER_PREF}`);
 /** Names the handle, so that a root qdisc that somebody else put there since is not removed. */
 export const removeUpload = (device: string, major: number): Command =>
   tc('qdisc', 'del', 'dev', device, 'root', 'handle', formatHandle(major));
 export const removeClsact = (device: string): Command => tc('qdisc', 'del', 'dev', device, 'clsact');
 export const removeIfb = (ifb: string): Command => ({ argv: ['ip', 'link', 'del', ifb] });
 
-function downloadOperations(shape: LinkShape, ifb: string, site: LinkSite): Operation[] {
+/** Nothing is there that the datapath could use: we add it, and take it away again. */
+const makesHook = ({ ingressHook }: LinkSite, { hook }: Datapath): boolean => hook && !ingressHook;
+
+function downloadOperations(shape: LinkShape, ifb: string, site: LinkSite, datapath: Datapath): Operation[] {
   const { device, download } = shape;
   const operations: Operation[] = [
     ...(site.ifb
-      ? [joinOperation(ifb, site.ifb, shape, site)]
+      ? [joinOperation(ifb, site.ifb, shape, makesHook(site, datapath))]
       : download
-        ? ifbOperations(shape, ifb, download, site)
+        ? ifbOperations(shape, ifb, download, makesHook(site, datapath))
         : []),
     // Also where it is there already: redirected to an ifb that is down, every packet is lost.
     { about: `set ${ifb} up`, command: { argv: ['ip', 'link', 'set', ifb, 'up'] } },
   ];
-  if (!site.ingressHook)
+  if (makesHook(site, datapath))
     operations.push({
       about: `add clsact to ${device}`,
       command: tc('qdisc', 'add', 'dev', device, 'clsact'),
       undo: removeClsact(device),
     });
-  operations.push(redirectOperation(device, ifb, site));
+  operations.push(datapath.redirect(device, ifb));
   return operations;
 }
 
-function ifbOperations({ link, device }: LinkShape, ifb: string, download: Tree, site: LinkSite): Operation[] {
-  const alias = formatAlias({ link, device, clsact: !site.ingressHook, shared: [] });
+function ifbOperations({ link, device }: LinkShape, ifb: string, download: Tree, clsact: boolean): Operation[] {
+  const alias = formatAlias({ link, device, clsact, shared: [] });
   return [
     {
       about: `add ifb ${ifb}`,
@@ -133,52 +90,23 @@ function ifbOperations({ link, device }: LinkShape, ifb: string, download: Tree,
 }
 
 /** Writes down that the device leads to the ifb, too, before anything is made there. */
-function joinOperation(ifb: string, ownership: Ownership, { device }: LinkShape, site: LinkSite): Operation {
+function joinOperation(ifb: string, ownership: Ownership, { device }: LinkShape, clsact: boolean): Operation {
   const setAlias = (o: Ownership): Command => ({ argv: ['ip', 'link', 'set', 'dev', ifb, 'alias', formatAlias(o)] });
   return {
     about: `share ${ifb} with ${device}`,
-    command: setAlias(withHook(ownership, { device, clsact: !site.ingressHook })),
+    command: setAlias(withHook(ownership, { device, clsact })),
     undo: setAlias(ownership),
   };
 }
 
-function uploadOperations(device: string, tree: Tree, site: LinkSite): Operation[] {
-  const root = formatHandle(UPLOAD_MAJOR);
+function uploadOperations(device: string, tree: Tree, datapath: Datapath): Operation[] {
+  const classify = datapath.classifyLeaving(device, tree);
   return [
     {
       about: `add the tree on ${device}`,
       command: batch('tc', treeCommands(device, UPLOAD_MAJOR, tree)),
       undo: removeUpload(device, rootMajor(tree, UPLOAD_MAJOR)),
     },
-    {
-      about: `classify what leaves ${device}`,
-      command: tc(
-        'filter',
-        'add',
-        'dev',
-        device,
-        'parent',
-        root,
-        'protocol',
-        'all',
-        'pref',
-        `${FILTER_PREF}`,
-        'handle',
-        '1',
-        'bpf',
-        'object-file',
-        site.egressObject,
-        'section',
-        'egress',
-      ),
-    },
+    ...(classify ? [classify] : []),
   ];
-}
-
-const tc = (...args: string[]): Command => ({ argv: ['tc', ...args] });
-
-/** Many commands for one process. It stops at the first that fails; the operation's undo removes what was done. */
-function batch(tool: 'tc' | 'ip', commands: readonly (readonly string[])[]): Command {
-  const argv: Argv = [tool, '-batch', '-'];
-  return { argv, input: `${commands.map((c) => c.join(' ')).join('\n')}\n` };
 }

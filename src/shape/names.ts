@@ -14,7 +14,7 @@ export const shaperMajor = (major: number): number => major - SHAPER_BELOW;
 export const LINK_MINOR = 0x100;
 /** Leaf qdisc below class N has handle LEAF_MAJOR + N. */
 export const LEAF_MAJOR = 0x7f00;
-/** Preference (tc's `pref`) of our filters. */
+/** Preference (tc's `pref`) of the filter that every packet enters by, and the least of those behind it. */
 export const FILTER_PREF = 0x7fe0;
 /** Our nft table, family inet. */
 export const TABLE = 'headgate';

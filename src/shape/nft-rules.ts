@@ -38,9 +38,9 @@ export const PLACES: readonly Place[] = [
 /**
  * Turns the kernel rules that have a queue into chains, one for each place: the first rule that matches sets our bits of the ct mark
  * to its queue's class, and touches no other. A flow whose rule sends it where its origin goes anyway keeps 0, as the
- * pipeline leaves it. Live rules are passed over: their part is the pipeline's, which may later decide otherwise.
+ * pipeline leaves it; unless the datapath wants every flow marked (`marksOrigin`). Live rules are passed over: their part is the pipeline's, which may later decide otherwise.
  */
-export function compileRules(policy: Policy, field: MarkField): NftRules {
+export function compileRules(policy: Policy, field: MarkField, marksOrigin = false): NftRules {
   const sets = new NftSets();
   const chains: NftChain[] = [];
   const entries = new Map<Place, string>();
@@ -53,7 +53,7 @@ export function compileRules(policy: Policy, field: MarkField): NftRules {
       const formula = formulaOf(takenBy(rule), place);
       if (formula === undefined) left.set(rule, 'nft has no word for what it looks at');
       else {
-        const stays = rule.queue === policy.defaults[place.origin];
+        const stays = !marksOrigin && rule.queue === policy.defaults[place.origin];
         const action = stays ? 'accept' : `${setClass(field, classOf(policy, rule.queue))} accept`;
         const written = writer.write(formula, `${action}${commentOf(rule)}`);
         if (!written) left.set(rule, `its condition takes too many nft rules: write it as several`);
@@ -62,7 +62,8 @@ export function compileRules(policy: Policy, field: MarkField): NftRules {
         if (formula === true) break;
       }
     }
-    if (!marks) continue;
+    if (marksOrigin) writer.write(true, `${setClass(field, classOf(policy, policy.defaults[place.origin]))} accept`);
+    else if (!marks) continue;
     chains.push(...writer.chains);
     entries.set(place, writer.name);
   }

@@ -1,4 +1,5 @@
 import type { Command } from '../model/index.ts';
+import type { FilterPlace, TcFilter } from './tc-filter.ts';
 
 /**
  * One step towards the desired state, with its inverse. `undo` is given where the step leaves something that
@@ -9,4 +10,6 @@ export interface Operation {
   readonly about: string;
   readonly command: Command;
   readonly undo?: Command | undefined;
+  /** What the kernel must hold afterwards: some kernels take a filter and leave a part of it out. */
+  readonly filters?: (FilterPlace & { readonly filters: readonly TcFilter[] }) | undefined;
 }

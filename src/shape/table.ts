@@ -1,8 +1,11 @@
 import type { Policy } from '../language/index.ts';
 import { type Command, DEFAULT_MARK_FIELD, type MarkField } from '../model/index.ts';
+import { classPlanOf, type Datapath } from './datapath.ts';
 import type { LinkShape } from './link.ts';
 import { TABLE } from './names.ts';
+import { chain } from './nft-chain.ts';
 import type { Place } from './nft-formula.ts';
+import { leaveChain } from './nft-leave.ts';
 import { compileRules, type NftRules } from './nft-rules.ts';
 import type { Operation } from './operation.ts';
 
@@ -13,14 +16,26 @@ export const TABLE_COMMENT = 'made by headgate';
 const AFTER_NAT = 110;
 
 /** Our one nft table, added whole or not at all. */
-export function tableOperation(policy: Policy, shapes: readonly Pick<LinkShape, 'device'>[]): Operation {
+export function tableOperation(
+  policy: Policy,
+  shapes: readonly Pick<LinkShape, 'device' | 'upload'>[],
+  { marksOrigin, leavesByNft }: Pick<Datapath, 'marksOrigin' | 'leavesByNft'> = BY_PROGRAM,
+): Operation {
+  const field = DEFAULT_MARK_FIELD;
   const devices = shapes.map(({ device }) => device);
+  const uploads = leavesByNft ? shapes.filter(({ upload }) => upload !== undefined).map(({ device }) => device) : [];
+  const more = leaveChain(classPlanOf(policy, field), quoted(uploads));
   return {
     about: `add nft table inet ${TABLE}`,
-    command: { argv: ['nft', '-f', '-'], input: formatTable(compileRules(policy, DEFAULT_MARK_FIELD), devices) },
+    command: {
+      argv: ['nft', '-f', '-'],
+      input: formatTable(compileRules(policy, field, marksOrigin), devices, field, more),
+    },
     undo: removeTable(),
   };
 }
+
+const BY_PROGRAM = { marksOrigin: false, leavesByNft: false };
 
 export function removeTable(): Command {
   return { argv: ['nft', 'delete', 'table', 'inet', TABLE] };
@@ -40,8 +55,9 @@ export function formatTable(
   rules: NftRules,
   devices: readonly string[],
   field: MarkField = DEFAULT_MARK_FIELD,
+  more: readonly string[] = [],
 ): string {
-  const links = devices.filter((device) => QUOTABLE.test(device)).map(quote);
+  const links = quoted(devices);
   const lines = [`comment "${TABLE_COMMENT}"`, ...rules.sets, ...chain('track', TRACK)];
   const origins = new Set([...rules.entries.keys()].map(({ origin }) => origin));
   if (origins.size > 0 && links.length > 0) {
@@ -56,8 +72,11 @@ export function formatTable(
     const between = `iifname ${link} oifname ${link} accept`;
     lines.push(...chain('postrouting', [hook('postrouting'), between, ...remote, ...local]));
   }
+  lines.push(...more);
   return `table inet ${TABLE} {\n${lines.map((line) => `  ${line}\n`).join('')}}\n`;
 }
+
+const quoted = (devices: readonly string[]): string[] => devices.filter((device) => QUOTABLE.test(device)).map(quote);
 
 /** Names that nft can be told; other devices' flows are left to the pipeline. */
 const QUOTABLE = /^[^\s"\\]+$/;
@@ -74,9 +93,3 @@ function firstPacket({ entries }: NftRules, origin: Place['origin'], { mask }: M
   const free = `ct mark & 0x${mask.toString(16)} == 0`;
   return [`ct state new,related ct status & confirmed == 0 ${free} meta nfproto vmap { ${families.join(', ')} }`];
 }
-
-const chain = (name: string, lines: readonly string[]): string[] => [
-  `chain ${name} {`,
-  ...lines.map((line) => `  ${line}`),
-  '}',
-];

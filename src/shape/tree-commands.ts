@@ -12,39 +12,61 @@ export const rootMajor = (tree: Tree, major: number): number => (tree.kind === '
  * queues at once (`default 0`, htb(8): direct), with prio in the first band. So does everything when the classifier fails.
  */
 export function treeCommands(device: string, major: number, tree: Tree): string[][] {
-  const add = (what: 'qdisc' | 'class', ...rest: string[]) => [what, 'add', 'dev', device, ...rest];
+  const add = (...rest: string[]) => ['qdisc', 'add', 'dev', device, ...rest];
   const root = (handle: number, ...rest: string[]) =>
-    add('qdisc', 'root', 'handle', formatHandle(handle), ...stabArguments(tree), ...rest);
-  const leafOf = ({ minor, leaf }: TreeClass) => {
-    const handle = formatHandle(LEAF_MAJOR + minor);
-    return leaf ? [add('qdisc', 'parent', formatHandle(major, minor), 'handle', handle, ...leafArguments(leaf))] : [];
-  };
-  const line = lineArguments(tree);
-  const burst = burstOf(tree.rate);
+    add('root', 'handle', formatHandle(handle), ...stabArguments(tree), ...rest);
 
   if (tree.kind === 'prio') {
-    const bucket = Math.max(burst, GSO_BYTES);
-    const shaper = ['tbf', 'rate', `${tree.rate}bit`, 'burst', `${bucket}b`, 'limit', `${SHAPER_LIMIT}b`, ...line];
+    const bucket = Math.max(burstOf(tree.rate), GSO_BYTES);
+    const shaper = ['tbf', 'rate', `${tree.rate}bit`, 'burst', `${bucket}b`, 'limit', `${SHAPER_LIMIT}b`];
     const bands = ['prio', 'bands', `${Math.max(MIN_BANDS, tree.classes.length)}`, 'priomap', ...FIRST_BAND];
     return [
-      root(shaperMajor(major), ...shaper),
-      add('qdisc', 'parent', formatHandle(shaperMajor(major), 1), 'handle', formatHandle(major), ...bands),
-      ...tree.classes.flatMap(leafOf),
+      root(shaperMajor(major), ...shaper, ...lineArguments(tree)),
+      add('parent', formatHandle(shaperMajor(major), 1), 'handle', formatHandle(major), ...bands),
+      ...tree.classes.flatMap((c) => leafCommands(device, major, c, 'add')),
     ];
   }
-  const htb = (c: Omit<TreeClass, 'queue' | 'leaf'>) =>
-    add(
-      'class',
-      ...['parent', formatHandle(major, c.parent), 'classid', formatHandle(major, c.minor)],
-      ...['htb', 'rate', `${c.rate}bit`, 'ceil', `${c.ceil}bit`, 'burst', `${c.burst}b`, 'cburst', `${c.cburst}b`],
-      ...['quantum', `${c.quantum}`, 'prio', `${c.prio}`, ...line],
-    );
-  const { rate } = tree;
   return [
     root(major, 'htb', 'default', '0'),
-    htb({ parent: 0, minor: LINK_MINOR, rate, ceil: rate, burst, cburst: burst, quantum: 60_000, prio: 0 }),
-    ...tree.classes.flatMap((c) => [htb(c), ...leafOf(c)]),
+    linkCommand(device, major, tree, 'add'),
+    ...tree.classes.flatMap((c) => [
+      classCommand(device, major, tree, c, 'add'),
+      ...leafCommands(device, major, c, 'add'),
+    ]),
   ];
+}
+
+/** With `replace` a class that is there is changed in place. */
+type Verb = 'add' | 'replace';
+
+/** The class of an HTB tree that holds all others, with the link's whole rate. */
+export function linkCommand(device: string, major: number, tree: Tree, verb: Verb): string[] {
+  const { rate } = tree;
+  const burst = burstOf(rate);
+  const whole = { parent: 0, minor: LINK_MINOR, rate, ceil: rate, burst, cburst: burst, quantum: 60_000, prio: 0 };
+  return classCommand(device, major, tree, whole, verb);
+}
+
+export function classCommand(
+  device: string,
+  major: number,
+  tree: Tree,
+  c: Omit<TreeClass, 'queue' | 'leaf'>,
+  verb: Verb,
+): string[] {
+  return [
+    ...['class', verb, 'dev', device],
+    ...['parent', formatHandle(major, c.parent), 'classid', formatHandle(major, c.minor)],
+    ...['htb', 'rate', `${c.rate}bit`, 'ceil', `${c.ceil}bit`, 'burst', `${c.burst}b`, 'cburst', `${c.cburst}b`],
+    ...['quantum', `${c.quantum}`, 'prio', `${c.prio}`, ...lineArguments(tree)],
+  ];
+}
+
+/** None for a class that holds others. */
+export function leafCommands(device: string, major: number, { minor, leaf }: TreeClass, verb: Verb): string[][] {
+  if (!leaf) return [];
+  const place = ['parent', formatHandle(major, minor), 'handle', formatHandle(LEAF_MAJOR + minor)];
+  return [['qdisc', verb, 'dev', device, ...place, ...leafArguments(leaf)]];
 }
 
 /** The largest packet that GSO makes, unless somebody raised it (gso_max_size); a TBF's bucket must hold it. */

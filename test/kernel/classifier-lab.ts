@@ -53,7 +53,7 @@ export interface Count {
   readonly classes: Record<number, number>;
 }
 
-const INJECT = fileURLToPath(new URL('../../native-shim/build/inject', import.meta.url));
+export const INJECT = fileURLToPath(new URL('../../native-shim/build/inject', import.meta.url));
 const ECHO = fileURLToPath(new URL('echo.mjs', import.meta.url));
 
 /** A frame of which only the first bytes lie in the socket buffer's linear part. */

@@ -143,3 +143,12 @@ function checksum(bytes: Bytes): number {
   while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
   return ~sum & 0xffff;
 }
+
+/** A UDP packet with the checksum that it needs between these addresses, so that conntrack takes it. */
+export function withUdpChecksum(packet: Bytes, source: string, destination: string): Bytes {
+  const whole = Uint8Array.from(packet);
+  whole.set([0, 0], 6);
+  const pseudo = concat(address(source), address(destination), u32(whole.length), u32(PROTOCOL.udp));
+  whole.set(u16(checksum(concat(pseudo, whole)) || 0xffff), 6);
+  return whole;
+}

@@ -31,7 +31,8 @@ describe('the ladder', () => {
   it('has four datapaths, and takes the best that works and is built', () => {
     expect(rungs(kernel())).toEqual({ bpf: ['yes'], ct: ['yes'], mark: ['yes'], map: ['yes'] });
     expect(chooseDatapath(kernel())).toBe('bpf');
-    expect(chooseDatapath(kernel({ 'classifier bpf': no() }))).not.toBe('bpf');
+    expect(chooseDatapath(kernel({ 'classifier bpf': no() }))).toBe('ct');
+    expect(chooseDatapath(kernel({ 'classifier bpf': no(), 'action ct': no() }))).toBe('mark');
     expect(chooseDatapath(kernel({ 'device ifb': no() }))).toBeUndefined();
   });
 
@@ -58,7 +59,7 @@ describe('the ladder', () => {
       mark: ['unknown', ['action mirred']],
       map: ['yes'],
     });
-    expect(chooseDatapath(kernel({ 'classifier bpf': unknown() }))).not.toBe('bpf');
+    expect(chooseDatapath(kernel({ 'classifier bpf': unknown() }))).toBe('ct');
   });
 
   it('offers trees the qdiscs that are known to work', () => {

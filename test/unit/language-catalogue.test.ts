@@ -24,7 +24,7 @@ import {
   TREES,
   VALUES,
 } from '../../src/language/vocabulary.ts';
-import { COUNT_KEYS } from '../../src/model/index.ts';
+import { COUNT_KEYS, type MachineFacts } from '../../src/model/index.ts';
 import { complete, ENTRIES, listExamples, REFERENCE, renderReference } from './language-reference.ts';
 
 /** The files that examples include: that of the catalogue, one that leads into itself, and a long one. */
@@ -33,7 +33,9 @@ const include: ReadInclude = (file) => {
   if (file.endsWith('deep.gate')) return { text: 'include "d/deep.gate"' };
   return file === 'long.gate' ? { text: '#'.repeat(MAX_TEXT) } : { problem: 'there is no such file' };
 };
-const parse = (text: string) => parsePolicy(text, 'example.gate', { include });
+const parse = (text: string, machine?: MachineFacts) => parsePolicy(text, 'example.gate', { include, machine });
+/** What its example takes for granted. */
+const MACHINES: Partial<Record<DiagnosticCode, MachineFacts>> = { unserved: { accounting: false } };
 
 /** Examples that are too long for a page, or made of what does not show on one. */
 const UNSHOWN: Partial<Record<DiagnosticCode, { fails: string; passes: string }>> = {
@@ -74,12 +76,12 @@ test.each(ENTRIES.filter(([code]) => code !== 'too-many'))(
     const shown = entry.fails !== undefined && entry.passes !== undefined;
     expect(shown, 'an example in the catalogue or here, and only in one of them').not.toBe(code in UNSHOWN);
     const { fails, passes } = UNSHOWN[code] ?? (entry as { fails: string; passes: string });
-    const wrong = parse(complete(fails, entry.whole === true));
+    const wrong = parse(complete(fails, entry.whole === true), MACHINES[code]);
     expect([...new Set(wrong.diagnostics.map((d) => d.code))]).toEqual([code]);
     expect(wrong.diagnostics[0]!.severity).toBe(entry.severity);
     expect(wrong.policy === undefined).toBe(entry.severity === 'error');
     for (const { message, hint } of wrong.diagnostics) expect(`${message} ${hint}`).not.toMatch(/\{\w+\}|\bNaN\b/);
-    const right = parse(complete(passes, entry.whole === true));
+    const right = parse(complete(passes, entry.whole === true), MACHINES[code]);
     expect(right.diagnostics).toEqual([]);
     expect(right.policy).toBeDefined();
   },

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Leaf, LinkPolicy, Policy, QueuePolicy } from '../../src/language/index.ts';
 import {
+  bpfDatapath,
   burstOf,
   classOf,
   computeTree,
@@ -39,7 +40,8 @@ const policy: Policy = {
   },
 };
 const bfifo = new Set<Leaf>(['bfifo']);
-const site = { ingressObject: '/o/ingress.bpf.o', egressObject: '/o/egress.bpf.o', ingressHook: false };
+const site = { ingressHook: false };
+const bpf = bpfDatapath({ ingress: '/o/ingress.bpf.o', egress: '/o/egress.bpf.o' });
 
 /** A download tree. */
 const treeOf = (list: readonly QueuePolicy[], rate: number, leaves: readonly Leaf[] = ['bfifo'], more: object = {}) =>
@@ -143,7 +145,7 @@ describe('tree', () => {
 });
 
 describe('link operations', () => {
-  const operations = linkOperations(shapePolicy(policy, bfifo)[0]!, site);
+  const operations = linkOperations(shapePolicy(policy, bfifo)[0]!, site, bpf);
 
   it('redirect last, after the ifb is up', () => {
     expect(operations.map((o) => o.about)).toEqual([
@@ -158,7 +160,7 @@ describe('link operations', () => {
   });
 
   it('add no clsact where there is a hook, and never remove it then', () => {
-    const text = JSON.stringify(linkOperations(shapePolicy(policy, bfifo)[0]!, { ...site, ingressHook: true }));
+    const text = JSON.stringify(linkOperations(shapePolicy(policy, bfifo)[0]!, { ...site, ingressHook: true }, bpf));
     expect(text).not.toContain('"clsact"');
     expect(text).toContain('clsact=found');
   });
@@ -176,7 +178,7 @@ describe('link operations', () => {
 
   it('are none for a link without rates', () => {
     const [shape] = shapePolicy(withLinks({ device: 'eth0' }), bfifo);
-    expect(linkOperations(shape!, site)).toEqual([]);
+    expect(linkOperations(shape!, site, bpf)).toEqual([]);
   });
 
   it('lead several links to one ifb, the one whose it is first', () => {
@@ -190,7 +192,7 @@ describe('link operations', () => {
     ]);
     const ifb = { link: 'a', device: 'ppp0', clsact: true, shared: [] };
     expect(
-      linkOperations(shapes[1]!, { ...site, ifb }).map(({ about, command, undo }) => [
+      linkOperations(shapes[1]!, { ...site, ifb }, bpf).map(({ about, command, undo }) => [
         about,
         command.argv.at(-1),
         undo,

@@ -1,0 +1,80 @@
+import { checkEffects, inspect, runOperations } from '../apply/index.ts';
+import { countErrors, type Diagnostic, type ParsedPolicy, type Policy } from '../language/index.ts';
+import { type ErrorCode, HeadgateError } from '../model/index.ts';
+import {
+  type Datapath,
+  type LinkShape,
+  type Operation,
+  removeIfb,
+  replaceTables,
+  tapsOf,
+  whyNotInPlace,
+} from '../shape/index.ts';
+import type { LinkKeeper } from './link-keeper.ts';
+
+/** Reads the policy anew, from where the running one came. @throws HeadgateError HG_FILE, HG_USAGE, HG_RELOAD */
+export type LoadPolicy = () => Promise<ParsedPolicy>;
+
+/** What a reload came to. With an `error` the running policy stays. */
+export type ReloadResult = {
+  readonly diagnostics: readonly Diagnostic[];
+  /** The files of the policy by name, for the lines that the findings are about. */
+  readonly texts: Readonly<Record<string, string>>;
+} & (
+  | { readonly policy: string }
+  | { readonly error: { readonly code: ErrorCode; readonly fields: HeadgateError['fields']; readonly message: string } }
+);
+
+/** Loads the policy of `file` and changes to it; whatever fails is the result's error. */
+export async function reloadPolicy(
+  file: string,
+  load: LoadPolicy,
+  change: (policy: Policy) => Promise<void>,
+): Promise<ReloadResult> {
+  let found: Pick<ReloadResult, 'diagnostics' | 'texts'> = { diagnostics: [], texts: {} };
+  try {
+    const { policy, diagnostics, texts } = await load();
+    found = { diagnostics, texts: Object.fromEntries(texts) };
+    if (!policy) throw new HeadgateError('HG_POLICY', { file, count: countErrors(diagnostics) });
+    await change(policy);
+    return { ...found, policy: policy.file };
+  } catch (error) {
+    const { code, fields, message } =
+      error instanceof HeadgateError ? error : new HeadgateError('HG_RELOAD', { reason: String(error) });
+    return { ...found, error: { code, fields, message } };
+  }
+}
+
+/** A policy with the shapes of its links, and the datapath that was made for it. */
+export interface Shaped {
+  readonly policy: Policy;
+  readonly shapes: readonly LinkShape[];
+  readonly datapath: Datapath;
+}
+
+/**
+ * Changes what is in the kernel from one policy to another, all of it or nothing, and the keepers with it. Returns what
+ * is to be removed when the flows' marks are those of the new policy.
+ *
+ * @throws HeadgateError HG_RELOAD; as checkEffects does; HG_KERNEL
+ */
+export async function changeKernel(
+  from: Shaped,
+  to: Shaped,
+  keepers: readonly LinkKeeper[],
+): Promise<readonly Operation[]> {
+  const reason = whyNotInPlace(from.shapes, to.shapes);
+  if (reason !== undefined) throw new HeadgateError('HG_RELOAD', { reason });
+  const scene = await inspect();
+  await checkEffects(to.policy, scene);
+  const families = [...scene.mirrors].flatMap(([family, whose]) => (whose === 'ours' ? [family] : []));
+  const shapeOf = ({ shape }: LinkKeeper) => to.shapes.find(({ link }) => link === shape.link)!;
+  const changes = keepers.map((keeper) => keeper.change(shapeOf(keeper), to.datapath));
+  await runOperations([...replaceTables(from, to, families), ...changes.flatMap(({ before }) => before)]);
+  for (const keeper of keepers) keeper.become(shapeOf(keeper), to.datapath);
+  const taps = tapsOf(from.policy).filter((tap) => !tapsOf(to.policy).includes(tap));
+  return [
+    ...changes.flatMap(({ after }) => after),
+    ...taps.map((tap) => ({ about: `remove tap ${tap}`, command: removeIfb(tap) })),
+  ];
+}

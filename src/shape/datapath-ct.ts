@@ -1,0 +1,49 @@
+import { markOfClass } from '../model/index.ts';
+import type { ClassPlan, Datapath } from './datapath.ts';
+import { chainsDatapath, type Draft, goto, u32 } from './datapath-chains.ts';
+import { filterNumbers } from './filter-set.ts';
+import type { TcAction } from './tc-filter.ts';
+
+/**
+ * `ct`: act_ct looks the flow up, flower reads what it found: the mark, or else the direction.
+ *
+ * A flow that nothing has answered yet is `+new` in either case, whether conntrack has its entry or not; so every flow is
+ * marked with its class as soon as it has one. Fragments are kept away: act_ct puts them together, mirred takes
+ * them apart again, and the ifb drops all but the first. They are not known then.
+ */
+export function ctDatapath(plan: ClassPlan, generation: number): Datapath {
+  const { field, count, byOrigin } = plan;
+  const known = (keys: Readonly<Record<string, string>>, actions: readonly TcAction[]): Draft => ({
+    chain: 'known',
+    protocol: 'all',
+    match: { kind: 'flower', keys },
+    actions,
+  });
+  const mask = hex(field.mask);
+  return chainsDatapath(
+    {
+      name: 'ct',
+      ask: (to) => [
+        [{ ...known({ ip_flags: 'frag' }, to(byOrigin.new)), chain: 'asked' }],
+        [
+          {
+            chain: 'asked',
+            protocol: 'all',
+            match: u32(),
+            actions: [{ kind: 'ct' }, goto('known')],
+          },
+        ],
+        Array.from({ length: count }, (_, i) =>
+          known({ ct_state: '+trk', ct_mark: `${hex(markOfClass(field, i + 1))}/${mask}` }, to(i + 1)),
+        ),
+        ['est', 'rel'].map((state) => known({ ct_state: `+trk+${state}+rpl` }, to(byOrigin.local))),
+        ['est', 'rel'].map((state) => known({ ct_state: `+trk+${state}-rpl` }, to(byOrigin.remote))),
+        [{ chain: 'known', protocol: 'all', match: u32(), actions: to(byOrigin.new) }],
+      ],
+    },
+    plan,
+    filterNumbers(generation),
+  );
+}
+
+const hex = (value: number): string => `0x${value.toString(16).padStart(8, '0')}`;

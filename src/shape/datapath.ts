@@ -1,0 +1,49 @@
+import type { Policy } from '../language/index.ts';
+import type { Command, MarkField, Origin } from '../model/index.ts';
+import { classOf, leafQueues } from './classes.ts';
+import type { Operation } from './operation.ts';
+import type { Tree } from './tree.ts';
+
+/** The ways in which a packet finds its class, best first: docs/architecture.md, "Four datapaths". */
+export const DATAPATHS = ['bpf', 'ct', 'mark'] as const;
+export type DatapathName = (typeof DATAPATHS)[number];
+
+/**
+ * How packets find their class in the kernel: what stands between a link and its ifb, and at its own tree. A value of
+ * pure functions, made for one policy; a policy means the same on each, but for what docs/limits.md says.
+ */
+export interface Datapath {
+  readonly name: DatapathName;
+  /** It needs a clsact or ingress qdisc on the device. */
+  readonly hook: boolean;
+  /** It knows a flow by its mark alone: every flow that crosses a link is marked, also one that goes by its origin. */
+  readonly marksOrigin: boolean;
+  /** Our nft table gives what leaves by the links its class. */
+  readonly leavesByNft: boolean;
+  /** What it makes takes the place of what the one before it made; else both stand side by side until that one's is undone. */
+  readonly inPlace: boolean;
+  /** Classifies what arrives on the device and redirects it to the ifb, which must be up. Live when all of it is there. */
+  redirect(device: string, ifb: string): Operation;
+  /** Lets what arrives pass untouched again. The redirect stops before the rest goes. */
+  unredirect(device: string): Command;
+  /** Classifies what leaves by the device, whose tree is there; undefined where there is nothing to do. */
+  classifyLeaving(device: string, tree: Tree): Operation | undefined;
+}
+
+/** What a datapath is told of a policy: the classes and how they stand in the mark. */
+export interface ClassPlan {
+  readonly field: MarkField;
+  /** Classes have the numbers from 1 to this. */
+  readonly count: number;
+  /** Where a flow goes that no rule has sent elsewhere. */
+  readonly byOrigin: Readonly<Record<Origin, number>>;
+}
+
+export function classPlanOf(policy: Policy, field: MarkField): ClassPlan {
+  const { local, remote, new: unknown } = policy.defaults;
+  return {
+    field,
+    count: leafQueues(policy.queues).length,
+    byOrigin: { local: classOf(policy, local), remote: classOf(policy, remote), new: classOf(policy, unknown) },
+  };
+}

@@ -1,0 +1,240 @@
+// What the conformance suite runs on: `headgate up` on a box between the world and a host inside.
+//
+//   world 192.0.2.2, 2001:db8::2 ── veth or tun ── wan 192.0.2.1, 2001:db8::1 box lan 10.0.0.1 ── 10.0.0.2 inside
+//
+// The box masquerades, and forwards port 7100 to the host inside, also for the inside itself (hairpin). Port 7400 has a
+// conntrack zone of its own. A queue for each origin, two that rules lead to; each packet is counted by its class.
+
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { getTcStats, listDevices } from '../../src/kernel/index.ts';
+import { AccessLink, addVeth, Namespace, Program } from '../../src/lab/index.ts';
+import type { DatapathName } from '../../src/shape/index.ts';
+import { INJECT } from './classifier-lab.ts';
+import { HEADGATE } from './gateway.ts';
+import { Host } from './host.ts';
+import { type Bytes, hex } from './packets.ts';
+import { soon } from './soon.ts';
+
+export const BOX = { v4: '192.0.2.1', v6: '2001:db8::1', mac: '02:00:00:00:00:01' };
+export const WORLD = { v4: '192.0.2.2', v6: '2001:db8::2', mac: '02:00:00:00:00:02' };
+export const INSIDE = { v4: '10.0.0.2' };
+
+/** In the order of the policy: the first one's class is 1. */
+export const QUEUES = ['local', 'new', 'remote', 'voice', 'bulk'] as const;
+export type Queue = (typeof QUEUES)[number];
+
+/** Packets by the queue whose class they took. `some`: at least one, where it is not for us to say how many. */
+export type Counts = Partial<Record<Queue, number | 'some'>>;
+export interface BothWays {
+  readonly in: Counts;
+  readonly out: Counts;
+}
+
+const policy = (tree: string) => `link wan { device wan  download 50mbit  upload 50mbit  tree ${tree} }
+queue local { share 50% }  queue new { share 10% }  queue remote { share 10% }  queue voice { share 10% }  queue bulk { share 5% }
+rule voice when udp and remote.port in 5004 -> voice
+rule bulk when origin remote and local.port in 7300 -> bulk
+default local -> local  remote -> remote  new -> new
+`;
+
+export interface Setting {
+  readonly datapath: DatapathName;
+  readonly tree: 'htb' | 'prio' | 'cake';
+  readonly link: 'veth' | 'tun';
+}
+
+export class ConformanceLab {
+  readonly box: Namespace;
+  readonly world: Namespace;
+  readonly inside: Namespace;
+  readonly hosts = new Map<Namespace, Host>();
+  private link: AccessLink | undefined;
+  private service: Program | undefined;
+  private folder: string | undefined;
+  private indexes: ReadonlyMap<string, number> = new Map();
+
+  private constructor(box: Namespace, world: Namespace, inside: Namespace) {
+    this.box = box;
+    this.world = world;
+    this.inside = inside;
+  }
+
+  static async build(setting: Setting): Promise<ConformanceLab> {
+    const lab = new ConformanceLab(
+      await Namespace.add('box'),
+      await Namespace.add('world'),
+      await Namespace.add('inside'),
+    );
+    try {
+      await lab.lay(setting.link);
+      for (const ns of [lab.box, lab.world, lab.inside]) lab.hosts.set(ns, await Host.start(ns));
+      await lab.serve();
+      await lab.openEarlier();
+      await lab.up(setting);
+      return lab;
+    } catch (error) {
+      await lab.close();
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.service?.stop('SIGTERM');
+    await this.link?.del();
+    await Promise.all([this.box, this.world, this.inside].map((ns) => ns.del()));
+    if (this.folder !== undefined) await rm(this.folder, { recursive: true, force: true });
+  }
+
+  host(ns: Namespace): Host {
+    return this.hosts.get(ns)!;
+  }
+
+  /** Sends crafted frames towards `wan`. */
+  async inject(...frames: Bytes[]): Promise<void> {
+    await this.world.feed(`${frames.map(hex).join('\n')}\n`, INJECT, 'wan');
+  }
+
+  /** Does something, and says what each class has sent meanwhile, as soon as that is what is expected, or after a while. */
+  async counting(act: () => Promise<unknown>, expected: BothWays): Promise<BothWays> {
+    const before = this.count();
+    await act();
+    let counted: BothWays = { in: {}, out: {} };
+    await soon(() => {
+      counted = generalised(difference(this.count(), before), expected);
+      if (JSON.stringify(counted) !== JSON.stringify(sorted(expected))) throw new Error('not yet');
+    }).catch(() => {});
+    return counted;
+  }
+
+  private count(): Record<'in' | 'out', Record<Queue, number>> {
+    const of = (device: string, major: number) => {
+      const stats = getTcStats(this.box.path, this.indexes.get(device)!);
+      const packets = (minor: number) =>
+        stats.find((s) => s.isClass && s.handle === ((major << 16) | minor) >>> 0)?.packets ?? 0;
+      return Object.fromEntries(QUEUES.map((queue, i) => [queue, packets(i + 1)])) as Record<Queue, number>;
+    };
+    return { in: of('hg-wan', 0x7fe0), out: of('wan', 0x7fe1) };
+  }
+
+  private async lay(link: Setting['link']): Promise<void> {
+    const { box, world, inside } = this;
+    // Nothing of its own accord: no link-local addresses, so no router solicitations.
+    const quiet = ['net.ipv6.conf.default.addr_gen_mode=1', 'net.ipv6.conf.default.router_solicitations=0'];
+    for (const ns of [box, world, inside]) await ns.run('sysctl', '-qw', ...quiet);
+    await box.run(
+      'sysctl',
+      '-qw',
+      'net.ipv4.ip_forward=1',
+      'net.ipv6.conf.all.forwarding=1',
+      'net.ipv4.icmp_ratelimit=0',
+    );
+    if (link === 'veth') {
+      await addVeth(box, 'wan', world, 'wan');
+      await box.run('ip', 'link', 'set', 'wan', 'address', BOX.mac);
+      await world.run('ip', 'link', 'set', 'wan', 'address', WORLD.mac);
+    } else this.link = await AccessLink.add(box, 'wan', world, 'wan', { rateMbit: 1000, rttMs: 0, fifoMs: 1000 });
+    await addVeth(box, 'lan', inside, 'lan');
+    for (const [ns, end] of [
+      [box, BOX],
+      [world, WORLD],
+    ] as const) {
+      await ns.run('ip', 'address', 'add', `${end.v4}/24`, 'dev', 'wan');
+      await ns.run('ip', 'address', 'add', `${end.v6}/64`, 'dev', 'wan', 'nodad');
+    }
+    await box.run('ip', 'address', 'add', '10.0.0.1/24', 'dev', 'lan');
+    await inside.run('ip', 'address', 'add', `${INSIDE.v4}/24`, 'dev', 'lan');
+    await inside.run('ip', 'route', 'add', 'default', 'via', '10.0.0.1');
+    await box.feed(RULESET, 'nft', '-f', '-');
+  }
+
+  /** Echoes on 7000 and, by a rule of the policy or the ruleset, on others; 7900 takes datagrams and is silent. */
+  private async serve(): Promise<void> {
+    for (const v of ['v4', 'v6'] as const) {
+      for (const transport of ['tcp', 'udp'] as const) {
+        await this.host(this.world).serve(transport, WORLD[v], 7000);
+        await this.host(this.box).serve(transport, BOX[v], 7000);
+      }
+      await this.host(this.world).serve('udp', WORLD[v], 5004);
+      await this.host(this.box).serve('udp', BOX[v], 7300);
+      await this.host(this.box).sink(BOX[v], 7900);
+    }
+    await this.host(this.world).serve('udp', WORLD.v4, 7400);
+    for (const transport of ['tcp', 'udp'] as const) await this.host(this.inside).serve(transport, INSIDE.v4, 7100);
+  }
+
+  /** Flows that are there before Headgate is: from port 6100 of either end to 7000 of the other, and one that stays open. */
+  private async openEarlier(): Promise<void> {
+    const early = { transport: 'udp', port: 7000, size: 20, times: 1, from: 6100 } as const;
+    for (const v of ['v4', 'v6'] as const) {
+      await this.host(this.box).ask({ ...early, address: WORLD[v] });
+      await this.host(this.world).ask({ ...early, address: BOX[v] });
+      await this.host(this.box).ask({ ...early, address: WORLD[v], from: 6200, keep: true });
+    }
+  }
+
+  private async up({ datapath, tree }: Setting): Promise<void> {
+    this.folder = await mkdtemp(join(tmpdir(), 'hg-conformance-'));
+    const file = join(this.folder, 'test.gate');
+    await writeFile(file, policy(tree));
+    const argv = ['env', ...HEADGATE, 'up', file, '--json', '--datapath', datapath] as const;
+    this.service = Program.start('headgate up', argv, { netns: this.box.name });
+    await this.service.line((line) => line.includes('"kind":"ready"'), 120_000);
+    await this.service.line((line) => line.includes('"kind":"resync"'), 60_000);
+    this.indexes = new Map((await listDevices({ netns: this.box.name })).map(({ name, index }) => [name, index]));
+  }
+}
+
+const RULESET = `table inet other {
+	chain zones {
+		type filter hook prerouting priority raw; policy accept;
+		iifname "wan" udp sport 7400 ct zone set 7
+	}
+	chain zones-out {
+		type filter hook output priority raw; policy accept;
+		oifname "wan" udp dport 7400 ct zone set 7
+	}
+	chain tracked {
+		type filter hook input priority 0; policy accept;
+		ct state established accept
+	}
+}
+table ip nat {
+	chain prerouting {
+		type nat hook prerouting priority dstnat; policy accept;
+		ip daddr ${BOX.v4} meta l4proto { tcp, udp } th dport 7100 dnat to ${INSIDE.v4}
+	}
+	chain postrouting {
+		type nat hook postrouting priority srcnat; policy accept;
+		oifname "wan" ip saddr 10.0.0.0/24 masquerade
+		oifname "lan" ip saddr 10.0.0.0/24 masquerade
+	}
+}
+`;
+
+type Numbers = Record<'in' | 'out', Record<Queue, number>>;
+
+function difference(now: Numbers, before: Numbers): Numbers {
+  const of = (way: 'in' | 'out') =>
+    Object.fromEntries(QUEUES.map((queue) => [queue, now[way][queue] - before[way][queue]])) as Record<Queue, number>;
+  return { in: of('in'), out: of('out') };
+}
+
+/** Without zeros, in the order of the queues, and `some` where no more is expected to be known. */
+function generalised(numbers: Numbers, expected: BothWays): BothWays {
+  const of = (way: 'in' | 'out') =>
+    Object.fromEntries(
+      QUEUES.flatMap((queue) => {
+        const packets = numbers[way][queue];
+        return packets === 0 ? [] : [[queue, expected[way][queue] === 'some' ? 'some' : packets]];
+      }),
+    ) as Counts;
+  return { in: of('in'), out: of('out') };
+}
+
+const sorted = ({ in: arriving, out }: BothWays): BothWays => {
+  const of = (counts: Counts) =>
+    Object.fromEntries(QUEUES.flatMap((q) => (counts[q] === undefined ? [] : [[q, counts[q]]]))) as Counts;
+  return { in: of(arriving), out: of(out) };
+};

@@ -1,0 +1,9 @@
+// One suite for every datapath: which class each packet takes. Shown on the machine's own kernel (6.18), which has cls_bpf
+// and HTB; test/vm/guest/conformance.test.ts runs it for what Debian's kernels have beside those.
+
+import { conformance } from './conformance.ts';
+
+conformance([
+  { datapath: 'bpf', tree: 'htb', link: 'veth' },
+  { datapath: 'bpf', tree: 'htb', link: 'tun' },
+]);

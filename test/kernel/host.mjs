@@ -1,0 +1,71 @@
+// A host that does as it is told, one order a line of standard input, and answers each with a line: {"id", "error"?}.
+//   {"id": 1, "do": "serve", "transport": "udp"|"tcp", "address": ..., "port": ...}   answers what comes with as much
+//   {"id": 2, "do": "sink", "address": ..., "port": ...}                              takes datagrams, and says nothing
+//   {"id": 3, "do": "ask", "transport": ..., "address": ..., "port": ..., "size": ..., "times": ..., "from"?: port, "keep"?: true}
+//   {"id": 4, "do": "tell", "address": ..., "port": ..., "times": ..., "from"?: port} sends datagrams, waits for nothing
+// One process for a whole suite: where the machine is emulated, a start takes seconds.
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { connect, createServer, isIPv6 } from 'node:net';
+import { createInterface } from 'node:readline';
+
+const datagrams = (address) => createSocket(isIPv6(address) ? { type: 'udp6', ipv6Only: true } : 'udp4');
+
+const orders = {
+  async serve({ transport, address, port }) {
+    if (transport === 'tcp') {
+      const server = createServer({ allowHalfOpen: true }, (peer) => peer.on('error', () => {}).pipe(peer));
+      await once(server.listen(port, address), 'listening');
+    } else {
+      const socket = datagrams(address);
+      socket.on('message', (message, peer) => socket.send(message, peer.port, peer.address));
+      await once(socket.bind(port, address), 'listening');
+    }
+  },
+  async sink({ address, port }) {
+    await once(datagrams(address).bind(port, address), 'listening');
+  },
+  async ask({ transport, address, port, size, times, from = 0, keep }) {
+    if (transport === 'tcp') {
+      const socket = connect({ port, host: address, localPort: from });
+      await once(socket, 'connect');
+      socket.end(Buffer.alloc(size));
+      let back = 0;
+      for await (const data of socket) back += data.length;
+      if (back !== size) throw new Error(`${back} bytes came back`);
+      return;
+    }
+    const socket = datagrams(address);
+    try {
+      // Connected, so that ICMP errors come back.
+      socket.bind(from);
+      await once(socket, 'listening');
+      socket.connect(port, address);
+      await once(socket, 'connect');
+      for (let i = 0; i < times; i++) {
+        const answer = once(socket, 'message', { signal: AbortSignal.timeout(30_000) });
+        socket.send(Buffer.alloc(size));
+        await answer;
+      }
+    } finally {
+      if (!keep) socket.close();
+    }
+  },
+  async tell({ address, port, times, from = 0 }) {
+    const socket = datagrams(address);
+    socket.bind(from);
+    await once(socket, 'listening');
+    for (let i = 0; i < times; i++)
+      await new Promise((sent, failed) => {
+        socket.send(Buffer.alloc(20), port, address, (error) => (error ? failed(error) : sent()));
+      });
+    socket.close();
+  },
+};
+
+createInterface({ input: process.stdin }).on('line', (line) => {
+  const { id, do: name, ...order } = JSON.parse(line);
+  const answer = (error) => console.log(JSON.stringify({ id, error: error?.message }));
+  orders[name](order).then(() => answer(), answer);
+});
+console.log('{"id":0}');
