@@ -26,7 +26,7 @@ export function addUpCommand(program: Command): void {
     .addOption(
       new Option(
         '--datapath <name>',
-        'how packets find their class: docs/architecture.md (default: the best that this kernel can, as headgate doctor says)',
+        'how packets find their class: docs/architecture.md (default: the best that headgate doctor finds)',
       ).choices(DATAPATHS),
     )
     .option(

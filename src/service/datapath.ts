@@ -7,7 +7,7 @@ import {
   patchClassifier,
 } from '../kernel/index.ts';
 import type { Policy } from '../language/index.ts';
-import { type Capabilities, can, DEFAULT_MARK_FIELD } from '../model/index.ts';
+import { type Capabilities, can, HeadgateError, type MarkField } from '../model/index.ts';
 import {
   bpfDatapath,
   type ClassPlan,
@@ -18,6 +18,9 @@ import {
   type DatapathName,
   DOWNLOAD_MAJOR,
   handle,
+  ifbOf,
+  type LinkShape,
+  ladderOf,
   markDatapath,
   UPLOAD_MAJOR,
 } from '../shape/index.ts';
@@ -29,10 +32,25 @@ export interface PreparedDatapath {
 }
 
 /**
- * The best datapath that works here. Where none is known to, as on a machine that is too busy to tell, the first: its
- * operations then say what is wrong, and are undone.
+ * The datapath for a policy that names none: the best that works here. Where it could not be told of any, or where
+ * nothing has to be shaped, `bpf`, whose failure then says why.
+ *
+ * @throws HeadgateError HG_NO_KERNEL where it is known that none works
  */
-export const pickDatapath = (capabilities: Capabilities): DatapathName => chooseDatapath(capabilities) ?? 'bpf';
+export function bestDatapath(capabilities: Capabilities, shapes: readonly LinkShape[]): DatapathName {
+  const best = chooseDatapath(capabilities);
+  if (best !== undefined) return best;
+  const rungs = ladderOf(capabilities);
+  if (rungs.some(({ answer }) => answer === 'unknown') || shapes.every((shape) => !shape.upload && !ifbOf(shape)))
+    return 'bpf';
+  const [lack] = rungs[0]!.lacks.flat();
+  const finding = capabilities.findings[lack!];
+  throw new HeadgateError('HG_NO_KERNEL', {
+    what: 'any datapath',
+    problem: `${lack}: ${finding.answer === 'yes' ? '' : finding.why}`,
+    needs: 'what `headgate doctor` tells of each',
+  });
+}
 
 /**
  * The datapath of that name for a policy, with what it has to have on the disk. `generation` counts the policies of a run:
@@ -43,10 +61,11 @@ export const pickDatapath = (capabilities: Capabilities): DatapathName => choose
 export async function prepareDatapath(
   name: DatapathName,
   policy: Policy,
-  capabilities: Capabilities,
+  field: MarkField,
   generation: number,
+  capabilities: Capabilities,
 ): Promise<PreparedDatapath> {
-  const plan = classPlanOf(policy, DEFAULT_MARK_FIELD);
+  const plan = classPlanOf(policy, field);
   switch (name) {
     case 'bpf':
       return prepareBpf(plan, generation);
@@ -54,7 +73,11 @@ export async function prepareDatapath(
       return { datapath: ctDatapath(plan, generation), files: [] };
     case 'mark':
       return {
-        datapath: markDatapath(plan, can(capabilities, 'action ctinfo') ? 'ctinfo' : 'connmark', generation),
+        datapath: markDatapath(
+          plan,
+          can(capabilities, 'action connmark') && !can(capabilities, 'action ctinfo') ? 'connmark' : 'ctinfo',
+          generation,
+        ),
         files: [],
       };
   }

@@ -1,11 +1,12 @@
 import type { Capabilities, Capability, Finding } from '../model/index.ts';
 import { DATAPATHS, type DatapathName } from './datapath.ts';
 
-/** What the ladder knows of, best first; `up` can take those that are built. */
-const RUNGS = [...DATAPATHS, 'map'] as const;
+/** The datapaths of docs/architecture.md, best first: those that are built ({@link DATAPATHS}), and those to come. */
+const RUNGS = ['bpf', 'ct', 'mark', 'map'] as const;
 export type RungName = (typeof RUNGS)[number];
 
-export const isBuilt = (name: RungName): name is DatapathName => name !== 'map';
+/** True where `headgate up` can take it. */
+export const isBuilt = (rung: RungName): rung is DatapathName => (DATAPATHS as readonly string[]).includes(rung);
 
 /** Of each group one is enough. */
 type Needs = readonly (readonly Capability[])[];
@@ -67,9 +68,8 @@ export const ladderOf = (capabilities: Capabilities): Rung[] =>
     return { datapath, answer: worst, lacks };
   });
 
-/** The datapath that is taken where nobody names one: the best that works; undefined: none is known to. */
+/** The datapath that is taken where nobody names one: the best that works; undefined: none does. */
 export const chooseDatapath = (capabilities: Capabilities): DatapathName | undefined =>
-  ladderOf(capabilities)
-    .filter(({ answer }) => answer === 'yes')
-    .map(({ datapath }) => datapath)
-    .find(isBuilt);
+  ladderOf(capabilities).flatMap(({ datapath, answer }) =>
+    answer === 'yes' && isBuilt(datapath) ? [datapath] : [],
+  )[0];
