@@ -12,6 +12,7 @@ export * from './nft-rules.ts';
 export * from './operation.ts';
 export * from './shape.ts';
 export * from './table.ts';
+export * from './tc-batch.ts';
 export * from './tc-filter.ts';
 export * from './tree.ts';
 export * from './tree-commands.ts';
