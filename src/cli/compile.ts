@@ -4,7 +4,7 @@ import { DEFAULT_MARK_FIELD, HeadgateError } from '../model/index.ts';
 import { compileRules, formatTable } from '../shape/index.ts';
 import { note, print } from './output.ts';
 import { plain } from './plain.ts';
-import { loadPolicy } from './policy-file.ts';
+import { loadPolicy, loadPolicyToLookAt } from './policy-file.ts';
 
 interface CompileOptions {
   to: 'nft' | 'json';
@@ -32,10 +32,12 @@ Examples:
   headgate compile my.gate --to nft --device eth0
   headgate compile my.gate --to json | jq '.rules[] | {name, tier}'
 
+As JSON, also a policy whose only errors are expect lines that do not hold.
 Exit status: 0 printed; 1 mistakes in the policy; 2 the file cannot be read, or wrong usage`,
     )
     .action(async (file: string, { to, device }: CompileOptions) => {
-      const policy = overrideLink(await loadPolicy(file), { device });
+      const load = to === 'json' ? loadPolicyToLookAt : loadPolicy;
+      const policy = overrideLink(await load(file), { device });
       if (to === 'json') print(JSON.stringify(plain(policy), undefined, 2));
       else printTable(policy);
     });

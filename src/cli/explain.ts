@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { explainFlow, formatDiagnostic, formatExplanation, parseFlow } from '../language/index.ts';
 import { note, print, printJson, wantsColor } from './output.ts';
 import { plain } from './plain.ts';
-import { loadPolicy } from './policy-file.ts';
+import { loadPolicyToLookAt } from './policy-file.ts';
 
 interface ExplainOptions {
   flow: string;
@@ -15,17 +15,18 @@ export function addExplainCommand(program: Command): void {
     .description('say where a flow goes by a policy and why: every rule in order, with what decided it')
     .argument('<file>', 'policy; - reads standard input')
     .requiredOption('--flow <flow>', 'a flow as `expect` has it; what is not said of it is not known')
-    .option('--json', 'print one JSON object: {queue, rule, rules: [{name, verdict, because, change, behind}]}')
+    .option('--json', 'print one JSON object: {queue, rule, rules: [{name, verdict, because, change, needs, behind}]}')
     .addHelpText(
       'after',
       `
 Example:
   headgate explain my.gate --flow 'tcp 10.0.0.5:40000 -> 1.1.1.1:443 origin local bytes.in 60MB age 40s'
 
-Exit status: 0 it is decided; 1 mistakes in the policy or in the flow; 2 the file cannot be read`,
+A policy whose only errors are expect lines that do not hold is explained, too.
+Exit status: 0 it is decided; 1 other mistakes in the policy, or one in the flow; 2 the file cannot be read`,
     )
     .action(async (file: string, { flow, json }: ExplainOptions) => {
-      const policy = await loadPolicy(file, json === true);
+      const policy = await loadPolicyToLookAt(file, json === true);
       const { facts, diagnostics } = parseFlow(flow, '--flow', policy);
       for (const d of diagnostics) {
         if (json) printJson({ kind: 'diagnostic', ...d });
@@ -45,7 +46,7 @@ Exit status: 0 it is decided; 1 mistakes in the policy or in the flow; 2 the fil
         queue: decision.queue,
         rule: decision.rule?.name ?? null,
         facts: plain(facts),
-        rules: rules.map(({ rule, verdict, because, change, behind }) => ({
+        rules: rules.map(({ rule, verdict, because, change, needs, behind }) => ({
           name: rule.name,
           file: rule.file,
           line: rule.line,
@@ -54,6 +55,7 @@ Exit status: 0 it is decided; 1 mistakes in the policy or in the flow; 2 the fil
           verdict,
           because,
           change: change ?? null,
+          needs: needs ?? null,
           behind: behind.map(({ name }) => name),
         })),
       });

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { getText, replaceText } from '../kernel/index.ts';
+import { getText, replaceText } from '../kernel/files.ts';
 import { type Diagnostic, diffLines, formatDiagnostic, formatDiff, formatPolicy } from '../language/index.ts';
 import { note, print, printJson, report, wantsColor } from './output.ts';
 

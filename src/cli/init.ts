@@ -1,6 +1,7 @@
 import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
-import { addText, survey } from '../kernel/index.ts';
+import { addText } from '../kernel/files.ts';
+import { survey } from '../kernel/index.ts';
 import { formatPolicy, MAX_SEED_PORTS, type PortRange, parsePolicy, writePolicy } from '../language/index.ts';
 import {
   formatPrefix,

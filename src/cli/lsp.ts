@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { readInclude } from '../kernel/index.ts';
+import { readInclude } from '../kernel/files.ts';
 import { VERSION } from './version.ts';
 
 export function addLspCommand(program: Command): void {

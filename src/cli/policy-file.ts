@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { getMachineFacts, getText, readInclude } from '../kernel/index.ts';
+import { getMachineFacts, getText, readInclude } from '../kernel/files.ts';
 import { countErrors, formatDiagnostic, type ParsedPolicy, type Policy, parsePolicy } from '../language/index.ts';
 import { HeadgateError } from '../model/index.ts';
 import { note, printJson, wantsColor } from './output.ts';
@@ -31,6 +31,23 @@ export function tellFindings(parsed: Pick<ParsedPolicy, 'diagnostics' | 'texts'>
 export async function loadPolicy(file: string, json = false, where?: 'machine'): Promise<Policy> {
   const parsed = await readPolicy(file, where);
   tellFindings(parsed, json);
-  if (parsed.policy) return parsed.policy;
-  throw new HeadgateError('HG_POLICY', { file, count: countErrors(parsed.diagnostics) });
+  return parsed.policy ?? refuse(file, parsed);
+}
+
+/**
+ * The same for a policy that is looked at and not run: where all that is wrong are `expect` lines that do not hold, it
+ * is good enough, and that is said.
+ *
+ * @throws HeadgateError HG_FILE; HG_POLICY where it has other errors
+ */
+export async function loadPolicyToLookAt(file: string, json = false): Promise<Policy> {
+  const parsed = await readPolicy(file);
+  tellFindings(parsed, json);
+  if (parsed.checked && !parsed.policy)
+    note(`headgate: warning: ${file} would not run: it does not do what it expects. It is looked at all the same.`);
+  return parsed.checked ?? refuse(file, parsed);
+}
+
+function refuse(file: string, { diagnostics }: ParsedPolicy): never {
+  throw new HeadgateError('HG_POLICY', { file, count: countErrors(diagnostics) });
 }

@@ -50,6 +50,7 @@ function formatLink(link: LinkStatus): string[] {
   return [
     '',
     `link ${link.name} on ${link.device}: ${link.state}${link.ifb ? `, ifb ${link.ifb}` : ''}${link.shares ? ` of ${link.shares}` : ''}`,
+    ...(link.strays ? [`  ${link.strays} packets came to ${link.ifb} from elsewhere: dropped`] : []),
     ...formatDirection('download', link.download),
     ...formatDirection('upload', link.upload),
   ];
@@ -63,8 +64,8 @@ function formatDirection(name: string, direction: DirectionStatus | undefined): 
   const rows = direction.queues.map((q) => [
     q.name ?? '?',
     q.classid,
-    formatRate(q.rate),
-    formatRate(q.ceil),
+    q.rate === undefined ? '-' : formatRate(q.rate),
+    q.ceil === undefined ? '-' : formatRate(q.ceil),
     q.leaf,
     String(q.bytes),
     String(q.packets),

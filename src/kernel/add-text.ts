@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { HeadgateError } from '../model/index.ts';
+import { fileProblem } from './file-problem.ts';
 import { replaceText } from './replace-text.ts';
 
 /**
@@ -11,8 +12,9 @@ export async function addText(file: string, text: string, replace: boolean): Pro
   try {
     await writeFile(file, text, { flag: 'wx' });
   } catch (cause) {
-    const { code, message } = cause as NodeJS.ErrnoException;
-    if (code !== 'EEXIST') throw new HeadgateError('HG_WRITE', { file, problem: message }, { cause });
+    const { code } = cause as NodeJS.ErrnoException;
+    const problem = code === 'ENOENT' ? 'its folder does not exist' : fileProblem(cause);
+    if (code !== 'EEXIST') throw new HeadgateError('HG_WRITE', { file, problem }, { cause });
     if (!replace) throw new HeadgateError('HG_FILE_EXISTS', { file }, { cause });
     await replaceText(file, text);
   }

@@ -1,6 +1,6 @@
 import { readFile, stat } from 'node:fs/promises';
 import type { MachineFacts } from '../model/index.ts';
-import { getSysctl } from './machine.ts';
+import { getSysctl } from './sysctl.ts';
 
 /** What this machine, in the caller's network namespace, serves to rules. Needs no privilege, and loads nothing. */
 export async function getMachineFacts(): Promise<MachineFacts> {

@@ -1,7 +1,6 @@
 import { constants, readFileSync } from 'node:fs';
 import { access, mkdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
 import { type Command, HeadgateError } from '../model/index.ts';
 import { type CommandOptions, run, type Where } from './command.ts';
 
@@ -32,14 +31,6 @@ export async function ensureBtf(): Promise<void> {
 /** A number that names the caller's network namespace as long as it lives: its inode. */
 export async function getNamespaceId(): Promise<string> {
   return /\d+/.exec(await readlink('/proc/self/ns/net'))![0];
-}
-
-/** Reads a sysctl of the caller's namespace, such as `net/netfilter/nf_conntrack_acct`; undefined where it does not exist. */
-export async function getSysctl(name: string): Promise<string | undefined> {
-  return readFile(join('/proc/sys', name), 'utf8').then(
-    (text) => text.trim(),
-    () => undefined,
-  );
 }
 
 /** Where what belongs to the running service lies: /run is empty after a boot, and root's alone to write. */
@@ -79,55 +70,8 @@ export const getFile = (path: string): Promise<Uint8Array> =>
     throw new HeadgateError('HG_NO_SHIM', { problem: cause.message }, { cause });
   });
 
-/** Reads a text file, or standard input where it is named `-`. @throws HeadgateError HG_FILE */
-export const getText = (file: string): Promise<string> =>
-  (file === '-' ? text(process.stdin) : readFile(file, 'utf8')).catch((cause: NodeJS.ErrnoException) => {
-    const problem =
-      cause.code === 'ENOENT'
-        ? 'no such file'
-        : cause.code === 'EACCES'
-          ? 'permission denied'
-          : cause.code === 'EISDIR'
-            ? 'it is a folder'
-            : cause.message;
-    throw new HeadgateError('HG_FILE', { file, problem }, { cause });
-  });
-
 export const runCommand = (command: Command, where: Where = {}): Promise<string> =>
   run(command.argv, { ...where, input: command.input } satisfies CommandOptions);
-
-/** Which of the qdiscs `kinds` this kernel has, found by trying each in a network namespace that lives as long as the trial. */
-export async function probeQdiscs<Kind extends string>(kinds: readonly Kind[]): Promise<Set<Kind>> {
-  const options: Record<string, string[]> = {
-    bfifo: ['limit', '65536'],
-    tbf: ['rate', '1mbit', 'burst', '64kb', 'limit', '64kb'],
-  };
-  const tried = await Promise.all(
-    kinds.map((kind) =>
-      run([
-        'unshare',
-        '--net',
-        'tc',
-        'qdisc',
-        'add',
-        'dev',
-        'lo',
-        'root',
-        'handle',
-        '1:',
-        kind,
-        ...(options[kind] ?? []),
-      ]).then(
-        () => true,
-        (error) => {
-          if (error instanceof HeadgateError && error.code === 'HG_NO_TOOL') throw error;
-          return false;
-        },
-      ),
-    ),
-  );
-  return new Set(kinds.filter((_, i) => tried[i]));
-}
 
 /** What the kernel has against a ruleset, tried in a network namespace that lives as long as the trial; undefined: nothing. */
 export async function tryRuleset(ruleset: string): Promise<string | undefined> {

@@ -8,6 +8,8 @@ export interface NetDevice {
   /** `ifb`, `veth`, `vlan`, ...; absent for hardware. */
   readonly kind?: string | undefined;
   readonly alias?: string | undefined;
+  /** Packets that came to it and that it dropped: an ifb, those that no filter redirected to it (drivers/net/ifb.c). */
+  readonly rxDropped: number;
 }
 
 /** A qdisc as `tc qdisc show` tells it. */
@@ -25,16 +27,18 @@ interface IpLink {
   flags: string[];
   ifalias?: string;
   linkinfo?: { info_kind?: string };
+  stats64?: { rx: { dropped: number } };
 }
 
 export async function listDevices(where: Where = {}): Promise<NetDevice[]> {
-  const links = await json<IpLink>(['ip', '-json', '-details', 'link', 'show'], where);
+  const links = await json<IpLink>(['ip', '-json', '-details', '-statistics', 'link', 'show'], where);
   return links.map((l) => ({
     index: l.ifindex,
     name: l.ifname,
     up: l.flags.includes('UP'),
     kind: l.linkinfo?.info_kind,
     alias: l.ifalias,
+    rxDropped: l.stats64?.rx.dropped ?? 0,
   }));
 }
 

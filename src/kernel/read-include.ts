@@ -1,8 +1,7 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync, realpathSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-
-/** Bytes of an included file that are read. */
-const MAX_BYTES = 16 << 20;
+import { fileProblem } from './file-problem.ts';
+import { MAX_FILE_BYTES, TOO_LONG } from './get-text.ts';
 
 /**
  * Reads a file that the policy `from` includes, or says why it cannot: a symbolic link may lead nowhere but to that
@@ -17,11 +16,10 @@ export function readInclude(file: string, from: string): { readonly text: string
     descriptor = openSync(real, constants.O_RDONLY | constants.O_NONBLOCK);
     const stat = fstatSync(descriptor);
     if (!stat.isFile()) return { problem: stat.isDirectory() ? 'it is a folder' : 'it is no regular file' };
-    if (stat.size > MAX_BYTES) return { problem: `it has more than ${MAX_BYTES >> 20} MiB` };
+    if (stat.size > MAX_FILE_BYTES) return { problem: TOO_LONG };
     return { text: readFileSync(descriptor, 'utf8') };
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    return { problem: code === 'ENOENT' ? 'no such file' : code === 'EACCES' ? 'permission denied' : message };
+    return { problem: fileProblem(error) };
   } finally {
     if (descriptor !== undefined) closeSync(descriptor);
   }

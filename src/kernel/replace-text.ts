@@ -1,5 +1,6 @@
 import { open, realpath, rename, rm, stat } from 'node:fs/promises';
 import { HeadgateError } from '../model/index.ts';
+import { fileProblem } from './file-problem.ts';
 
 /**
  * Puts a text in a file's place, whole or not at all: a new file is written beside it and renamed over it. Mode and
@@ -28,6 +29,6 @@ export async function replaceText(file: string, text: string): Promise<void> {
     await rename(beside, path);
   } catch (cause) {
     if (written !== undefined) await rm(written, { force: true });
-    throw new HeadgateError('HG_WRITE', { file, problem: (cause as Error).message }, { cause });
+    throw new HeadgateError('HG_WRITE', { file, problem: fileProblem(cause) }, { cause });
   }
 }

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { maskAddress, type Prefix, parseAddress, type Rate } from '../model/index.ts';
 import { run } from './command.ts';
-import { getSysctl } from './machine.ts';
 import { listDevices } from './netdev.ts';
+import { getSysctl } from './sysctl.ts';
 
 /** What the kernel tells of a box, for somebody who is about to write a policy for it. */
 export interface Survey {

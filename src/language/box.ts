@@ -29,6 +29,9 @@ export const either = (a: Allowed, b: Allowed): Allowed => ({
 export const without = (a: Allowed, b: Allowed): Allowed =>
   a === b ? NOTHING : { values: subtract(of(a), of(b)), unknown: a.unknown && !b.unknown };
 
+/** They have something in common. */
+export const areMet = (a: Allowed, b: Allowed): boolean => !isNothing(both(a, b));
+
 const NOTHING: Allowed = { values: [], unknown: false };
 export const isNothing = ({ values, unknown }: Allowed): boolean => values.length === 0 && !unknown;
 

@@ -3,6 +3,8 @@ import type { Queues } from './check-queue.ts';
 import { checkQueueName } from './check-rule.ts';
 import { decideByWalking } from './evaluate.ts';
 import { type Explanation, explainFlow, type Term } from './explain.ts';
+import { formatNeeds } from './format-explanation.ts';
+import { oneLine } from './one-line.ts';
 import type { Expectation, Policy } from './policy.ts';
 import type { Scope } from './scope.ts';
 import type { ExpectSyntax } from './syntax.ts';
@@ -20,7 +22,7 @@ export function readExpects(expects: readonly ExpectSyntax[], queues: Queues, sc
     const queue = checkQueueName(syntax.queue, queues, scope);
     if (!facts || queue === undefined) return [];
     const source = scope.sources.at(syntax.start);
-    const text = source.slice(syntax.flow).trim().replace(/\s+/g, ' ');
+    const text = oneLine(source.slice(syntax.flow));
     const { line } = source.position(syntax.start);
     return [{ expectation: { facts, text, queue, file: source.file, line }, syntax }];
   });
@@ -48,7 +50,7 @@ function why({ rules, decision }: Explanation, expected: string): string {
   const missed =
     wanted &&
     (wanted.verdict === 'fails'
-      ? `rule "${wanted.rule.name}" does not, since ${say(wanted.because)}`
+      ? `rule "${wanted.rule.name}" needs ${wanted.needs ? formatNeeds(wanted.needs) : 'what no flow has'}`
       : `rule "${wanted.rule.name}" does, too, but stands below`);
   return [matched ?? 'no rule matches', missed].filter((part) => part !== undefined).join('; ');
 }

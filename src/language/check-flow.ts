@@ -1,16 +1,19 @@
 import {
   type Address,
   COUNT_KEYS,
-  type Counter,
   type End,
   type FlowFacts,
   familyOf,
+  hasPorts,
   ORIGINS,
+  PROTOCOLS,
+  protocolName,
   sameAddress,
   TCP_STATES,
 } from '../model/index.ts';
 import { readDay, readMinute } from './check-clock.ts';
 import { readNumberedItem, readProtocol } from './check-identity.ts';
+import { readWindow } from './check-memory.ts';
 import { readName, readUser } from './check-name.ts';
 import { checkWord, itemsOf, namedSet } from './check-operand.ts';
 import { readAnyRate, readChoice, readDuration, readNumber, readSize, readValue } from './check-value.ts';
@@ -25,7 +28,8 @@ type Facts = Mutable<Partial<FlowFacts>>;
 /** What facts of several parts are gathered in until all are read. */
 interface Gathered {
   readonly facts: Facts;
-  readonly rates: { in?: number; out?: number };
+  /** By the direction and the window, ms; without one for all windows of which nothing else is said. */
+  readonly rates: Map<string, number>;
   readonly counts: Map<string, number>;
   readonly members: { readonly set: string; readonly end: 'local' | 'remote' }[];
 }
@@ -35,7 +39,7 @@ export function checkFlow(syntax: FlowSyntax, scope: Scope): FlowFacts | undefin
   const protocol = syntax.protocol && readProtocol(operandOf(syntax.protocol), scope);
   const opener = syntax.opener && readEnd(syntax.opener, scope);
   const answerer = syntax.answerer && readEnd(syntax.answerer, scope);
-  const gathered: Gathered = { facts: {}, rates: {}, counts: new Map(), members: [] };
+  const gathered: Gathered = { facts: {}, rates: new Map(), counts: new Map(), members: [] };
   const seen = new Map<string, Token>();
   let good = true;
   for (const fact of syntax.facts) {
@@ -61,9 +65,30 @@ export function checkFlow(syntax: FlowSyntax, scope: Scope): FlowFacts | undefin
     return undefined;
   }
   const { origin } = gathered.facts;
+  if (!hasParts(protocol, [syntax.opener!, opener], [syntax.answerer!, answerer], seen, scope)) return undefined;
   if (!good || !origin) return undefined;
   const [local, remote] = origin === 'remote' ? [answerer, opener] : [opener, answerer];
   return { ...finish(gathered, local.address, remote.address), origin, protocol, local, remote };
+}
+
+/** Reports ports and a TCP state of a flow whose protocol has none. */
+function hasParts(
+  protocol: number,
+  opener: readonly [Token, End],
+  answerer: readonly [Token, End],
+  seen: ReadonlyMap<string, Token>,
+  { diagnostics }: Scope,
+): boolean {
+  let good = true;
+  const report = (token: Token, what: string): void => {
+    diagnostics.add('not-of-protocol', token, { protocol: protocolName(protocol), what });
+    good = false;
+  };
+  for (const [token, end] of [opener, answerer])
+    if (end.port !== undefined && !hasPorts(protocol)) report(token, 'ports');
+  const state = seen.get('tcp.state');
+  if (state && protocol !== PROTOCOLS.tcp) report(state, 'TCP state');
+  return good;
 }
 
 const operandOf = (token: Token): OperandSyntax => ({
@@ -73,8 +98,11 @@ const operandOf = (token: Token): OperandSyntax => ({
   end: token.end,
 });
 
+const directionOf = (word: string): 'in' | 'out' => (word.endsWith('.in') ? 'in' : 'out');
+
 /** What can be said once of a flow. */
-function keyOf({ subject, of, by, operand }: FactSyntax): string {
+function keyOf({ subject, window, of, by, operand }: FactSyntax): string {
+  if (window) return `${subject.text} over ${window.text}`;
   if (of && by) return `count(${of.text} by ${by.text})`;
   const end = subject.text === 'local' || subject.text === 'remote';
   return end && operand.kind === 'word' ? `${subject.text} in ${operand.token.text}` : subject.text;
@@ -108,8 +136,7 @@ function readFact(fact: FactSyntax, { facts, rates, counts, members }: Gathered,
   };
   const counter = (key: 'bytes' | 'packets', amount: number | undefined): boolean => {
     if (amount === undefined) return false;
-    const counted: Counter = { in: 0, out: 0, ...facts[key], [word.endsWith('.in') ? 'in' : 'out']: amount };
-    return put(key, counted);
+    return put(key, { ...facts[key], [directionOf(word)]: amount });
   };
   switch (word) {
     case 'origin':
@@ -170,9 +197,11 @@ function readFact(fact: FactSyntax, { facts, rates, counts, members }: Gathered,
       );
     case 'rate.in':
     case 'rate.out': {
+      const window = fact.window && readWindow(fact.window, scope);
       const rate = read((found) => readAnyRate(found, word, diagnostics));
-      if (rate !== undefined) rates[word === 'rate.in' ? 'in' : 'out'] = rate;
-      return rate !== undefined;
+      if (rate === undefined || (fact.window && window === undefined)) return false;
+      rates.set(`${directionOf(word)} ${window ?? ''}`, rate);
+      return true;
     }
     case 'age':
     case 'idle':
@@ -227,10 +256,14 @@ function singleToken(operand: OperandSyntax, what: string, { diagnostics }: Scop
 }
 
 function finish({ facts, rates, counts, members }: Gathered, local: Address, remote: Address): Facts {
-  const { in: arriving, out: leaving } = rates;
-  if (arriving !== undefined || leaving !== undefined) {
-    const known = { in: arriving ?? 0, out: leaving ?? 0, total: (arriving ?? 0) + (leaving ?? 0) };
-    facts.rate = (direction) => known[direction];
+  if (rates.size > 0) {
+    const known = (direction: 'in' | 'out', window: number) =>
+      rates.get(`${direction} ${window}`) ?? rates.get(`${direction} `);
+    facts.rate = (direction, window) => {
+      if (direction !== 'total') return known(direction, window);
+      const [arriving, leaving] = [known('in', window), known('out', window)];
+      return arriving === undefined || leaving === undefined ? undefined : arriving + leaving;
+    };
   }
   if (counts.size > 0) facts.count = (of, by) => counts.get(`${of} ${by}`);
   if (members.length > 0) {

@@ -72,8 +72,8 @@ function readMeasured(
   return undefined;
 }
 
-/** `over D` of a rate, ms; undefined where it has a mistake. */
-function readWindow(over: Token | undefined, scope: Scope): number | undefined {
+/** `over D` of a rate, ms, without it {@link RATE_WINDOW}; undefined where it has a mistake. */
+export function readWindow(over: Token | undefined, scope: Scope): number | undefined {
   if (!over) return RATE_WINDOW;
   const token = resolveToken(over, 'over', scope);
   const window = token && readDuration(token, 'over', scope.diagnostics);

@@ -5,6 +5,7 @@ import { checkLinks } from './check-link.ts';
 import { checkQueues, type Queues } from './check-queue.ts';
 import { checkQueueName, checkRules } from './check-rule.ts';
 import { checkSet } from './check-set.ts';
+import { reportTrees } from './check-tree.ts';
 import type { DynamicSet, Policy } from './policy.ts';
 import type { Scope, SetValue } from './scope.ts';
 import { definedOf } from './settings.ts';
@@ -14,7 +15,10 @@ import { needsOf } from './tier.ts';
 import { reportUnused } from './unused.ts';
 import { isOneOf } from './vocabulary.ts';
 
-/** Checks a policy as written, and makes it a Policy when nothing, here or before, was an error. */
+/**
+ * Checks a policy as written, and makes it a Policy when nothing, here or before, was an error, but for expectations
+ * that do not hold.
+ */
 export function check(statements: readonly StatementSyntax[], empty: Scope): Policy | undefined {
   const of = <K extends StatementSyntax['kind']>(kind: K) =>
     statements.filter((s): s is Extract<StatementSyntax, { kind: K }> => s.kind === kind);
@@ -28,6 +32,7 @@ export function check(statements: readonly StatementSyntax[], empty: Scope): Pol
   const links = definedOf(of('link'), scope);
   const queues = checkQueues(of('queue'), scope);
   const linkPolicies = checkLinks(links, scope);
+  reportTrees(links, linkPolicies, queues, scope);
   const checked = checkRules(rules, queues, scope);
   const defaults = checkDefaults(of('default'), queues, end, scope);
   const expects = readExpects(of('expect'), queues, scope);
@@ -48,7 +53,7 @@ export function check(statements: readonly StatementSyntax[], empty: Scope): Pol
   // What was skipped for a mistake would be missed here.
   reportUnused(policy, checked, queues, named, scope);
   checkExpects(policy, expects, scope);
-  return diagnostics.errors > 0 ? undefined : policy;
+  return policy;
 }
 
 /** Sets and constants, which share their names. */

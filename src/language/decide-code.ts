@@ -173,21 +173,21 @@ class ChunkWriter {
         return this.#compare(`facts.${measure}`, operator, value);
       case 'bytes':
       case 'packets':
-        return `(facts.${measure} !== undefined && ${inDirection(`facts.${measure}`)} ${OPERATORS[operator]} ${number(value)})`;
+        return `(facts.${measure} !== undefined && ${this.#compare(inDirection(`facts.${measure}`), operator, value)})`;
       case 'rate': {
         const ask = `facts.rate(${this.#value(direction)}, ${number(window)})`;
         return `(facts.rate !== undefined && ${this.#compare(ask, operator, value)})`;
       }
       case 'size': {
         const mean = `${inDirection('facts.bytes')} / ${inDirection('facts.packets')}`;
-        return `(facts.bytes !== undefined && facts.packets !== undefined && ${inDirection('facts.packets')} !== 0 && ${mean} ${OPERATORS[operator]} ${number(value)})`;
+        return `(facts.bytes !== undefined && facts.packets !== undefined && ${inDirection('facts.packets')} !== 0 && ${this.#compare(mean, operator, value)})`;
       }
       case 'ratio':
-        return `(facts.bytes !== undefined && (facts.bytes.in > 0 || facts.bytes.out > 0) && facts.bytes.out / facts.bytes.in ${OPERATORS[operator]} ${number(value)})`;
+        return `(facts.bytes !== undefined && ${this.#compare('facts.bytes.out / facts.bytes.in', operator, value)})`;
     }
   }
 
-  /** `!=` alone would hold for what is not known: undefined is no number, and smaller or greater than none. */
+  /** `!=` alone would hold for what is not known: undefined, and NaN that comes of it, are smaller or greater than no number. */
   #compare(fact: Code, operator: Operator, value: number): Code {
     if (operator !== '!=') return `(${fact} ${OPERATORS[operator]} ${number(value)})`;
     return `${this.#value(isKnownAndNot)}(${fact}, ${number(value)})`;
@@ -226,7 +226,8 @@ type Of<K extends Condition['kind']> = Extract<Condition, { kind: K }>;
 
 const OPERATORS = { '<': '<', '<=': '<=', '>': '>', '>=': '>=', '=': '===', '!=': '!==' } as const;
 
-const isKnownAndNot = (fact: number | undefined, value: number): boolean => fact !== undefined && fact !== value;
+const isKnownAndNot = (fact: number | undefined, value: number): boolean =>
+  fact !== undefined && !Number.isNaN(fact) && fact !== value;
 
 /** A number as it may stand in code. */
 function number(value: number): Code {

@@ -40,6 +40,11 @@ export class Diagnostics {
     for (const code of codes) this.ignored.add(code);
   }
 
+  /** One of these was found at a place within the span. */
+  hasWithin({ start, end }: Span, codes: readonly DiagnosticCode[]): boolean {
+    return this.found.some(([place, { code }]) => start <= place && place <= end && codes.includes(code));
+  }
+
   /**
    * Adds a finding. `fields` fill the message's template and are cut and made printable here, so they may hold
    * any text. `hint` replaces the catalogue's; a function is called only when the finding is kept.

@@ -1,4 +1,4 @@
-import { type End, type FlowFacts, type Prefix, prefixContains } from '../model/index.ts';
+import { type Direction, type End, type FlowFacts, type Prefix, prefixContains } from '../model/index.ts';
 import { compilePattern } from './pattern.ts';
 import {
   type Condition,
@@ -117,19 +117,22 @@ export function measureOf(
     }
     case 'ratio': {
       const { bytes } = facts;
-      // Something out for nothing in is more than any number; nothing for nothing is none.
-      return bytes && (bytes.in > 0 || bytes.out > 0) ? bytes.out / bytes.in : undefined;
+      // Something out for nothing in is more than any number; nothing for nothing is NaN, which is none.
+      return bytes?.in === undefined || bytes.out === undefined ? undefined : known(bytes.out / bytes.in);
     }
   }
 }
 
-function inDirection(counter: FlowFacts['bytes'], direction: 'in' | 'out' | 'total'): number | undefined {
-  return counter && (direction === 'total' ? counter.in + counter.out : counter[direction]);
+function inDirection(counter: FlowFacts['bytes'], direction: Direction): number | undefined {
+  if (direction !== 'total') return counter?.[direction];
+  return counter?.in === undefined || counter.out === undefined ? undefined : counter.in + counter.out;
 }
+
+const known = (number: number): number | undefined => (Number.isNaN(number) ? undefined : number);
 
 /** False where the number is not known, also for `!=`. */
 export function compare(number: number | undefined, operator: Operator, value: number): boolean {
-  if (number === undefined) return false;
+  if (number === undefined || Number.isNaN(number)) return false;
   switch (operator) {
     case '<':
       return number < value;

@@ -1,4 +1,4 @@
-import { type FlowFacts, familyOf, formatAddress, formatRate, protocolName } from '../model/index.ts';
+import { type FlowFacts, familyOf, formatAddress, formatRate, hasPorts, protocolName } from '../model/index.ts';
 import { evaluate, measureOf, type SetContents, setContents, takes } from './evaluate.ts';
 import { formatCondition } from './format-condition.ts';
 import { formatDuration, formatNumber, formatSize } from './format-value.ts';
@@ -19,6 +19,9 @@ export interface Term {
   readonly holds: boolean;
 }
 
+/** Something that would have to come out the other way: a comparison, or all of the needs in any one of several lists. */
+export type Need = Term | { readonly oneOf: readonly (readonly Need[])[] };
+
 /**
  * `decides`: the first rule with a queue that takes the flow. `takes`: takes it too, and would decide if no rule above
  * did, or has no queue to give. `fails`: does not take it.
@@ -32,6 +35,8 @@ export interface RuleExplanation {
   readonly because: readonly Term[];
   /** The fewest comparisons that would have to come out the other way for the answer to be another; absent: none can. */
   readonly change?: readonly Term[] | undefined;
+  /** Every way to another answer, in place of the shortest; absent: there is none. */
+  readonly needs?: readonly Need[] | undefined;
   /** Rules above that take the flow, and would have to fail before this one could decide. */
   readonly behind: readonly Rule[];
 }
@@ -52,7 +57,7 @@ export function explainFlow(policy: Policy, facts: FlowFacts, current?: Rule | u
   const rules = policy.rules.map((rule): RuleExplanation => {
     const holds = takes(rule, facts, current, sets);
     const decides = holds && rule.queue !== undefined && winner === undefined;
-    const { support, change } = weigh(conditionOf(rule, current), facts, sets);
+    const { support, change, needs } = weigh(conditionOf(rule, current), facts, sets);
     const behind = winner === undefined ? [] : [...above];
     if (decides) winner = rule;
     if (holds && rule.queue !== undefined) above.push(rule);
@@ -61,6 +66,7 @@ export function explainFlow(policy: Policy, facts: FlowFacts, current?: Rule | u
       verdict: decides ? 'decides' : holds ? 'takes' : 'fails',
       because: holds ? support : (change ?? support),
       change,
+      needs,
       behind,
     };
   });
@@ -81,6 +87,8 @@ interface Weight {
   readonly support: readonly Term[];
   /** The fewest that would have to turn; undefined where no turn helps. */
   readonly change: readonly Term[] | undefined;
+  /** What would have to turn, with all choices. */
+  readonly needs: readonly Need[] | undefined;
 }
 
 function weigh(condition: Condition, facts: FlowFacts, sets: SetContents): Weight {
@@ -92,8 +100,8 @@ function weigh(condition: Condition, facts: FlowFacts, sets: SetContents): Weigh
         condition.kind === 'and',
       );
     case 'not': {
-      const { holds, support, change } = weigh(condition.term, facts, sets);
-      return { holds: !holds, support, change };
+      const weight = weigh(condition.term, facts, sets);
+      return { ...weight, holds: !weight.holds };
     }
     case 'held':
       return weighAll([weigh(condition.term, facts, sets), weighTerm(condition, facts, sets)], true);
@@ -107,14 +115,32 @@ function weighAll(weights: readonly Weight[], all: boolean): Weight {
   const against = weights.filter(({ holds }) => holds !== all);
   const holds = against.length === 0 ? all : !all;
   if (against.length === 0)
-    return { holds, support: weights.flatMap(({ support }) => support), change: fewest(weights.map((w) => w.change)) };
+    return {
+      holds,
+      support: weights.flatMap(({ support }) => support),
+      change: fewest(weights.map(({ change }) => change)),
+      needs: oneOf(weights.map(({ needs }) => needs)),
+    };
   return {
     holds,
     support: fewest(against.map(({ support }) => support)) ?? [],
-    change: against.every(({ change }) => change !== undefined)
-      ? against.flatMap(({ change }) => change ?? [])
-      : undefined,
+    change: concat(against.map(({ change }) => change)),
+    needs: concat(against.map(({ needs }) => needs)),
   };
+}
+
+function concat<T>(lists: readonly (readonly T[] | undefined)[]): readonly T[] | undefined {
+  return lists.every((list) => list !== undefined) ? lists.flat() : undefined;
+}
+
+/** A choice of one is none, and a choice within a choice is one with more. */
+function oneOf(lists: readonly (readonly Need[] | undefined)[]): readonly Need[] | undefined {
+  const choices = lists.flatMap((list): readonly (readonly Need[])[] => {
+    if (!list) return [];
+    const [only] = list;
+    return list.length === 1 && only && 'oneOf' in only ? only.oneOf : [list];
+  });
+  return choices.length > 1 ? [{ oneOf: choices }] : choices[0];
 }
 
 /** Of equally few the last: an author begins with what a flow is, and ends with what becomes of it. */
@@ -130,7 +156,7 @@ function weighTerm(leaf: Leaf, facts: FlowFacts, sets: SetContents): Weight {
   const holds =
     leaf.kind === 'held' ? (facts.held?.(leaf.timer) ?? Number.NaN) >= leaf.for : evaluate(leaf, facts, sets);
   const terms = [{ text: formatShort(leaf), subject: subjectOf(leaf), value: foundIn(leaf, facts), holds }];
-  return { holds, support: terms, change: terms };
+  return { holds, support: terms, change: terms, needs: terms };
 }
 
 /** The leaf in the language, a long list cut off. */
@@ -188,7 +214,7 @@ function foundIn(leaf: Leaf, facts: FlowFacts): string | undefined {
     case 'set':
       return formatAddress(facts[leaf.end].address);
     case 'port':
-      return text(facts[leaf.end].port) ?? 'none';
+      return text(facts[leaf.end].port) ?? (hasPorts(facts.protocol) ? undefined : 'none');
     case 'dscp':
     case 'zone':
       return text(facts[leaf.kind]);

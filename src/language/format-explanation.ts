@@ -1,5 +1,5 @@
 import { type End, familyOf, formatAddress, protocolName } from '../model/index.ts';
-import type { Explanation, RuleExplanation, Term } from './explain.ts';
+import type { Explanation, Need, RuleExplanation, Term } from './explain.ts';
 
 /**
  * An explanation for a person: a line for each rule, with what decided it, and at the end what became of the flow and
@@ -30,8 +30,8 @@ export function formatExplanation({ facts, decision, rules }: Explanation): stri
   ].join('\n');
 }
 
-function reason({ verdict, because, behind, rule }: RuleExplanation): string {
-  if (verdict === 'fails') return `needs ${because.map(needed).join(', ') || 'what no flow has'}`;
+function reason({ verdict, because, needs, behind, rule }: RuleExplanation): string {
+  if (verdict === 'fails') return `needs ${needs ? formatNeeds(needs) : 'what no flow has'}`;
   const held = because.map(given).join(', ') || 'every flow';
   if (verdict === 'decides') return held;
   if (rule.queue === undefined) return `${held}; it has no queue to give`;
@@ -40,10 +40,10 @@ function reason({ verdict, because, behind, rule }: RuleExplanation): string {
 
 /** What would have to change for the flow to leave the rule that decides, and what then. */
 function leave(winner: RuleExplanation, rules: readonly RuleExplanation[]): string | undefined {
-  if (!winner.change || winner.change.length === 0) return undefined;
+  if (!winner.needs || winner.needs.length === 0) return undefined;
   const next = rules.find(({ verdict, rule }) => verdict === 'takes' && rule.queue !== undefined);
   const then = next ? `rule ${next.rule.name} comes next: ${next.rule.queue}` : 'no other rule takes it';
-  return `it would leave that with ${winner.change.map(needed).join(', ')}; then ${then}`;
+  return `it would leave that with ${formatNeeds(winner.needs)}; then ${then}`;
 }
 
 /** A term as it came out. What it says already is not said again. */
@@ -52,6 +52,25 @@ function given(term: Term): string {
   return term.holds && (term.text === term.value || term.text === `${term.subject} ${term.value}`)
     ? text
     : `${text} (${found(term)})`;
+}
+
+/** Ways of one choice that are written out; the rest is counted. */
+const MOST_WAYS = 8;
+
+/** What would have to come out otherwise: `tcp (it is udp); and one of: age > 5s (not known), local.port in 22 (it is 80)`. */
+export function formatNeeds(needs: readonly Need[]): string {
+  const terms = needs.flatMap((need) => ('oneOf' in need ? [] : [needed(need)]));
+  const choices = needs.flatMap((need) => ('oneOf' in need ? [`one of: ${formatWays(need.oneOf)}`] : []));
+  return [...(terms.length > 0 ? [terms.join(', ')] : []), ...choices].join('; and ');
+}
+
+function formatWays(ways: readonly (readonly Need[])[]): string {
+  const texts = ways
+    .slice(0, MOST_WAYS)
+    .map((way) =>
+      way.map((need) => ('oneOf' in need ? `(one of: ${formatWays(need.oneOf)})` : needed(need))).join(' and '),
+    );
+  return texts.join(', ') + (ways.length > MOST_WAYS ? `, and ${ways.length - MOST_WAYS} more` : '');
 }
 
 /** A term as it would have to come out. */

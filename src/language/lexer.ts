@@ -58,7 +58,7 @@ const STEPS: readonly (readonly [RegExp, Step])[] = [
   // Ends in no `-`, so that `local->q` is three tokens, and is one token where it has dots: `local.port`.
   [/[\p{L}_][\p{L}\p{M}\p{N}_]*(?:[-.][\p{L}\p{M}\p{N}_]+)*/uy, (lexer, span) => lexer.pushWord(span)],
   [/"[^"\n]*"|'[^'\n]*'/y, (lexer, span) => lexer.pushString(span)],
-  [/["']/y, (lexer, span) => lexer.diagnostics.add('unclosed-string', lexer.place(span), {})],
+  [/["'][^\s,{}]*/y, (lexer, span) => lexer.pushUnclosed(span)],
   // A pattern without its quotes.
   [/\*[\p{L}\p{N}_*.-]*/uy, (lexer, span) => lexer.pushPattern(span)],
   [/&&|\|\||==|=>|=<|[→⇒≤≥≠∧∨¬]|!(?!=)/y, (lexer, span) => lexer.pushForeign(span)],
@@ -129,6 +129,14 @@ class Lexer implements Tokens {
   pushString(span: Span): void {
     this.reportHiding(span);
     this.add('string', span, this.text.slice(span.start + 1, span.end - 1));
+  }
+
+  /** Stands as the string that was meant, so that it is complained of once. */
+  pushUnclosed(span: Span): void {
+    const { start, end } = span;
+    this.diagnostics.add('unclosed-string', this.place({ start, end: start + 1 }), {});
+    this.reportHiding(span);
+    this.add('string', span, this.text.slice(start + 1, end));
   }
 
   pushPattern(span: Span): void {

@@ -144,6 +144,7 @@ function unitHint(number: string, unit: string): string | undefined {
 function readEndpoint(text: string): Literal | LiteralProblem {
   const [, six, four, digits] = /^(?:\[(.*)\]|([^:]*))(?::(\d+))?$/.exec(text) ?? [];
   const address = parseAddress(six ?? four ?? '');
+  if (!address && four) return readAddress(four) as LiteralProblem;
   if (!address || (six !== undefined && address.length === 4))
     return { type: 'problem', code: 'bad-address', why: 'in brackets stands an IPv6 address, and a port behind ":"' };
   const port = digits === undefined ? undefined : Number(digits);
@@ -160,7 +161,10 @@ function readAddress(text: string): Literal | LiteralProblem {
     const bad = (why: string, hint?: string): LiteralProblem => ({ type: 'problem', code: 'bad-address', why, hint });
     if (!parsePrefix(address)) {
       if (six) return bad('it is not eight groups of hexadecimal digits, nor has it one "::"');
-      if (/(^|\.)0\d/.test(address)) return bad('a number in it begins with 0, which some read as octal');
+      if (/(^|\.)0\d/.test(address)) {
+        const decimal = address.replace(/\b0+(?=\d)/g, '');
+        return bad('a number in it begins with 0, which some read as octal', `did you mean ${decimal}?`);
+      }
       if (address.split('.').length !== 4) return bad('an IPv4 address has four numbers');
       return bad('a number in it is over 255');
     }

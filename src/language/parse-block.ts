@@ -48,6 +48,7 @@ function parseBody(kind: 'link' | 'queue', cursor: Cursor, keyword: Token, open:
     const nested = kind === 'queue' && isText(token, 'queue') && isInside(cursor, token, keyword, open);
     if (cursor.atEnd || (cursor.atStatement && !nested)) {
       cursor.diagnostics.add('unclosed', open, { bracket: '{', closing: '}' });
+      cursor.diagnostics.ignore(['shares-over']);
       return { settings, queues };
     }
     if (nested) {
@@ -72,8 +73,9 @@ function parseBody(kind: 'link' | 'queue', cursor: Cursor, keyword: Token, open:
   }
 }
 
-/** A `queue` within a queue's braces is a nested one where it stands on the same line or further in; else the brace is open. */
+/** A `queue` within a queue's braces is a nested one; where the brace is never closed, the layout tells what was meant. */
 function isInside(cursor: Cursor, token: Token, keyword: Token, open: Token): boolean {
+  if (cursor.isClosed(open)) return true;
   const at = cursor.source.position(token.start);
   return (
     at.line === cursor.source.position(open.start).line || at.column > cursor.source.position(keyword.start).column

@@ -5,12 +5,27 @@ import { isUnit } from './literal.ts';
 import { didYouMean, nearest } from './nearest.ts';
 import { spanning } from './source.ts';
 import type { ConditionSyntax, ErrorSyntax, OperandSyntax, Operator, SubjectSyntax } from './syntax.ts';
-import { FOREIGN_WORDS, isOneOf, isProtocolWord, isSubject, RESERVED, SUBJECTS, takesStrings } from './vocabulary.ts';
+import {
+  FOREIGN_WORDS,
+  isOneOf,
+  isProtocolWord,
+  isSubject,
+  RESERVED,
+  SUBJECTS,
+  type Subject,
+  takesStrings,
+} from './vocabulary.ts';
 
 /** Parentheses and `not`s within each other. */
 export const MAX_DEPTH = 64;
 
 const COMPARISONS: readonly Operator[] = ['=', '!=', '<', '<=', '>', '>='];
+
+/** What can stand behind a term. */
+const JOINTS = ['and', 'or', 'for', 'until'];
+
+/** What can begin one. */
+const TERMS = [...Object.keys(SUBJECTS), ...Object.keys(PROTOCOLS), 'not'];
 
 /** Reads `COND`: `not` binds before `for`, that before `and`, and `and` before `or`. */
 export const parseCondition = (cursor: Cursor): ConditionSyntax => parseChain(cursor, 'or');
@@ -19,8 +34,8 @@ function parseChain(cursor: Cursor, kind: 'or' | 'and'): ConditionSyntax {
   const parseTerm = () => (kind === 'or' ? parseChain(cursor, 'and') : parseHeld(cursor));
   const terms = [parseTerm()];
   for (;;) {
-    if (cursor.accept(kind)) terms.push(parseTerm());
-    else if (kind === 'and' && atMissingOperator(cursor)) {
+    if (cursor.acceptMeant(kind, JOINTS)) terms.push(parseTerm());
+    else if (kind === 'and' && atMissingOperator(cursor) && !cursor.meant(...JOINTS)) {
       cursor.diagnostics.add('missing-operator', cursor.peek(), { found: cursor.peek().text });
       terms.push(parseTerm());
     } else break;
@@ -40,31 +55,31 @@ function atMissingOperator(cursor: Cursor): boolean {
 /** `TERM for D`: once only, since a second `for` on the same term would say nothing new. */
 function parseHeld(cursor: Cursor): ConditionSyntax {
   const term = parseNot(cursor);
-  if (!cursor.accept('for')) return term;
+  if (!cursor.acceptMeant('for', JOINTS)) return term;
   return { kind: 'held', term, for: takeLiteral(cursor, 'a duration'), ...cursor.since(term) };
 }
 
 /** Takes a value or the name of one, or reports that it is missing. */
 export function takeLiteral(cursor: Cursor, what: string): Token | undefined {
-  const { kind, text, first } = cursor.peek();
+  const { kind, text } = cursor.peek();
   if (kind === 'literal') return takeValue(cursor);
-  if (kind === 'word' && !RESERVED.has(text) && !first) return cursor.take();
+  if (kind === 'word' && !RESERVED.has(text)) return cursor.take();
   cursor.reportExpected(what);
   return undefined;
 }
 
 function parseNot(cursor: Cursor): ConditionSyntax {
   const start = cursor.peek();
-  if (!cursor.is('not', '(')) return parsePredicate(cursor);
+  if (!cursor.is('not', '(') && cursor.meant(...TERMS) !== 'not') return parsePredicate(cursor);
   if (cursor.depth >= MAX_DEPTH) {
     cursor.diagnostics.add('too-deep', start, { most: MAX_DEPTH });
     return skipTerm(cursor);
   }
-  cursor.take();
+  const negated = !cursor.accept('(') && cursor.acceptMeant('not') !== undefined;
   cursor.depth++;
-  const term = start.text === 'not' ? parseNot(cursor) : parseCondition(cursor);
+  const term = negated ? parseNot(cursor) : parseCondition(cursor);
   cursor.depth--;
-  if (start.text === 'not') return { kind: 'not', term, ...cursor.since(start) };
+  if (negated) return { kind: 'not', term, ...cursor.since(start) };
   if (!cursor.accept(')')) cursor.diagnostics.add('unclosed', start, { bracket: '(', closing: ')' });
   return term;
 }
@@ -78,7 +93,7 @@ function parsePredicate(cursor: Cursor): ConditionSyntax {
   if (isProtocolWord(token.text)) return { kind: 'protocol', word: cursor.take(), ...span(token) };
   if (isSubject(token.text)) return parseCompare(cursor);
 
-  const near = nearest(token.text, [...Object.keys(SUBJECTS), ...Object.keys(PROTOCOLS)]);
+  const near = nearest(token.text, TERMS);
   const foreign = Object.hasOwn(FOREIGN_WORDS, token.text) ? FOREIGN_WORDS[token.text] : undefined;
   const hint = foreign
     ? `write ${foreign}`
@@ -87,13 +102,13 @@ function parsePredicate(cursor: Cursor): ConditionSyntax {
       : near && `did you mean "${near}"?`;
   cursor.diagnostics.add('unknown-word', token, { found: token.text }, hint);
   // What was meant is clear enough to look at the rest of it.
-  if (!foreign && near && isSubject(near)) return parseCompare(cursor);
+  if (!foreign && near && isSubject(near)) return parseCompare(cursor, near);
   return skipTerm(cursor);
 }
 
-/** What is looked at; undefined where it is cut short, which is reported. */
-export function parseSubject(cursor: Cursor): SubjectSyntax | undefined {
-  const subject = cursor.take();
+/** What is looked at, perhaps another word than is written; undefined where it is cut short, which is reported. */
+export function parseSubject(cursor: Cursor, meant?: string): SubjectSyntax | undefined {
+  const subject = meant === undefined ? cursor.take() : { ...cursor.take(), text: meant };
   if (isText(subject, 'count')) {
     if (!cursor.expect('(', 'write count(flows by KEY) or count(peers by KEY)')) return undefined;
     const of = takeWord(cursor, 'flows or peers');
@@ -101,8 +116,7 @@ export function parseSubject(cursor: Cursor): SubjectSyntax | undefined {
     if (!by || !cursor.expect(')')) return undefined;
     return { subject, of, by, ...cursor.since(subject) };
   }
-  if (cursor.is('over') && subject.text.startsWith('rate')) {
-    cursor.take();
+  if (subject.text.startsWith('rate') && cursor.acceptMeant('over')) {
     const window = takeLiteral(cursor, 'a duration');
     return window && { subject, window, ...cursor.since(subject) };
   }
@@ -116,11 +130,11 @@ function takeWord(cursor: Cursor, what: string): Token | undefined {
   return undefined;
 }
 
-function parseCompare(cursor: Cursor): ConditionSyntax {
-  const parsed = parseSubject(cursor);
+function parseCompare(cursor: Cursor, meant?: Subject): ConditionSyntax {
+  const parsed = parseSubject(cursor, meant);
   if (!parsed) return atTermEnd(cursor) ? nothing(cursor.peek()) : skipTerm(cursor);
   const { subject } = parsed;
-  if (isText(subject, 'local', 'remote') && cursor.is('port') && !cursor.peek().first) {
+  if (isText(subject, 'local', 'remote') && cursor.is('port')) {
     const hint = `write ${subject.text}.port in one word`;
     cursor.diagnostics.add('unknown-word', cursor.peek(), { found: 'port' }, hint);
     return skipTerm(cursor);
@@ -143,6 +157,8 @@ function parseCompare(cursor: Cursor): ConditionSyntax {
 
 function parseOperator(cursor: Cursor): Operator {
   if (cursor.accept('in')) return 'in';
+  // Two words or values side by side: the first is no operand.
+  if (leadsOperand(cursor.peek(1)) && cursor.acceptMeant('in')) return 'in';
   if (cursor.accept('not')) {
     cursor.expect('in');
     return 'not in';
@@ -151,10 +167,12 @@ function parseOperator(cursor: Cursor): Operator {
   return 'is';
 }
 
-const atOperand = (cursor: Cursor): boolean => {
-  const { kind, text } = cursor.peek();
-  return kind === 'literal' || kind === 'string' || cursor.is('{') || (kind === 'word' && !RESERVED.has(text));
-};
+const leadsOperand = (token: Token): boolean =>
+  token.kind === 'literal' ||
+  token.kind === 'string' ||
+  isText(token, '{') ||
+  (token.kind === 'word' && !RESERVED.has(token.text));
+const atOperand = (cursor: Cursor): boolean => leadsOperand(cursor.peek());
 
 /** Reads a value, a range, a list in braces or a name; with `strings` a value in quotes, too. */
 export function parseOperand(cursor: Cursor, strings = false): OperandSyntax {

@@ -51,10 +51,12 @@ function takeEnd(cursor: Cursor, what: string): Token | undefined {
   return undefined;
 }
 
-const atFact = (cursor: Cursor): boolean => cursor.peek().kind === 'word' && !RESERVED.has(cursor.peek().text);
+const atFact = (cursor: Cursor): boolean =>
+  cursor.peek().kind === 'word' && !RESERVED.has(cursor.peek().text) && cursor.meant(...FACTS, 'in') !== 'in';
 
 function parseFact(cursor: Cursor): FactSyntax | undefined {
   const word = cursor.peek();
+  let meant: string | undefined;
   const inSet = isText(word, 'local', 'remote') && isText(cursor.peek(1), 'in');
   if (!inSet && !FACTS.includes(word.text)) {
     const hint =
@@ -64,10 +66,10 @@ function parseFact(cursor: Cursor): FactSyntax | undefined {
           ? `write ${word.text}.in and ${word.text}.out`
           : didYouMean(word.text, FACTS);
     cursor.diagnostics.add('unknown-fact', word, { found: word.text }, hint);
-    const near = nearest(word.text, FACTS);
-    if (!near) return undefined;
+    meant = nearest(word.text, FACTS);
+    if (!meant) return undefined;
   }
-  const subject = parseSubject(cursor);
+  const subject = parseSubject(cursor, meant);
   if (!subject) return undefined;
   cursor.accept(inSet ? 'in' : '=');
   const operand = parseOperand(cursor, true);

@@ -19,6 +19,8 @@ export interface ParseOptions {
 export interface ParsedPolicy {
   /** Absent where a finding is an error. */
   readonly policy?: Policy | undefined;
+  /** The same, also where no finding but `failed-expect` is an error: to be looked at, and never to be run. */
+  readonly checked?: Policy | undefined;
   /** In the order of the text. */
   readonly diagnostics: readonly Diagnostic[];
   /** The texts that were read, by their file: what findings are shown with. */
@@ -43,9 +45,10 @@ export function parsePolicy(text: string, file: string, options: ParseOptions = 
     include: options.include,
     room: MAX_TEXT - text.length,
   });
-  const policy = check(statements, createScope(sources, diagnostics, options.machine));
+  const checked = check(statements, createScope(sources, diagnostics, options.machine));
   return {
-    policy,
+    policy: diagnostics.errors > 0 ? undefined : checked,
+    checked,
     diagnostics: diagnostics.list(),
     texts: new Map(sources.all.map((source) => [source.file, source.text])),
   };

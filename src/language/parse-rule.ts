@@ -3,7 +3,7 @@ import type { Token } from './lexer.ts';
 import { takeLiteral } from './parse-condition.ts';
 import { parseName } from './parse-name.ts';
 import type { EffectSyntax, NameSyntax } from './syntax.ts';
-import { RESERVED } from './vocabulary.ts';
+import { EFFECTS, RESERVED } from './vocabulary.ts';
 
 export interface ActionsSyntax {
   readonly queue?: NameSyntax | undefined;
@@ -35,37 +35,38 @@ export function parseActions(cursor: Cursor): ActionsSyntax {
 }
 
 function parseEffect(cursor: Cursor): EffectSyntax | undefined {
-  const word = cursor.peek();
-  const next = cursor.peek(1);
-  // A queue may be called like an effect.
-  const goesOn = next.kind === 'word' && !next.first && !RESERVED.has(next.text);
-  if (isText(word, 'add') && goesOn) return parseAdd(cursor);
-  if (isText(word, 'mirror') && goesOn) {
-    cursor.take();
-    cursor.expect('to', 'write mirror to TAP');
-    return { kind: 'mirror', tap: takeName(cursor, 'the name of a tap'), ...cursor.since(word) };
-  }
-  if (isText(word, 'police') && (goesOn || (next.kind === 'literal' && !next.first))) {
-    cursor.take();
-    return { kind: 'police', rate: takeLiteral(cursor, 'a rate'), ...cursor.since(word) };
+  const { kind, text } = cursor.peek(1);
+  // A queue may be called like an effect, but no such thing comes behind one.
+  if (kind !== 'literal' && (kind !== 'word' || RESERVED.has(text))) return undefined;
+  for (const effect of EFFECTS) {
+    const word = cursor.acceptMeant(effect, EFFECTS);
+    if (word) return EFFECT_PARSERS[effect](cursor, word);
   }
   return undefined;
 }
 
-function parseAdd(cursor: Cursor): EffectSyntax {
-  const word = cursor.take();
-  const side = cursor.peek();
-  if (cursor.is('local', 'remote')) cursor.take();
-  else cursor.reportExpected('"local" or "remote"', 'write add remote to SET for DURATION');
-  let set: NameSyntax = { text: undefined, start: side.end, end: side.end };
+const EFFECT_PARSERS: Record<(typeof EFFECTS)[number], (cursor: Cursor, word: Token) => EffectSyntax> = {
+  add: parseAdd,
+  mirror: (cursor, word) => {
+    cursor.expect('to', 'write mirror to TAP');
+    return { kind: 'mirror', tap: takeName(cursor, 'the name of a tap'), ...cursor.since(word) };
+  },
+  police: (cursor, word) => ({ kind: 'police', rate: takeLiteral(cursor, 'a rate'), ...cursor.since(word) }),
+};
+
+function parseAdd(cursor: Cursor, word: Token): EffectSyntax {
+  const next = cursor.peek();
+  const side = cursor.acceptMeant('local', ['remote']) ?? cursor.acceptMeant('remote', ['local']);
+  if (!side) cursor.reportExpected('"local" or "remote"', 'write add remote to SET for DURATION');
+  let set: NameSyntax = { text: undefined, start: next.end, end: next.end };
   if (cursor.expect('to')) set = parseName(cursor, 'the name of a set');
   const time = cursor.expect('for') && takeLiteral(cursor, 'a duration');
-  return { kind: 'add', side, set, for: time, ...cursor.since(word) };
+  return { kind: 'add', side: side ?? next, set, for: time, ...cursor.since(word) };
 }
 
 function takeName(cursor: Cursor, what: string): Token | undefined {
-  const { kind, first } = cursor.peek();
-  if ((kind === 'word' || kind === 'string') && !first && !cursor.atStatement) return cursor.take();
+  const { kind } = cursor.peek();
+  if ((kind === 'word' || kind === 'string') && !cursor.atStatement) return cursor.take();
   cursor.reportExpected(what);
   return undefined;
 }

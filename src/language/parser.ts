@@ -29,6 +29,10 @@ export function parse(source: Source, diagnostics: Diagnostics): FileSyntax {
   const statements: StatementSyntax[] = [];
   while (!cursor.atEnd) {
     if (cursor.accept(';')) continue;
+    if (cursor.hasComplained && !cursor.peek().first && !cursor.atStatement) {
+      cursor.skipToStatement();
+      continue;
+    }
     const statement = parseStatement(cursor);
     if (statement) statements.push(statement);
     else cursor.skipToStatement();
@@ -80,13 +84,13 @@ function parseLet(cursor: Cursor, keyword: Token): LetSyntax {
 function parseRule(cursor: Cursor, keyword: Token): RuleSyntax {
   const name = parseName(cursor, 'a name for the rule');
   let when: RuleSyntax['when'];
-  if (cursor.accept('when')) when = parseCondition(cursor);
+  if (cursor.acceptMeant('when')) when = parseCondition(cursor);
   else if (!cursor.is('->')) {
     cursor.reportExpected('"when"');
     if (cursor.is('(') || beginsPredicate(cursor.peek().text)) when = parseCondition(cursor);
   }
   const actions = parseActions(cursor);
-  const until = cursor.accept('until') ? parseCondition(cursor) : undefined;
+  const until = cursor.acceptMeant('until') ? parseCondition(cursor) : undefined;
   return { kind: 'rule', name, when, ...actions, until, ...cursor.since(keyword) };
 }
 

@@ -32,10 +32,11 @@ export function findShadows(rules: readonly Rule[]): Shadows {
   const never = new Set<number>();
   for (const [number, rule] of rules.entries()) {
     const boxes = space.boxesOf(rule.when);
-    if (boxes?.length === 0) never.add(number);
-    if (boxes?.length === 0 || !boxes) continue;
-    const by = search.findCover(boxes);
-    if (by) shadowed.set(number, by);
+    if (!boxes) continue;
+    const parts = boxes.flatMap((box) => space.possible(box));
+    const by = parts.length > 0 && search.findCover(rules.length > MAX_ALL ? boxes : parts);
+    if (parts.length === 0) never.add(number);
+    else if (by) shadowed.set(number, by);
     else if (rule.queue !== undefined) search.add(number, boxes);
   }
   return { shadowed, never };

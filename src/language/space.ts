@@ -1,9 +1,10 @@
 import { type Address, type Family, familyOf, ORIGINS, type Prefix, TCP_STATES } from '../model/index.ts';
-import { type Allowed, type Box, type Dimension, either, isNothing, isWithin, meet, without } from './box.ts';
+import { type Allowed, areMet, type Box, type Dimension, either, isNothing, isWithin, meet, without } from './box.ts';
 import { formatCondition } from './format-condition.ts';
 import { type Intervals, nextUp, unite } from './intervals.ts';
 import { compilePattern } from './pattern.ts';
 import type { Condition, NumberRange, Operator } from './policy.ts';
+import { KNOWN_OF_SOME, PROTOCOL_CLASSES, UNKNOWN } from './protocol-classes.ts';
 import { mergeRanges } from './sets.ts';
 
 /** Boxes that one condition is turned into; one that needs more is not looked at. */
@@ -61,6 +62,36 @@ export class Space {
     return boxes;
   }
 
+  /**
+   * The parts of a box in which flows can be, by their protocol: ports and a TCP state are known of some alone. What no
+   * condition looks at parts nothing.
+   */
+  possible(box: Box): readonly Box[] {
+    const protocol = this.dimensions.get('protocol');
+    const known = KNOWN_OF_SOME.flatMap((name) => this.dimensions.get(name) ?? []);
+    if (!protocol || known.length === 0) return [box];
+    return PROTOCOL_CLASSES.flatMap(({ protocols, lacks }) => {
+      const part = new Map([[protocol, protocols]]);
+      for (const dimension of known) if (lacks.includes(dimension.name)) part.set(dimension, UNKNOWN);
+      return meet(box, part) ?? [];
+    });
+  }
+
+  /** Some flow can be in the box. */
+  isPossible(box: Box): boolean {
+    const protocol = this.dimensions.get('protocol');
+    const mine = protocol && box.get(protocol);
+    if (!mine) return true;
+    const known = KNOWN_OF_SOME.flatMap((name) => {
+      const dimension = this.dimensions.get(name);
+      const allowed = dimension && box.get(dimension);
+      return allowed && !allowed.unknown ? [name] : [];
+    });
+    return PROTOCOL_CLASSES.some(
+      ({ protocols, lacks }) => !known.some((name) => lacks.includes(name)) && areMet(mine, protocols),
+    );
+  }
+
   private make(condition: Condition, holds: boolean): readonly Box[] | undefined {
     switch (condition.kind) {
       case 'and':
@@ -81,7 +112,7 @@ export class Space {
         return now && present(now.map((box) => meet(box, since)));
       }
       default:
-        return this.makeLeaf(condition, holds).filter(isPossible);
+        return this.makeLeaf(condition, holds).filter(hasValues);
     }
   }
 
@@ -277,7 +308,7 @@ export class Space {
   }
 }
 
-function isPossible(box: Box): boolean {
+function hasValues(box: Box): boolean {
   for (const allowed of box.values()) if (isNothing(allowed)) return false;
   return true;
 }

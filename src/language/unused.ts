@@ -1,12 +1,21 @@
 import type { Queues } from './check-queue.ts';
 import type { CheckedRule } from './check-rule.ts';
+import type { Diagnostics } from './diagnostic.ts';
+import { oneLine } from './one-line.ts';
 import type { Policy } from './policy.ts';
 import type { Scope } from './scope.ts';
 import { findShadows } from './shadow.ts';
-import type { LetSyntax, SetSyntax } from './syntax.ts';
+import type { Sources } from './source.ts';
+import type { LetSyntax, RuleSyntax, SetSyntax } from './syntax.ts';
 
 /** Earlier rules that a hint names. */
 const MAX_NAMED = 8;
+
+/** Nothing in the condition need be wrong by itself: `not (tcp or not tcp)`. */
+function reportNever({ when }: RuleSyntax, diagnostics: Diagnostics, sources: Sources): void {
+  if (when && !diagnostics.hasWithin(when, ['contradiction', 'never-holds']))
+    diagnostics.add('never-holds', when, { text: oneLine(sources.slice(when)) });
+}
 
 /** Reports what is there and does nothing: rules that are never the first, queues, sets and constants that nothing uses. */
 export function reportUnused(
@@ -29,7 +38,8 @@ export function reportUnused(
         const named = by.slice(0, MAX_NAMED).map((earlier) => `${earlier.rule.name} on line ${lineOf(earlier)}`);
         return `they are ${named.join(', ')}${by.length > MAX_NAMED ? ', ...' : ''}`;
       });
-    else if (rule.queue !== undefined && !never.has(index)) reached.add(rule.queue);
+    else if (never.has(index)) reportNever(syntax, diagnostics, sources);
+    else if (rule.queue !== undefined) reached.add(rule.queue);
   }
   for (const { name } of queues.syntax)
     if (!reached.has(name.text) && !queues.inner.has(name.text))

@@ -85,9 +85,10 @@ export interface FlowFacts {
 
 /** `total` is both together. */
 export type Direction = 'in' | 'out' | 'total';
+/** A direction that is not known is left out; then the two together are not known either. */
 export interface Counter {
-  readonly in: number;
-  readonly out: number;
+  readonly in?: number | undefined;
+  readonly out?: number | undefined;
 }
 
 /** What company is counted by. */
@@ -119,6 +120,12 @@ export const PROTOCOLS = {
   icmpv6: 58,
   sctp: 132,
 } as const;
+
+/** With DCCP and UDP-Lite: those whose ends have ports, as conntrack tells them (nf_conntrack_proto.c). */
+const WITH_PORTS: readonly number[] = [PROTOCOLS.tcp, PROTOCOLS.udp, 33, PROTOCOLS.sctp, 136];
+
+/** The protocol's ends have ports. */
+export const hasPorts = (protocol: number): boolean => WITH_PORTS.includes(protocol);
 
 const names = new Map<number, string>(Object.entries(PROTOCOLS).map(([name, number]) => [number, name]));
 

@@ -7,10 +7,11 @@ import {
   patchClassifier,
 } from '../kernel/index.ts';
 import type { Policy } from '../language/index.ts';
-import type { MarkField } from '../model/index.ts';
+import { type Capabilities, can, DEFAULT_MARK_FIELD } from '../model/index.ts';
 import {
   bpfDatapath,
   type ClassPlan,
+  chooseDatapath,
   classPlanOf,
   ctDatapath,
   type Datapath,
@@ -28,6 +29,12 @@ export interface PreparedDatapath {
 }
 
 /**
+ * The best datapath that works here. Where none is known to, as on a machine that is too busy to tell, the first: its
+ * operations then say what is wrong, and are undone.
+ */
+export const pickDatapath = (capabilities: Capabilities): DatapathName => chooseDatapath(capabilities) ?? 'bpf';
+
+/**
  * The datapath of that name for a policy, with what it has to have on the disk. `generation` counts the policies of a run:
  * until the next one is in force, what the last one made is needed.
  *
@@ -36,17 +43,20 @@ export interface PreparedDatapath {
 export async function prepareDatapath(
   name: DatapathName,
   policy: Policy,
-  field: MarkField,
+  capabilities: Capabilities,
   generation: number,
 ): Promise<PreparedDatapath> {
-  const plan = classPlanOf(policy, field);
+  const plan = classPlanOf(policy, DEFAULT_MARK_FIELD);
   switch (name) {
     case 'bpf':
       return prepareBpf(plan, generation);
     case 'ct':
       return { datapath: ctDatapath(plan, generation), files: [] };
     case 'mark':
-      return { datapath: markDatapath(plan, 'ctinfo', generation), files: [] };
+      return {
+        datapath: markDatapath(plan, can(capabilities, 'action ctinfo') ? 'ctinfo' : 'connmark', generation),
+        files: [],
+      };
   }
 }
 

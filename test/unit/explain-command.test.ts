@@ -31,6 +31,25 @@ test('explain says where a flow goes, and why, for people and as JSON', () => {
   });
 });
 
+test('what does not do as it expects is explained and printed as data, and made no rules of', () => {
+  const input = `${POLICY}expect tcp 10.0.0.5:1 -> 1.1.1.1:443 origin local in seed\n`;
+  const look = (...args: string[]) => spawnSync(process.execPath, [CLI, ...args], { encoding: 'utf8', input });
+  const text = look('explain', '-', '--flow', 'tcp 10.0.0.5:1 -> 1.1.1.1:443 origin local');
+  expect(text.status).toBe(0);
+  expect(text.stdout).toContain('queue local, the default of origin local');
+  expect(text.stderr).toContain('[failed-expect]');
+  expect(text.stderr).toContain('would not run');
+  const json = look('compile', '-', '--to', 'json');
+  expect([json.status, JSON.parse(json.stdout).rules.length]).toEqual([0, 2]);
+  const nft = look('compile', '-', '--to', 'nft', '--device', 'eth0');
+  expect([nft.status, nft.stdout]).toEqual([1, '']);
+  const broken = spawnSync(process.execPath, [CLI, 'compile', '-', '--to', 'json'], {
+    encoding: 'utf8',
+    input: `${input}rule x when tcp -> sead\n`,
+  });
+  expect([broken.status, broken.stdout]).toEqual([1, '']);
+});
+
 test('explain answers a mistake in the flow as one in a policy, with status 1', () => {
   const { status, stdout, stderr } = run('explain', '-', '--flow', 'tcp 10.0.0.5:40000 -> 1.1.1.1:443 orgin local');
   expect([status, stdout]).toEqual([1, '']);

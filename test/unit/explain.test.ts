@@ -7,6 +7,7 @@ import {
   evaluate,
   explainFlow,
   formatExplanation,
+  type Need,
   type Policy,
   parseFlow,
   parsePolicy,
@@ -109,8 +110,25 @@ describe('explaining a flow', () => {
          web    line 10  takes    tcp, remote.port in 443 (it is 443); too late, behind bulk
 
       queue slow, by rule bulk
-      it would leave that with rate.in < 1mbit (not known); then rule web comes next: rest"
+      it would leave that with one of: not bytes.in > 50MB (it is 60MB), remote in { 192.168.0.0/16, fd00::/8 } (it is 1.1.1.1), age < 30s (it is 40s), rate.in < 1mbit (not known); then rule web comes next: rest"
     `);
+  });
+
+  test('names every branch of an "or" that would do', () => {
+    const chosen = read(
+      POLICY.replace(
+        'rule look ',
+        `rule any when tcp and (remote.port 22 or local.port 22 or not (origin local or remote.port 443) and age > 5s) -> rest
+rule look `,
+      ),
+    );
+    const lines = formatExplanation(explainFlow(chosen, flow('udp 192.168.1.2:4 -> 1.1.1.1:443 origin local'))).split(
+      '\n',
+    );
+    expect(lines[2]).toBe(
+      '   any    line 6   fails    needs tcp (it is udp); and one of: remote.port in 22 (it is 443), local.port in 22 (it is 4), not origin local (it is local) and not remote.port in 443 (it is 443) and age > 5s (not known)',
+    );
+    expect(lines[3]).toBe('   look   line 7   takes    udp; it has no queue to give');
   });
 
   test('does not spell out big sets', () => {
@@ -190,12 +208,23 @@ describe('explaining a flow', () => {
         const when = conditionOf(shape, next);
         fc.pre(next.leaf <= FACTS.length);
         const holds = (b: number) => evaluate(when, factsOf(b));
-        const { because, change } = explainFlow(makePolicy([ruleOfCondition(when)]), factsOf(bits)).rules[0]!;
+        const { because, change, needs } = explainFlow(makePolicy([ruleOfCondition(when)]), factsOf(bits)).rules[0]!;
         const fewest = Math.min(
           ...Array.from({ length: 64 }, (_, flip) => (holds(bits ^ flip) === holds(bits) ? 7 : sizeOf(flip))),
         );
         expect(sizeOf(bitsOf(change!))).toBe(fewest);
         expect(holds(bits ^ bitsOf(change!))).toBe(!holds(bits));
+        // Each way that is named leads there.
+        const ways = (all: readonly Need[]): readonly number[] =>
+          all.reduce<readonly number[]>(
+            (before, need) => {
+              const its = 'oneOf' in need ? need.oneOf.flatMap(ways) : [bitsOf([need])];
+              return before.flatMap((bits0) => its.map((more) => bits0 | more));
+            },
+            [0],
+          );
+        for (const way of ways(needs!)) expect(holds(bits ^ way)).toBe(!holds(bits));
+        expect(Math.min(...ways(needs!).map(sizeOf))).toBe(fewest);
         // What is given as the reason of a match is enough for it, whatever the rest.
         if (holds(bits))
           for (let other = 0; other < 64; other++)

@@ -168,7 +168,7 @@ export const makePolicy = (rules: readonly Rule[], contents: readonly Prefix[] =
 });
 
 const maybe = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined, freq: 3 });
-const counter = fc.record({ in: small, out: small });
+const counter = fc.record({ in: maybe(small), out: maybe(small) });
 /** Answers of a function by a number that the question gives. */
 const answers = fc.array(maybe(small), { minLength: 12, maxLength: 12 });
 

@@ -248,6 +248,13 @@ describe('meaning', () => {
     for (const m of ['ratio', 'size'] as const)
       for (const operator of ['<', '>=', '!='] as const)
         expect(both(measure({ measure: m, operator }), nothing)).toBe(false);
+    const arriving = { ...flow, bytes: { in: 100 }, packets: { in: 2 } };
+    expect(both(measure({ direction: 'in', operator: '=', value: 100 }), arriving)).toBe(true);
+    expect(both(measure({ measure: 'size', direction: 'in', operator: '=', value: 50 }), arriving)).toBe(true);
+    for (const operator of ['<', '<=', '>', '>=', '=', '!='] as const)
+      for (const m of ['bytes', 'packets', 'size', 'ratio'] as const)
+        for (const direction of ['out', 'total'] as const)
+          expect(both(measure({ measure: m, direction, operator, value: 100 }), arriving)).toBe(false);
     const answered = { ...flow, bytes: { in: 0, out: 1 } };
     expect(both(measure({ measure: 'ratio', value: 1e9 }), answered)).toBe(true);
   });

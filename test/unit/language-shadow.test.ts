@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { EXAMPLE_BASE, evaluate, type Policy, parsePolicy, takes } from '../../src/language/index.ts';
-import { type FlowFacts, ORIGINS, parseAddress } from '../../src/model/index.ts';
+import { type FlowFacts, hasPorts, ORIGINS, parseAddress } from '../../src/model/index.ts';
 
 // A world so small that all of its flows can be asked: what the checker says of rules is held to that, both ways.
 
@@ -19,24 +19,28 @@ const ADDRESSES = [
 /** 5 stands for all other ports, 3 bytes for all larger amounts, 2.5 and 12:03 for what lies between. */
 const PORTS = [undefined, 1, 2, 3, 5];
 const BYTES = [undefined, 0, 1, 2, 3];
+const STATES = [undefined, 'established', 'syn_sent', 'close'] as const;
 const MINUTES = [undefined, 0, 1, 2, 1439];
 const DEVICES = [undefined, 'eth0', 'eth1', 'wg0', 'other'];
 
 /** Of each class of flows that {@link leaf} can tell apart one. */
 const FLOWS: readonly FlowFacts[] = ADDRESSES.flatMap((address) =>
   ORIGINS.flatMap((origin) =>
-    [1, 6, 17, 47].flatMap((protocol) =>
-      PORTS.flatMap((port) =>
-        BYTES.map((bytes): FlowFacts => {
-          const here = address.includes(':') ? 'fd00::9' : '192.168.0.1';
-          return {
-            origin,
-            protocol,
-            local: { address: parseAddress(here)!, port },
-            remote: { address: parseAddress(address)!, port: 9 },
-            ...(bytes === undefined ? {} : { bytes: { in: bytes, out: 0 } }),
-          };
-        }),
+    [1, 6, 17, 47, 132].flatMap((protocol) =>
+      PORTS.filter((port) => port === undefined || hasPorts(protocol)).flatMap((port) =>
+        STATES.filter((state) => state === undefined || protocol === 6).flatMap((tcpState) =>
+          BYTES.map((bytes): FlowFacts => {
+            const here = address.includes(':') ? 'fd00::9' : '192.168.0.1';
+            return {
+              origin,
+              protocol,
+              local: { address: parseAddress(here)!, port },
+              remote: { address: parseAddress(address)!, port: hasPorts(protocol) ? 9 : undefined },
+              tcpState,
+              ...(bytes === undefined ? {} : { bytes: { in: bytes, out: 0 } }),
+            };
+          }),
+        ),
       ),
     ),
   ),
@@ -58,6 +62,7 @@ const WIDER: readonly FlowFacts[] = FLOWS.flatMap((flow, i) =>
 
 const leaf = fc.oneof(
   fc.constantFrom('origin local', 'origin remote', 'origin new', 'origin in { local, new }', 'tcp', 'udp', 'icmp'),
+  fc.constantFrom('tcp.state established', 'tcp.state in { established, syn_sent }'),
   fc.constantFrom('family ipv4', 'family ipv6'),
   fc
     .constantFrom('10.0.0.0/30', '10.0.0.0/31', '10.0.0.2', '10.0.0.4', 'fd00::/64', '{ 10.0.0.1, fd00::2 }')
@@ -225,6 +230,42 @@ describe('contradictions', () => {
     expect(found).toBeGreaterThan(50);
   });
 
+  test('on several lines are quoted on one', () => {
+    const { diagnostics } = parsePolicy(
+      `${EXAMPLE_BASE}rule a when icmp\n  and not (remote.port 80 or # web\n    not remote.port 80) -> seed\n`,
+      'test.gate',
+    );
+    expect(diagnostics.map(({ message }) => message)).toEqual([
+      '"icmp and not (remote.port 80 or not remote.port 80)" never holds',
+    ]);
+    const pair = parsePolicy(`${EXAMPLE_BASE}rule a when tcp and not\n # no\n tcp -> seed\n`, 'test.gate');
+    expect(pair.diagnostics.map(({ message }) => message)).toEqual(['this never holds: "tcp" excludes "not tcp"']);
+  });
+
+  test.each([
+    ['not (tcp or not tcp)'],
+    ['not (remote.port 80 or not remote.port 80)'],
+    ['tcp and not (tcp or udp) or udp and not (udp or tcp)'],
+  ])('alone: %s', (text) => {
+    const { codes } = read(rulesOf([text]));
+    expect(codes.some((code) => code === 'never-holds' || code === 'contradiction')).toBe(true);
+  });
+
+  test('a rule that never matches is told of, over all flows of a small world', () => {
+    let found = 0;
+    fc.assert(
+      fc.property(conditionOf(leaf), (condition) => {
+        const { policy, codes } = read(rulesOf([condition]));
+        const ever = FLOWS.some((facts) => evaluate(policy.rules[0]!.when, facts));
+        if (ever) return;
+        found++;
+        expect(codes.includes('contradiction') || codes.includes('never-holds')).toBe(true);
+      }),
+      { numRuns: 2000 },
+    );
+    expect(found).toBeGreaterThan(50);
+  }, 60_000);
+
   test.each([
     ['remote in 10.0.0.0/8 and family ipv6'],
     ['local in 10.0.0.0/8 and remote in fd00::/8'],
@@ -237,6 +278,12 @@ describe('contradictions', () => {
     ['tcp and not tcp'],
     ['not (tcp or udp) and udp'],
     ['day in sat-sun and day in mon-fri'],
+    ['icmp and remote.port 80'],
+    ['icmpv6 and not local.port > 1023 and local.port 22'],
+    ['udp and tcp.state established'],
+    ['not tcp and tcp.state established'],
+    ['family ipv4 and remote in fd00::/8'],
+    ['(icmp or gre) and (remote.port 80 or local.port 80)'],
   ])('%s', (text) => expect(read(rulesOf([text])).codes).toContain('contradiction'));
 
   test.each([
@@ -245,5 +292,9 @@ describe('contradictions', () => {
     ['user alice and user 1000'],
     ['rate.in > 5mbit and rate.in over 1m < 1mbit'],
     ['device "eth*" and device eth0'],
+    ['sctp and remote.port 80'],
+    ['icmp and not remote.port 80'],
+    ['tcp and tcp.state established'],
+    ['not udp and remote.port 80'],
   ])('none in: %s', (text) => expect(read(rulesOf([text])).codes).toEqual([]));
 });

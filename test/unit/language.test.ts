@@ -45,7 +45,9 @@ default local -> local  remote -> seed  new -> local
 `;
 
   test('is read to a value', () => {
-    expect(parsePolicy(text, 'test.gate')).toEqual({
+    const { checked, ...parsed } = parsePolicy(text, 'test.gate');
+    expect(checked).toBe(parsed.policy);
+    expect(parsed).toEqual({
       diagnostics: [],
       texts: new Map([['test.gate', text]]),
       policy: {
@@ -119,6 +121,31 @@ default local -> local  remote -> seed  new -> local
       expect({ ...other, rules: [] }).toEqual({ ...rest, rules: [] });
       expect(other.rules.map((r) => ({ ...r, line: 6 }))).toEqual(rules);
     }
+  });
+
+  test('reads the same wherever its lines end', () => {
+    const piece = `${text}set busy = { 10.9.0.0/16 }
+queue p2p { share 5% queue udp { share 50% } queue tcp { share 50% fair by host } }
+rule a when rate.in over 30s > 1mbit for 5s and not ( remote in busy ) -> add remote to busy for 1h, mirror to tap, police 1mbit, udp until idle > 5s
+rule b when count ( peers by local.port ) > 20 -> tcp
+expect tcp 10.0.0.5:40000 -> 1.1.1.1:443 origin local bytes.in 60MB in local
+`;
+    const strip = ({ rules, expects, ...rest }: Policy) => ({
+      ...rest,
+      rules: rules.map((rule) => ({ ...rule, line: 0 })),
+      expects: expects.map((one) => ({ ...one, line: 0, facts: JSON.stringify(one.facts) })),
+    });
+    const lines = piece.replaceAll(/^#.*\n/gm, '').replaceAll(/\s+(?=and local)/g, ' ');
+    const broken = lines.replaceAll(/[ \n]+/g, '\n');
+    expect(strip(read(broken))).toEqual(strip(read(lines)));
+    expect(strip(read(broken.replaceAll('\n', '  # why\n  ')))).toEqual(strip(read(lines)));
+  });
+
+  test('knows queues within queues by their braces, and by the layout where one is missing', () => {
+    const inner = 'queue p2p { share 5%\nqueue tcp { share 50% }\n}\nrule a when tcp -> tcp';
+    expect(codesOf(inner)).toEqual([]);
+    expect(codesOf(inner.replace('\n}', ''))).toEqual(['unclosed 1:11']);
+    expect(codesOf(inner.replace('\nqueue', '\n  queue').replace('\n}', ''))).toEqual(['unclosed 1:11']);
   });
 
   test('needs neither blanks around arrows nor commas at line ends', () => {
@@ -431,6 +458,37 @@ queue "games" = { share: 5% }
     expect(codesOf('queue b ( share 5% )\nrule a when tcp -> b')).toEqual(['expected 1:9']);
     expect(codesOf('set s { 80 }\nrule a when remote.port in s -> local')).toEqual(['expected 1:7']);
     expect(codesOf('set s = { 80, x }\nrule a when remote in s -> local')).toEqual(['nested-set 1:15']);
+    for (const mistyped of [
+      'rule a ^whn tcp -> local',
+      'rule a when bytes.in > 5MB ^fro 10s -> seed',
+      'rule a when tcp ^adn remote.port 80 -> seed',
+      'rule a when tcp\n ^adn remote.port 80 -> seed',
+      'rule a when tcp ^ro udp -> seed',
+      'rule a when ^nto tcp -> seed',
+      'rule a when remote.port ^inn 80 -> seed',
+      'rule a when remote.port ^on { 80, 443 } -> seed',
+      'rule a when rate.in ^ovr 5s > 1mbit -> seed',
+      'rule a when count(peers ^bye local.port) > 3 -> seed',
+      'rule a when ^cont(peers by local.port) > 3 -> seed',
+      'rule a when tcp -> seed ^util rate.in < 1mbit for 10s',
+      'rule a when tcp -> ^polic 1mbit, seed',
+      'rule a when tcp -> ^mirro to tap, seed',
+      'rule a when tcp -> mirror ^ot tap, seed',
+      'set s = { 10.0.0.0/8 } rule a when tcp -> ^ad remote to s for 1h, seed',
+      'set s = { 10.0.0.0/8 } rule a when tcp -> add ^remot to s for 1h, seed',
+      'set s = { 10.0.0.0/8 } rule a when tcp -> add remote ^ot s for 1h, seed',
+      'set s = { 10.0.0.0/8 } rule a when tcp -> add remote to s ^fro 1h, seed',
+      'link x { share ^tre with wan }',
+      'link x { share tree ^wiht wan }',
+      'expect tcp 10.0.0.5:4 -> 1.1.1.1:443 ^orgin local in local',
+      'expect tcp 10.0.0.5:4 -> 1.1.1.1:443 origin local ^inn local',
+      'rule a when unit ^"x.service and tcp -> seed',
+    ]) {
+      const column = mistyped.slice(mistyped.lastIndexOf('\n', mistyped.indexOf('^')) + 1).indexOf('^') + 1;
+      const line = mistyped.slice(0, mistyped.indexOf('^')).split('\n').length;
+      const places = codesOf(mistyped.replace('^', '')).map((found) => found.replace(/^\S+ /, ''));
+      expect([mistyped, ...places]).toEqual([mistyped, `${line}:${column}`]);
+    }
     expect(codesOf('rule größe when tcp -> local')).toEqual(['bad-name 1:6']);
     expect(codesOf('rule a when remote in 10.0.0.1–10.0.0.9 -> local')).toEqual(['no-range 1:23', 'look-alike 1:31']);
   });

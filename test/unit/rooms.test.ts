@@ -22,8 +22,8 @@ const ROOMS = [
 ];
 /** The only door to the OS. */
 const DOORS = /^(koffi|(node:)?(child_process|net|dgram|http|http2|https|tls|fs|fs\/promises|worker_threads|cluster))$/;
-/** Faces of rooms. What needs rxjs has one of its own: rxjs takes 70 ms to load, which `headgate check` should not. */
-const FACES = /^\w+\/index\.ts$|^language\/service\.ts$|^kernel\/sources\.ts$|^monitor\/stream\.ts$/;
+/** Faces of rooms. What needs rxjs or the shim has one of its own: they take long to load, and `headgate check` needs neither. */
+const FACES = /^\w+\/index\.ts$|^language\/service\.ts$|^kernel\/(sources|files)\.ts$|^monitor\/stream\.ts$/;
 /** Programs of the lab are started in namespaces of their own and are its traffic: they open sockets for a living. */
 const AT_THE_DOOR = /^(kernel|setup)\/|^lab\/(traffic|transfer)\.ts$/;
 
