@@ -129,6 +129,17 @@ export const TC_TRIALS: readonly Trial[] = [
     wrong: 'no packet came through the ifb',
   },
   {
+    capability: 'action gact',
+    needs: U32,
+    tc: (place) => [
+      clsact(place),
+      filter(place, `chain 1 ${ALL} ${redirect(place)}`, 20),
+      filter(place, `${ALL} action goto chain 1`),
+    ],
+    ifb: { least: 1 },
+    wrong: 'it leads to no other chain',
+  },
+  {
     capability: 'action skbedit',
     needs: [...U32, 'nft inet'],
     tc: (place) => [

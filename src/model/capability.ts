@@ -34,6 +34,7 @@ export const CAPABILITIES = {
   'classifier flower': { modules: ['cls_flower'], config: ['CONFIG_NET_CLS_FLOWER'] },
   'classifier flower ct_state': { modules: ['cls_flower'], config: ['CONFIG_NET_CLS_FLOWER'], since: '5.12' },
   'action mirred': { modules: ['act_mirred'], config: ['CONFIG_NET_ACT_MIRRED'] },
+  'action gact': { modules: ['act_gact'], config: ['CONFIG_NET_ACT_GACT'] },
   'action skbedit': { modules: ['act_skbedit'], config: ['CONFIG_NET_ACT_SKBEDIT'] },
   'action police': { modules: ['act_police'], config: ['CONFIG_NET_ACT_POLICE'] },
   'action ct': { modules: ['act_ct'], config: ['CONFIG_NET_ACT_CT'] },

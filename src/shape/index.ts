@@ -14,6 +14,7 @@ export * from './operation.ts';
 export * from './qdiscs.ts';
 export * from './shape.ts';
 export * from './table.ts';
+export * from './tc-batch.ts';
 export * from './tc-filter.ts';
 export * from './tree.ts';
 export * from './tree-commands.ts';

@@ -31,6 +31,7 @@ const NEEDS: Readonly<Record<RungName, Needs>> = {
     ['classifier flower'],
     ['action ct'],
     ['classifier flower ct_state'],
+    ['action gact'],
     ['action skbedit'],
   ],
   mark: [
@@ -39,6 +40,7 @@ const NEEDS: Readonly<Record<RungName, Needs>> = {
     ['classifier u32'],
     ['action ctinfo', 'action connmark'],
     ['classifier fw'],
+    ['action gact'],
     ['action skbedit'],
   ],
   map: [...EVERY, ['nft netdev'], ['nft priority'], ['nft fwd']],
