@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { type Diagnostic, formatSarif, type ParsedPolicy, type Rule } from '../language/index.ts';
+import { type Diagnostic, formatSarif, type ParsedPolicy, type Rule } from '../language/reading.ts';
 import { print, printJson, report } from './output.ts';
 import { noteFindings, readPolicy } from './policy-file.ts';
 import { VERSION } from './version.ts';
