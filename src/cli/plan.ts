@@ -1,12 +1,15 @@
 import { gzipSync } from 'node:zlib';
 import { type Command, Option } from 'commander';
+import { getCapabilities } from '../kernel/index.ts';
 import { overrideLink } from '../language/index.ts';
-import { DEFAULT_MARK_FIELD } from '../model/index.ts';
+import { CAPABILITY_NAMES, type Capabilities, DEFAULT_MARK_FIELD } from '../model/index.ts';
+import type { WriteFiles } from '../service/index.ts';
 import {
   DATAPATHS,
   type DatapathName,
   formatScript,
   planOperations,
+  qdiscsOf,
   SCRIPT_FOLDER,
   type ScriptFile,
 } from '../shape/index.ts';
@@ -16,11 +19,18 @@ import { loadPolicy } from './policy-file.ts';
 
 interface PlanOptions {
   script: true;
-  datapath: DatapathName;
+  datapath?: DatapathName;
   device?: string;
   download?: string;
   upload?: string;
 }
+
+/** A kernel that has everything, as those of distributions do. */
+const STOCK: Capabilities = {
+  release: 'any',
+  time: 0,
+  findings: Object.fromEntries(CAPABILITY_NAMES.map((name) => [name, { answer: 'yes' }])) as Capabilities['findings'],
+};
 
 export function addPlanCommand(program: Command): void {
   program
@@ -28,7 +38,11 @@ export function addPlanCommand(program: Command): void {
     .description('print what up would do, as a shell script that does it by hand on a box without headgate')
     .argument('<file>', 'policy; - reads standard input')
     .addOption(new Option('--script', 'a POSIX shell script of ip, tc and nft commands').makeOptionMandatory())
-    .addOption(new Option('--datapath <name>', 'how packets find their class').choices([...DATAPATHS]).default('bpf'))
+    .addOption(
+      new Option('--datapath <name>', 'how packets find their class (default: the best that works here)').choices([
+        ...DATAPATHS,
+      ]),
+    )
     .option('--device <device>', 'network device of the link, in place of what the policy says')
     .option('--download <rate>', 'rate of what arrives')
     .option('--upload <rate>', 'rate of what leaves')
@@ -39,24 +53,27 @@ Examples:
   headgate plan my.gate --script > my.sh     on the box: sh my.sh, and sh my.sh down
   headgate plan my.gate --script --datapath ct | less
 
-The classifier of datapath bpf is in the script, for processors of this machine's byte order. As root the leaves
-are those that this machine's kernel has; else any. Nothing is changed here.
+The script is for a kernel like this machine's, which root may ask; else for one that has everything. With datapath
+bpf the classifier is in it, for this machine's byte order. Nothing is changed here.
 Exit status: 0 printed; 1 mistakes in the policy; 2 wrong usage; 3 what the policy wants cannot be had`,
     )
-    .action(async (file: string, { datapath, ...options }: PlanOptions) => {
+    .action(async (file: string, options: PlanOptions) => {
       const policy = overrideLink(await loadPolicy(file), {
         device: options.device,
         download: rateOption('plan', '--download', options.download),
         upload: rateOption('plan', '--upload', options.upload),
       });
-      const { prepareDatapath, shapeHere } = await import('../service/index.ts');
-      const shapes = await shapeHere(policy);
+      const { bestDatapath, prepareDatapath, shapeHere } = await import('../service/index.ts');
+      const capabilities = process.geteuid?.() === 0 ? await getCapabilities() : STOCK;
+      const shapes = await shapeHere(policy, qdiscsOf(capabilities));
+      const datapath = options.datapath ?? bestDatapath(capabilities, shapes);
       const files: ScriptFile[] = [];
-      const prepared = await prepareDatapath(datapath, policy, DEFAULT_MARK_FIELD, 0, async (contents) => {
+      const write: WriteFiles = async (contents) => {
         for (const [name, bytes] of Object.entries(contents))
           files.push({ name, content: gzipSync(bytes).toString('base64') });
         return Object.fromEntries(Object.keys(contents).map((name) => [name, `${SCRIPT_FOLDER}/${name}`]));
-      });
+      };
+      const prepared = await prepareDatapath(datapath, policy, DEFAULT_MARK_FIELD, 0, capabilities, write);
       const live = policy.rules.filter(({ tier }) => tier.kind === 'live');
       for (const { name } of live) note(`rule ${name} is live: it needs a running headgate, and is not in the script`);
       const about = [

@@ -50,6 +50,7 @@ function formatLink(link: LinkStatus): string[] {
   return [
     '',
     `link ${link.name} on ${link.device}: ${link.state}${link.ifb ? `, ifb ${link.ifb}` : ''}${link.shares ? ` of ${link.shares}` : ''}`,
+    ...(link.strays ? [`  ${link.strays} packets came to ${link.ifb} from elsewhere: dropped`] : []),
     ...formatDirection('download', link.download),
     ...formatDirection('upload', link.upload),
   ];

@@ -10,6 +10,8 @@ export interface NetDevice {
   readonly alias?: string | undefined;
   /** `ether`, `ppp`, `none` (tun), ... (ll_type_n2a() of iproute2). */
   readonly linkType: string;
+  /** Packets that came to it and that it dropped: an ifb, those that no filter redirected to it (drivers/net/ifb.c). */
+  readonly rxDropped: number;
 }
 
 /** A qdisc as `tc qdisc show` tells it. */
@@ -28,10 +30,11 @@ interface IpLink {
   ifalias?: string;
   link_type: string;
   linkinfo?: { info_kind?: string };
+  stats64?: { rx: { dropped: number } };
 }
 
 export async function listDevices(where: Where = {}): Promise<NetDevice[]> {
-  const links = await json<IpLink>(['ip', '-json', '-details', 'link', 'show'], where);
+  const links = await json<IpLink>(['ip', '-json', '-details', '-statistics', 'link', 'show'], where);
   return links.map((l) => ({
     index: l.ifindex,
     name: l.ifname,
@@ -39,6 +42,7 @@ export async function listDevices(where: Where = {}): Promise<NetDevice[]> {
     kind: l.linkinfo?.info_kind,
     alias: l.ifalias,
     linkType: l.link_type,
+    rxDropped: l.stats64?.rx.dropped ?? 0,
   }));
 }
 

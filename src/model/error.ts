@@ -54,6 +54,11 @@ export const ERRORS = {
     hint: 'Headgate keeps its socket and the classifier there while it runs.',
   },
   HG_NO_DEVICE: { exit: 3, message: 'there is no network device "{device}".', hint: 'Devices here: {devices}' },
+  HG_NO_TAP: {
+    exit: 3,
+    message: 'there is no tap of ours named {name}.',
+    hint: 'Taps here: {taps}. A rule makes one while headgate runs: mirror to NAME',
+  },
   HG_IFB_TAKEN: {
     exit: 4,
     message: 'a device named {ifb} exists and is not ours.',

@@ -1,4 +1,5 @@
 export * from './address.ts';
+export * from './capability.ts';
 export * from './command.ts';
 export * from './error.ts';
 export * from './flow.ts';

@@ -63,6 +63,7 @@ async function getLink(
       ifb !== undefined && !redirected,
     ),
     ifb: ifb?.name,
+    strays: ifb?.rxDropped,
     shares,
     download: ifb && (await direction(ifb, DOWNLOAD_MAJOR, scene.hooks.get(device)?.ingress ?? [])),
     upload: hasUpload && known ? await direction(known, UPLOAD_MAJOR, uploadFilters) : undefined,

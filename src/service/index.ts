@@ -1,5 +1,5 @@
 export { requestReload, requestStatus } from './control.ts';
-export { prepareDatapath } from './datapath.ts';
+export { bestDatapath, prepareDatapath, type WriteFiles } from './datapath.ts';
 export * from './get-status.ts';
 export type { ReloadResult } from './reload.ts';
 export * from './service.ts';

@@ -33,6 +33,8 @@ export interface LinkStatus {
   /** Without a service: `kept`, what it left behind. */
   readonly state: LinkState | 'kept';
   readonly ifb?: string | undefined;
+  /** Packets that came to the ifb from anywhere but a redirect; it drops them. */
+  readonly strays?: number | undefined;
   /** Name of the link whose ifb and tree this is; `download` then counts both, but for the packets by verdict. */
   readonly shares?: string | undefined;
   readonly download?: DirectionStatus | undefined;

@@ -263,7 +263,7 @@ const refuse = (rule: Rule, kind: Kind): HeadgateError =>
 
 function statement(effect: Effect, family: 'inet' | MirrorFamily, name: string): string {
   if (effect.kind === 'mirror' && family !== 'inet') return `dup to ${NEXT_HOP[family]} device "${effect.tap}"`;
-  return `limit name "${name}" drop`;
+  return `limit name "${name}" counter drop`;
 }
 
 function limit(name: string, rate: Rate): string[] {

@@ -1,22 +1,12 @@
-import type { Leaf, LinkPolicy, Overhead, Policy, TreeKind } from '../language/index.ts';
+import type { LinkPolicy, Overhead, Policy, TreeKind } from '../language/index.ts';
 import { formatRate, HeadgateError, MAX_BANDS, MAX_TINS, type Rate } from '../model/index.ts';
 import { leafQueues } from './classes.ts';
 import type { LinkShape } from './link.ts';
 import { fitsAlias } from './names.ts';
-import { computeTree, LEAF_PREFERENCE, type Qdisc } from './tree.ts';
-
-/** The qdiscs that shaping the policy depends on: to be tried before {@link shapePolicy}. */
-export function wantedQdiscs(policy: Policy): Qdisc[] {
-  const leaves = policy.queues.flatMap((q): Leaf[] => [
-    ...(q.leaf ? [q.leaf] : []),
-    ...(q.fair === 'host' ? ['cake' as const] : []),
-  ]);
-  const trees = policy.links.flatMap(({ tree }) => (tree === 'htb' ? [] : [tree]));
-  return [...new Set<Qdisc>([...LEAF_PREFERENCE, ...leaves, ...trees])];
-}
+import { computeTree, type Qdisc } from './tree.ts';
 
 /**
- * What each link of the policy is to become, on a kernel with these qdiscs: links that others share come before those.
+ * What each link of the policy is to become, on a kernel with these qdiscs ({@link qdiscsOf}): links that others share come before those.
  *
  * @param headerOf bytes of a device's own header, which the kernel counts with each packet
  * @throws HeadgateError HG_LINK_INCOMPLETE where a link names no device, or shares a tree that there is not;

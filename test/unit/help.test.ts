@@ -15,6 +15,7 @@ const COMMANDS = [
   'explain',
   'plan',
   'compile',
+  'doctor',
   'init',
   'lsp',
   'demo',

@@ -30,7 +30,7 @@ describe('effects', () => {
       expect.stringContaining('limit police-1-in {\n    rate over 12500 bytes/second burst 65536 bytes'),
       expect.stringContaining('limit police-1-out {'),
     ]);
-    expect(chain(text, 'police-in-1')).toEqual(['# x', 'limit name "police-1-in" drop']);
+    expect(chain(text, 'police-in-1')).toEqual(['# x', 'limit name "police-1-in" counter drop']);
     // One chain a condition: it is left by the first that matches, so no packet counts twice.
     expect(chain(text, 'police-in-remote-4-1')).toEqual([
       'meta l4proto udp ct original proto-src 9 goto police-in-1',

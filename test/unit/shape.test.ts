@@ -13,7 +13,6 @@ import {
   parseAlias,
   shapePolicy,
   treeCommands,
-  wantedQdiscs,
 } from '../../src/shape/index.ts';
 
 const queues: QueuePolicy[] = [
@@ -300,18 +299,6 @@ describe('link operations', () => {
       new Set([...bfifo, 'cake'] as const),
     );
     expect(linkOperations(shape!, site, bpf).at(-1)!.command.argv.slice(-2)).toEqual(['section', 'tin']);
-  });
-
-  it('ask for the qdiscs that the policy can use, no others', () => {
-    const host = [{ ...queues[2]!, fair: 'host' as const }];
-    expect(wantedQdiscs(policy)).toEqual(['fq_codel', 'sfq', 'bfifo']);
-    expect(wantedQdiscs({ ...withLinks({ tree: 'prio' }), queues: host })).toEqual([
-      'fq_codel',
-      'sfq',
-      'bfifo',
-      'cake',
-      'prio',
-    ]);
   });
 });
 
