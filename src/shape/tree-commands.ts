@@ -133,18 +133,8 @@ const FAIRNESS = {
 const fairArguments = (fair: CakeFairness | undefined): readonly string[] => (fair ? FAIRNESS[fair] : []);
 
 function cakeArguments({ rate, cake, overhead }: Tree): string[] {
-  const { mode, arrives, fair } = cake!;
-  // What it drops of arriving packets has come over the line: `ingress` counts it.
-  const way = arrives ? ['ingress'] : [];
-  return [
-    'cake',
-    'bandwidth',
-    `${rate}bit`,
-    mode,
-    ...way,
-    ...fairArguments(fair),
-    ...(overhead ? cells(overhead) : []),
-  ];
+  const { mode, fair } = cake!;
+  return ['cake', 'bandwidth', `${rate}bit`, mode, ...fairArguments(fair), ...(overhead ? cells(overhead) : [])];
 }
 
 /** `raw`: counted from what the kernel counts, as a number is; cake would leave the device's header out. */

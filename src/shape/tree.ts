@@ -22,8 +22,6 @@ export interface Tree {
 /** What a cake at the root is told beside its rate. */
 export interface Cake {
   readonly mode: TinMode;
-  /** It shapes what arrives. */
-  readonly arrives: boolean;
   readonly fair?: CakeFairness | undefined;
 }
 
@@ -143,7 +141,7 @@ function cakeTree({ policy: { queues }, rate, overhead, direction }: TreePlan): 
     kind: 'cake',
     rate,
     overhead,
-    cake: { mode, arrives: direction === 'download', fair: fairness(flat, direction) },
+    cake: { mode, fair: fairness(flat, direction) },
     classes,
   };
 }

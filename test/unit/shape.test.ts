@@ -137,7 +137,7 @@ describe('tree', () => {
       { queue: 'remote', minor: 1, rate: 1e6 },
     ]);
     expect(treeCommands('ifb0', 0x7fe0, cake).map((command) => command.join(' '))).toEqual([
-      'qdisc add dev ifb0 root handle 7fe0: cake bandwidth 16000000bit diffserv3 ingress raw overhead 18 mpu 64 ptm',
+      'qdisc add dev ifb0 root handle 7fe0: cake bandwidth 16000000bit diffserv3 raw overhead 18 mpu 64 ptm',
     ]);
     expect(queues.map(({ name }) => classOf({ queues, links }, name))).toEqual([2, 3, 1]);
     const htb = computeTree({ policy: { queues, links }, rate: 16e6, leaves: bfifo, direction: 'download' });
@@ -152,7 +152,7 @@ describe('tree', () => {
     const hosts: QueuePolicy[] = [queues[0]!, { ...queues[1]!, fair: 'host' }];
     const command = (direction: 'download' | 'upload', list: QueuePolicy[]) =>
       treeCommands('x', 1, treeOf(list, 1e6, ['cake'], { kind: 'cake', direction }))[0]!.join(' ');
-    expect(command('download', hosts)).toMatch(/ ingress dual-dsthost nat$/);
+    expect(command('download', hosts)).toMatch(/ diffserv\d dual-dsthost nat$/);
     expect(command('upload', hosts)).toMatch(/ diffserv\d dual-srchost nat$/);
     expect(command('upload', [{ ...queues[0]!, fair: 'flow' }])).toMatch(/ besteffort flows$/);
   });
