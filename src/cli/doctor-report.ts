@@ -1,5 +1,5 @@
 import type { Capabilities, Capability, Finding } from '../model/index.ts';
-import { chooseDatapath, isBuilt, ladderOf, type Rung } from '../shape/index.ts';
+import { chooseDatapath, ladderOf, type Rung } from '../shape/index.ts';
 import type { Here } from './doctor-here.ts';
 
 /** Everything that `headgate doctor` found out. */
@@ -67,16 +67,8 @@ function formatRung(
   sign: Sign,
   takes: string | undefined,
 ): string[] {
-  const rest =
-    answer !== 'yes'
-      ? ''
-      : datapath === takes
-        ? ', and is taken'
-        : isBuilt(datapath)
-          ? ''
-          : ', but up cannot take it yet';
   return [
-    `  ${sign(answer)} ${datapath.padEnd(5)}${WORDS[answer]}${rest}`,
+    `  ${sign(answer)} ${datapath.padEnd(5)}${WORDS[answer]}${datapath === takes ? ', and is taken' : ''}`,
     ...lacks.flatMap((group) =>
       group.flatMap((capability, i) => formatLack(capability, diagnosis, `        ${i > 0 ? 'or ' : ''}`)),
     ),

@@ -18,6 +18,7 @@ import {
   type DatapathName,
   DOWNLOAD_MAJOR,
   handle,
+  mapDatapath,
   markDatapath,
   UPLOAD_MAJOR,
 } from '../shape/index.ts';
@@ -52,6 +53,8 @@ export async function prepareDatapath(
       return prepareBpf(plan, generation);
     case 'ct':
       return { datapath: ctDatapath(plan, generation), files: [] };
+    case 'map':
+      return { datapath: mapDatapath(plan), files: [] };
     case 'mark':
       return {
         datapath: markDatapath(plan, can(capabilities, 'action ctinfo') ? 'ctinfo' : 'connmark', generation),

@@ -1,12 +1,12 @@
 import { retry } from 'rxjs';
-import { checkEffects, checkLink, checkTable, inspect, runOperations, teardown } from '../apply/index.ts';
-import { acquireInstance, delFiles, ensureRoot, getCapabilities, MarkWriter } from '../kernel/index.ts';
+import { checkEffects, checkLink, checkMap, checkTable, inspect, runOperations, teardown } from '../apply/index.ts';
+import { acquireInstance, delFiles, ensureRoot, getCapabilities, MarkWriter, runCommand } from '../kernel/index.ts';
 import { conntrackDump, conntrackEvents, linkEvents } from '../kernel/sources.ts';
 import type { Policy } from '../language/index.ts';
 import { DEFAULT_MARK_FIELD, HeadgateError, type MarkField } from '../model/index.ts';
 import type { MonitorItem } from '../monitor/index.ts';
 import { MonitorStream } from '../monitor/stream.ts';
-import { clearMarks, FlowClassifier, runPipeline, Sides } from '../pipeline/index.ts';
+import { clearMarks, FlowClassifier, runPipeline, Sides, TupleMap } from '../pipeline/index.ts';
 import {
   type DatapathName,
   effectOperations,
@@ -69,7 +69,6 @@ export async function startService(
     opened.add(leave);
     const scene = await inspect();
     checkTable(scene);
-    for (const shape of shapes) checkLink(shape, scene);
     await checkEffects(policy, scene);
 
     const stream = new MonitorStream();
@@ -81,6 +80,8 @@ export async function startService(
     let generation = 0;
     let prepared = await prepareDatapath(name, policy, capabilities, generation);
     const { datapath } = prepared;
+    if (datapath.map) checkMap(scene);
+    for (const shape of shapes) checkLink(shape, scene, datapath);
 
     opened.add(() => (keep ? undefined : takeDown()));
     await teardown();
@@ -96,10 +97,12 @@ export async function startService(
     const marks = MarkWriter.open();
     opened.add(() => marks.close());
     const counts = { overruns: 0, resyncs: 0 };
+    const map = new TupleMap((command) => runCommand(command), warn('the map of flows could not be written'));
     const classifier = new FlowClassifier({
       policy,
       field: DEFAULT_MARK_FIELD,
       marksOrigin: datapath.marksOrigin,
+      map: datapath.map ? map : undefined,
       sides,
       writeMarks: (requests) => marks.write(requests),
       emit: (event) => stream.emit(event),

@@ -1,12 +1,6 @@
 import type { Capabilities, Capability, Finding } from '../model/index.ts';
 import { DATAPATHS, type DatapathName } from './datapath.ts';
 
-/** What the ladder knows of, best first; `up` can take those that are built. */
-const RUNGS = [...DATAPATHS, 'map'] as const;
-export type RungName = (typeof RUNGS)[number];
-
-export const isBuilt = (name: RungName): name is DatapathName => name !== 'map';
-
 /** Of each group one is enough. */
 type Needs = readonly (readonly Capability[])[];
 
@@ -21,7 +15,7 @@ const EVERY: Needs = [
 ];
 const REDIRECT: Needs = [['qdisc clsact', 'qdisc ingress'], ['action mirred']];
 
-const NEEDS: Readonly<Record<RungName, Needs>> = {
+const NEEDS: Readonly<Record<DatapathName, Needs>> = {
   bpf: [...EVERY, ...REDIRECT, ['classifier bpf']],
   ct: [
     ...EVERY,
@@ -47,7 +41,7 @@ const NEEDS: Readonly<Record<RungName, Needs>> = {
 
 /** One datapath: whether it works here, and if not, for want of what. */
 export interface Rung {
-  readonly datapath: RungName;
+  readonly datapath: DatapathName;
   readonly answer: Finding['answer'];
   /** Empty where it works. Of one that does not: what is known to be missing; of one that is not known to: what could not be told. */
   readonly lacks: readonly Lack[];
@@ -58,7 +52,7 @@ export type Lack = readonly Capability[];
 
 /** Every datapath, best first. */
 export const ladderOf = (capabilities: Capabilities): Rung[] =>
-  RUNGS.map((datapath) => {
+  DATAPATHS.map((datapath) => {
     const answerOf = (group: Lack): Finding['answer'] => {
       const answers = group.map((capability) => capabilities.findings[capability].answer);
       return answers.includes('yes') ? 'yes' : answers.includes('unknown') ? 'unknown' : 'no';
@@ -74,4 +68,4 @@ export const chooseDatapath = (capabilities: Capabilities): DatapathName | undef
   ladderOf(capabilities)
     .filter(({ answer }) => answer === 'yes')
     .map(({ datapath }) => datapath)
-    .find(isBuilt);
+    .at(0);
