@@ -86,7 +86,7 @@ function counters(treatment) {
     const [, { actions }] = JSON.parse(inside('box', 'tc -s -j actions ls action police'));
     return { offered: actions[0].stats.packets, dropped: actions[0].stats.drops, line };
   }
-  if (treatment === 'nft limit') {
+  if (treatment.startsWith('nft')) {
     const items = JSON.parse(inside('box', 'nft -j list counters')).nftables.flatMap(({ counter }) => counter ?? []);
     const packets = (name) => items.find((counter) => counter.name === name).packets;
     return { offered: packets('offered'), dropped: packets('dropped'), line };

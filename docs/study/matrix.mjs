@@ -62,6 +62,8 @@ export const TREATMENTS = {
   none: () => ({}),
   'police 10 ms': police(10),
   'police 100 ms': police(100),
+  // The same, measured before and after its bucket is empty.
+  'nft limit early': limit,
   'nft limit': limit,
   'htb bfifo': shape((rate) => `bfifo limit ${bfifoLimit(rate)}`),
   'htb sfq': shape(() => 'sfq perturb 10'),

@@ -11,6 +11,8 @@ const treatments = Object.keys(TREATMENTS);
 const LEFT = 190;
 const TOP = 64;
 const LINE = 14;
+/** A title must fit. */
+const LEAST_WIDTH = 620;
 const PANEL = { width: 170, height: treatments.length * LINE, gapX: 24, gapY: 26 };
 
 const STYLE = `
@@ -42,7 +44,7 @@ function draw(file, title, loads, axis, values) {
   const rows = RATES.flatMap((rate) => ROUND_TRIPS.map((rtt) => ({ rate, rtt }))).filter(({ rate, rtt }) =>
     results.some((r) => r.rate === rate && r.rtt === rtt),
   );
-  const width = LEFT + loads.length * (PANEL.width + PANEL.gapX);
+  const width = Math.max(LEAST_WIDTH, LEFT + loads.length * (PANEL.width + PANEL.gapX));
   const height = TOP + rows.length * (PANEL.height + PANEL.gapY);
   const parts = [`<rect class="back" width="100%" height="100%"/>`, text(12, 22, title, 'class="title"')];
   for (const [column, load] of loads.entries())

@@ -1,6 +1,6 @@
 /**
  * Makes the study again: `node docs/study/run.mjs [FILTER] [VMS]`, as root, then `node docs/study/plot.mjs`. FILTER is a
- * regular expression for `RATE,RTT,LOAD,TREATMENT`, such as `^10000000,20,` or `bulk`; VMS is how many machines share the runs. Results
+ * regular expression without blanks for `RATE,RTT,LOAD,TREATMENT`, such as `^10000000,20,` or `bulk`; VMS is how many machines share the runs. Results
  * replace those of the same runs in results.json.
  *
  * Debian's kernel is the one of `npm run test:vm`, in its cache. Time in the guest is virtual: one instruction takes
@@ -58,7 +58,7 @@ function boot(shard) {
   createInterface({ input: qemu.stdout }).on('line', (line) => {
     if (line.startsWith('kernel ')) kernel = line.slice(7);
     if (!line.startsWith('RESULT ')) return process.stderr.write(`guest ${shard}: ${line}\n`);
-    const run = JSON.parse(line.slice(7));
+    const run = { ...JSON.parse(line.slice(7)), kernel };
     runs.set(key(run), run);
     process.stderr.write(`${++done} of ${wanted}: ${key(run)}\n`);
   });
@@ -69,4 +69,4 @@ await Promise.all(Array.from({ length: Number(vms) }, (_, shard) => boot(shard))
 if (done < wanted) throw new Error(`${wanted - done} runs are missing; results.json stays as it was`);
 const order = allRuns().map(key);
 const sorted = [...runs.values()].sort((a, b) => order.indexOf(key(a)) - order.indexOf(key(b)));
-writeFileSync(RESULTS, `{"kernel":"${kernel}","runs":[\n${sorted.map((run) => JSON.stringify(run)).join(',\n')}\n]}\n`);
+writeFileSync(RESULTS, `{"runs":[\n${sorted.map((run) => JSON.stringify(run)).join(',\n')}\n]}\n`);
