@@ -2,7 +2,7 @@
 /*
  * The classifier: which class a packet belongs to, by who opened its connection.
  *
- * One object, two programs; tc loads one of them at a time, so each load has maps of its own.
+ * One object, three programs; tc loads one of them at a time, so each load has maps of its own.
  *
  * - `ingress`, on a device's ingress hook with mirred behind it, before netfilter has seen the packet:
  *     tc filter replace dev wan ingress protocol all prio 10 handle 1 \
@@ -11,6 +11,8 @@
  * - `egress`, as the classifier of the device's HTB root:
  *     tc filter replace dev wan parent 7fe1: protocol all prio 10 handle 1 bpf obj steer.bpf.o sec egress
  *   Returns the class; 0 leaves the packet to HTB's default. Writes nothing into the packet.
+ * - `tin`, as the classifier of the device's cake root, which would take a class that is returned for a flow, but asks
+ *   its filters before it looks at skb->priority: sets that to the class, and returns 0.
  *
  * Three rules say what happens:
  *   1. What is not valid IP, and the link's own control traffic, is left alone: never delayed, never redirected.
@@ -236,13 +238,28 @@ int steer_ingress(struct __sk_buff *skb)
 	return MATCH;
 }
 
-SEC("egress")
-int steer_egress(struct __sk_buff *skb)
+static __always_inline __u32 class_leaving(struct __sk_buff *skb)
 {
 	struct verdict verdict = classify(skb, true);
 
 	count(verdict.outcome);
 	return verdict.minor ? config.major | verdict.minor : LEAVE_ALONE;
+}
+
+SEC("egress")
+int steer_egress(struct __sk_buff *skb)
+{
+	return class_leaving(skb);
+}
+
+SEC("tin")
+int steer_tin(struct __sk_buff *skb)
+{
+	__u32 class = class_leaving(skb);
+
+	if (class)
+		skb->priority = class;
+	return LEAVE_ALONE;
 }
 
 /* Kfuncs are for GPL-compatible programs, and this is how the kernel spells an MIT licence that is (linux/license.h). */

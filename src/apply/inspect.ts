@@ -87,8 +87,11 @@ export const isIngressHook = (q: Qdisc): boolean => q.kind === 'clsact' || q.kin
 /** Handle of our upload tree where it is the root of the qdisc's device, by which rarity it is known; undefined for others'. */
 export function uploadMajor(q: Qdisc): number | undefined {
   const major = q.kind === 'tbf' ? shaperMajor(UPLOAD_MAJOR) : UPLOAD_MAJOR;
-  return q.root && (q.kind === 'htb' || q.kind === 'tbf') && q.handle === formatHandle(major) ? major : undefined;
+  return q.root && ROOTS.has(q.kind) && q.handle === formatHandle(major) ? major : undefined;
 }
+
+/** Of htb, prio (its shaper) and cake. */
+const ROOTS = new Set(['htb', 'tbf', 'cake']);
 
 export const isOurUpload = (q: Qdisc): boolean => uploadMajor(q) !== undefined;
 

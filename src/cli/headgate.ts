@@ -38,6 +38,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   fmt: async () => (await import('./fmt.ts')).addFmtCommand,
   explain: async () => (await import('./explain.ts')).addExplainCommand,
   compile: async () => (await import('./compile.ts')).addCompileCommand,
+  doctor: async () => (await import('./doctor.ts')).addDoctorCommand,
   init: async () => (await import('./init.ts')).addInitCommand,
   lsp: async () => (await import('./lsp.ts')).addLspCommand,
   demo: async () => (await import('./demo.ts')).addDemoCommand,

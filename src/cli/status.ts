@@ -64,8 +64,8 @@ function formatDirection(name: string, direction: DirectionStatus | undefined): 
   const rows = direction.queues.map((q) => [
     q.name ?? '?',
     q.classid,
-    formatRate(q.rate),
-    formatRate(q.ceil),
+    q.rate === undefined ? '-' : formatRate(q.rate),
+    q.ceil === undefined ? '-' : formatRate(q.ceil),
     q.leaf,
     String(q.bytes),
     String(q.packets),

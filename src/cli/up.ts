@@ -24,9 +24,10 @@ export function addUpCommand(program: Command): void {
     .option('--download <rate>', 'rate of what arrives, such as 90mbit: about 90 % of what the line carries')
     .option('--upload <rate>', 'rate of what leaves')
     .addOption(
-      new Option('--datapath <name>', 'how packets find their class: docs/architecture.md (default: bpf)').choices(
-        DATAPATHS,
-      ),
+      new Option(
+        '--datapath <name>',
+        'how packets find their class: docs/architecture.md (default: the best that headgate doctor finds)',
+      ).choices(DATAPATHS),
     )
     .option(
       '--keep',

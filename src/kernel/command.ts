@@ -6,7 +6,11 @@ const PACKAGES: Record<string, string> = {
   ip: 'iproute2',
   tc: 'iproute2',
   ss: 'iproute2',
+  modinfo: 'kmod',
+  modprobe: 'kmod',
   nft: 'nftables',
+  nsenter: 'util-linux',
+  unshare: 'util-linux',
   ping: 'iputils-ping',
   sysctl: 'procps',
 };
@@ -19,42 +23,98 @@ export interface Where {
 export interface CommandOptions extends Where {
   /** Text for the command's standard input. */
   readonly input?: string | undefined;
+  /** Ms after which it is killed, and no longer waited for even where it cannot be; absent: never. */
+  readonly timeout?: number | undefined;
 }
+
+/** The `status` of a command that was ended for taking too long. */
+export const TIMED_OUT = -2;
 
 const within = (argv: Argv, where: Where): [string, string[]] => {
   const [tool, ...args] = where.netns === undefined ? argv : ['ip', 'netns', 'exec', where.netns, ...argv];
   return [tool!, args];
 };
 
-/**
- * Runs a command to its end and returns what it printed.
- *
- * @throws HeadgateError HG_NO_TOOL where the program is not installed; HG_KERNEL, with the last line of what it
- * said on standard error, where it exits with another status than 0.
- */
-export function run(argv: Argv, options: CommandOptions = {}): Promise<string> {
+/** How a command ended. */
+export interface Outcome {
+  /** Its exit status; {@link TIMED_OUT}; -1 where a signal ended it. */
+  readonly status: number;
+  /** What it had printed by then. */
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export const noTool = (tool: string, cause?: unknown): HeadgateError =>
+  new HeadgateError('HG_NO_TOOL', { tool, package: PACKAGES[tool] ?? tool }, { cause });
+
+/** Runs a command to its end, whatever that is. @throws HeadgateError HG_NO_TOOL where the program is not installed */
+export function execute(argv: Argv, options: CommandOptions = {}): Promise<Outcome> {
   const [tool, args] = within(argv, options);
   return new Promise((resolve, reject) => {
     const child = execFile(tool, args, { maxBuffer: 64 << 20, encoding: 'utf8' }, (error, stdout, stderr) => {
-      if (!error) return resolve(stdout);
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT')
-        return reject(new HeadgateError('HG_NO_TOOL', { tool, package: PACKAGES[tool] ?? tool }, { cause: error }));
-      reject(
-        new HeadgateError(
-          'HG_KERNEL',
-          {
-            command: argv.join(' '),
-            problem: complaint(stderr, options.input) || error.message,
-            status: Number(error.code ?? -1),
-          },
-          { cause: error },
-        ),
-      );
+      clearTimeout(timer);
+      if ((error as NodeJS.ErrnoException | null)?.code === 'ENOENT') return reject(noTool(tool, error));
+      if (error && typeof error.code !== 'number') stderr ||= error.message;
+      resolve({ status: error ? Number(error.code ?? -1) : 0, stdout, stderr });
     });
+    const timer = options.timeout === undefined ? undefined : setTimeout(() => giveUp(), options.timeout);
+    let [stdout, stderr] = ['', ''];
+    child.stdout?.on('data', (text: string) => (stdout += text));
+    child.stderr?.on('data', (text: string) => (stderr += text));
+    const giveUp = () => {
+      resolve({ status: TIMED_OUT, stdout, stderr });
+      child.kill('SIGKILL');
+      // One that waits for a lock of the kernel lives on; it must not keep us.
+      for (const stream of [child.stdin, child.stdout, child.stderr]) stream?.destroy();
+      child.unref();
+    };
     // A command that ends before it has read its input gives EPIPE; its exit status says what went wrong.
     child.stdin?.on('error', () => {});
     child.stdin?.end(options.input ?? '');
   });
+}
+
+/**
+ * Runs a command to its end and returns what it printed.
+ *
+ * @throws HeadgateError HG_NO_TOOL where the program is not installed; HG_KERNEL where it exits with another status
+ * than 0: `said` is the line of its standard error that tells why, `problem` that and the line of a batch, `status` the
+ * status or {@link TIMED_OUT}.
+ */
+export async function run(argv: Argv, options: CommandOptions = {}): Promise<string> {
+  return outputOf(argv, await execute(argv, options), options.input);
+}
+
+/** What a command that went well printed. @throws HeadgateError HG_KERNEL as {@link run} does */
+export function outputOf(argv: Argv, { status, stdout, stderr }: Outcome, input?: string): string {
+  if (status === 0) return stdout;
+  const command = argv.join(' ');
+  if (status === TIMED_OUT)
+    throw new HeadgateError('HG_KERNEL', { command, problem: NO_ANSWER, said: NO_ANSWER, status });
+  const { said, place } = complaint(stderr, input);
+  const problem = [said, place].filter(Boolean).join(', ') || `status ${status}`;
+  throw new HeadgateError('HG_KERNEL', { command, problem, said: said || problem, status });
+}
+
+const NO_ANSWER = 'it took too long, and was given up';
+
+/** One line of a batch that failed, and what was said of it. */
+export interface FailedLine {
+  /** 1-based. */
+  readonly line: number;
+  readonly said: string;
+}
+
+/** Reads what `tc -force -batch -` wrote to standard error. */
+export function readFailedLines(stderr: string): FailedLine[] {
+  const failed: FailedLine[] = [];
+  let told = '';
+  for (const text of stderr.split('\n')) {
+    const line = FAILED_LINE.exec(text)?.[1];
+    if (line !== undefined) failed.push({ line: Number(line), said: complaint(told).said });
+    told = line === undefined ? `${told}${text}\n` : '';
+  }
+  return failed;
 }
 
 /** Starts a command that goes on; its standard output and error are pipes unless `stdio` says otherwise. */
@@ -66,22 +126,24 @@ export function start(
   return spawn(tool, args, { stdio: options.stdio ?? 'pipe' });
 }
 
+const FAILED_LINE = /^\s*Command failed -:(\d+)/;
+
 /** What the kernel or the tool said, and of a batch (`-batch -`) which of its lines it was. */
-function complaint(stderr: string, input?: string): string {
+function complaint(stderr: string, input?: string): { said: string; place: string | undefined } {
   const lines = stderr
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => line && !/^We have an error talking/.test(line));
-  const place = /^Command failed -:(\d+)/;
-  const said = lines.filter((line) => !place.test(line));
+  const said = lines.filter((line) => !FAILED_LINE.test(line));
   const text =
     said.find((line) => /^(Error|RTNETLINK answers):/.test(line)) ??
     said.find((line) => /error/i.test(line)) ??
     said.at(-1) ??
     '';
-  const number = lines.map((line) => place.exec(line)?.[1]).find((n) => n !== undefined);
+  const number = lines.map((line) => FAILED_LINE.exec(line)?.[1]).find((n) => n !== undefined);
   const words = number === undefined ? undefined : input?.split('\n')[Number(number) - 1];
-  return [text.replace(/^(Error|RTNETLINK answers): /, ''), words && `in line ${number}, "${words}"`]
-    .filter(Boolean)
-    .join(', ');
+  return {
+    said: text.replace(/^(Error|RTNETLINK answers): /, ''),
+    place: words && `in line ${number}, "${words}"`,
+  };
 }

@@ -73,39 +73,6 @@ export const getFile = (path: string): Promise<Uint8Array> =>
 export const runCommand = (command: Command, where: Where = {}): Promise<string> =>
   run(command.argv, { ...where, input: command.input } satisfies CommandOptions);
 
-/** Which of the qdiscs `kinds` this kernel has, found by trying each in a network namespace that lives as long as the trial. */
-export async function probeQdiscs<Kind extends string>(kinds: readonly Kind[]): Promise<Set<Kind>> {
-  const options: Record<string, string[]> = {
-    bfifo: ['limit', '65536'],
-    tbf: ['rate', '1mbit', 'burst', '64kb', 'limit', '64kb'],
-  };
-  const tried = await Promise.all(
-    kinds.map((kind) =>
-      run([
-        'unshare',
-        '--net',
-        'tc',
-        'qdisc',
-        'add',
-        'dev',
-        'lo',
-        'root',
-        'handle',
-        '1:',
-        kind,
-        ...(options[kind] ?? []),
-      ]).then(
-        () => true,
-        (error) => {
-          if (error instanceof HeadgateError && error.code === 'HG_NO_TOOL') throw error;
-          return false;
-        },
-      ),
-    ),
-  );
-  return new Set(kinds.filter((_, i) => tried[i]));
-}
-
 /** What the kernel has against a ruleset, tried in a network namespace that lives as long as the trial; undefined: nothing. */
 export async function tryRuleset(ruleset: string): Promise<string | undefined> {
   try {

@@ -129,7 +129,7 @@ export const CATALOGUE = {
     severity: 'error',
     message: 'a {block} has no setting "{found}"',
     about:
-      'A link has `device`, `download`, `upload`, `overhead`, `tree`, `share tree with`; a queue has `share`, `ceiling`, `leaf`, `fair by`.',
+      'A link has `device`, `download`, `upload`, `overhead`, `tree`, `numtxqueues`, `share tree with`; a queue has `share`, `ceiling`, `leaf`, `fair by`.',
     fails: 'link dsl { uplaod 20mbit }',
     passes: 'link dsl { upload 20mbit }',
   },
@@ -581,6 +581,37 @@ export const CATALOGUE = {
     about: 'Links share the tree of a link that has one.',
     fails: 'link a { share tree with wan }\nlink b { share tree with a }',
     passes: 'link a { share tree with wan }\nlink b { share tree with wan }',
+  },
+  'too-many-places': {
+    severity: 'error',
+    message: 'tree {tree} has {most} {places}, too few for {count} queues',
+    hint: 'tree htb has room for all',
+    about: 'Each queue that flows can go to needs a band of prio, or a tin of cake.',
+  },
+  'prio-beside-cake': {
+    severity: 'error',
+    message: 'tree prio of link "{link}" cannot stand beside the tree cake of link "{other}"',
+    hint: 'tree htb can stand beside both',
+    about: "A flow's number in the conntrack mark is its band in prio, and its tin in cake: the orders differ.",
+    fails: 'link dsl { tree cake }\nlink fibre { tree prio }',
+    passes: 'link dsl { tree cake }\nlink fibre { tree htb }',
+  },
+  'tree-ignores': {
+    severity: 'warning',
+    message: 'tree {tree} of link "{link}" does not keep the {setting} of queue "{name}"',
+    about:
+      'prio knows the order of the queues alone, not how much they take; a tin of cake is its own leaf, without a ceiling.',
+    fails: 'link dsl { tree prio }\nqueue web { share 5% ceiling 50% }\nrule web when tcp -> web',
+    passes: 'link dsl { tree htb }\nqueue web { share 5% ceiling 50% }\nrule web when tcp -> web',
+  },
+  'tin-below-share': {
+    severity: 'warning',
+    message:
+      'in the cake of link "{link}" queue "{name}" is tin {tin}, sure of {part}% of the rate and not of its share, {share}%',
+    hint: 'tree htb gives each queue its share',
+    about: 'The parts of the tins are fixed; each queue gets the one whose part is nearest to its share, all in all.',
+    fails: 'link dsl { tree cake }\nqueue web { share 15% }\nrule web when tcp -> web',
+    passes: 'link dsl { tree cake }',
   },
   'preset-and-more': {
     severity: 'error',

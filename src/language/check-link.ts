@@ -1,5 +1,6 @@
 import { checkOverhead } from './check-overhead.ts';
-import { readChoice, readDevice, readRate } from './check-value.ts';
+import { readChoice, readDevice, readRate, readValue } from './check-value.ts';
+import type { Token } from './lexer.ts';
 import { didYouMeanOneOf } from './nearest.ts';
 import type { LinkPolicy } from './policy.ts';
 import { resolveToken, type Scope } from './scope.ts';
@@ -8,7 +9,10 @@ import type { LinkSyntax, SettingSyntax } from './syntax.ts';
 import { TREES } from './vocabulary.ts';
 
 /** Settings that are of the tree, and so of the link whose tree it is. */
-const OF_TREE = ['download', 'upload', 'overhead', 'tree'] as const;
+const OF_TREE = ['download', 'upload', 'overhead', 'tree', 'numtxqueues'] as const;
+
+/** Transmit queues that an ifb may be given. */
+const MOST_TXQUEUES = 256;
 
 export function checkLinks(links: readonly Defined<LinkSyntax>[], scope: Scope): LinkPolicy[] {
   const { diagnostics } = scope;
@@ -29,6 +33,7 @@ export function checkLinks(links: readonly Defined<LinkSyntax>[], scope: Scope):
       upload: read('upload', (token) => readRate(token, 'upload', diagnostics)),
       overhead: overhead && checkOverhead(overhead, scope),
       tree: read('tree', (token) => readChoice(token, 'a tree', TREES, diagnostics)) ?? 'htb',
+      numtxqueues: read('numtxqueues', (token) => readTxQueues(token, diagnostics)),
       shareTreeWith: checkShare(link.name.text, settings, sharing, scope),
     };
     if (policy.device !== undefined) {
@@ -39,6 +44,14 @@ export function checkLinks(links: readonly Defined<LinkSyntax>[], scope: Scope):
     }
     return policy;
   });
+}
+
+function readTxQueues(token: Token, diagnostics: Scope['diagnostics']): number | undefined {
+  const number = readValue(token, ['number'], 'numtxqueues', 'a number of queues', diagnostics)?.number;
+  if (number === undefined || (Number.isInteger(number) && number >= 1 && number <= MOST_TXQUEUES)) return number;
+  const fields = { what: 'numtxqueues', range: `a whole number from 1 to ${MOST_TXQUEUES}`, found: token.text };
+  diagnostics.add('out-of-range', token, fields);
+  return undefined;
 }
 
 const sharesWith = (link: LinkSyntax): string | undefined =>

@@ -5,6 +5,7 @@ import { checkLinks } from './check-link.ts';
 import { checkQueues, type Queues } from './check-queue.ts';
 import { checkQueueName, checkRules } from './check-rule.ts';
 import { checkSet } from './check-set.ts';
+import { reportTrees } from './check-tree.ts';
 import type { DynamicSet, Policy } from './policy.ts';
 import type { Scope, SetValue } from './scope.ts';
 import { definedOf } from './settings.ts';
@@ -31,6 +32,7 @@ export function check(statements: readonly StatementSyntax[], empty: Scope): Pol
   const links = definedOf(of('link'), scope);
   const queues = checkQueues(of('queue'), scope);
   const linkPolicies = checkLinks(links, scope);
+  reportTrees(links, linkPolicies, queues, scope);
   const checked = checkRules(rules, queues, scope);
   const defaults = checkDefaults(of('default'), queues, end, scope);
   const expects = readExpects(of('expect'), queues, scope);

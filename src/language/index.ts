@@ -15,5 +15,6 @@ export * from './parse-flow-text.ts';
 export * from './parse-policy.ts';
 export * from './policy.ts';
 export * from './sarif.ts';
+export * from './share.ts';
 export type { Position, Range, Span } from './source.ts';
 export * from './write-policy.ts';

@@ -29,6 +29,8 @@ export interface LinkPolicy {
   readonly overhead?: Overhead | undefined;
   /** Default htb. */
   readonly tree: TreeKind;
+  /** Transmit queues of the ifb, 1..256, each of which hands packets on by itself (ip-link(8)); absent: one. */
+  readonly numtxqueues?: number | undefined;
   /** Name of the link whose ifb and tree this one's arriving packets use: `share tree with NAME`. It has no rates of its own then. */
   readonly shareTreeWith?: string | undefined;
 }

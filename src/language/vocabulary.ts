@@ -105,7 +105,7 @@ export const VALUES: Readonly<Partial<Record<SubjectType, readonly string[]>>> =
 };
 
 export const SETTINGS = {
-  link: ['device', 'download', 'upload', 'overhead', 'tree', 'share'],
+  link: ['device', 'download', 'upload', 'overhead', 'tree', 'numtxqueues', 'share'],
   queue: ['share', 'ceiling', 'leaf', 'fair'],
 } as const;
 

@@ -7,16 +7,20 @@ import {
   patchClassifier,
 } from '../kernel/index.ts';
 import type { Policy } from '../language/index.ts';
-import type { MarkField } from '../model/index.ts';
+import { type Capabilities, can, HeadgateError, type MarkField } from '../model/index.ts';
 import {
   bpfDatapath,
   type ClassPlan,
+  chooseDatapath,
   classPlanOf,
   ctDatapath,
   type Datapath,
   type DatapathName,
   DOWNLOAD_MAJOR,
   handle,
+  ifbOf,
+  type LinkShape,
+  ladderOf,
   markDatapath,
   UPLOAD_MAJOR,
 } from '../shape/index.ts';
@@ -25,6 +29,27 @@ export interface PreparedDatapath {
   readonly datapath: Datapath;
   /** Paths of what was written for tc to read, to be removed when it is not needed any more. */
   readonly files: readonly string[];
+}
+
+/**
+ * The datapath for a policy that names none: the best that works here. Where it could not be told of any, or where
+ * nothing has to be shaped, `bpf`, whose failure then says why.
+ *
+ * @throws HeadgateError HG_NO_KERNEL where it is known that none works
+ */
+export function bestDatapath(capabilities: Capabilities, shapes: readonly LinkShape[]): DatapathName {
+  const best = chooseDatapath(capabilities);
+  if (best !== undefined) return best;
+  const rungs = ladderOf(capabilities);
+  if (rungs.some(({ answer }) => answer === 'unknown') || shapes.every((shape) => !shape.upload && !ifbOf(shape)))
+    return 'bpf';
+  const [lack] = rungs[0]!.lacks.flat();
+  const finding = capabilities.findings[lack!];
+  throw new HeadgateError('HG_NO_KERNEL', {
+    what: 'any datapath',
+    problem: `${lack}: ${finding.answer === 'yes' ? '' : finding.why}`,
+    needs: 'what `headgate doctor` tells of each',
+  });
 }
 
 /**
@@ -38,6 +63,7 @@ export async function prepareDatapath(
   policy: Policy,
   field: MarkField,
   generation: number,
+  capabilities: Capabilities,
 ): Promise<PreparedDatapath> {
   const plan = classPlanOf(policy, field);
   switch (name) {
@@ -46,7 +72,14 @@ export async function prepareDatapath(
     case 'ct':
       return { datapath: ctDatapath(plan, generation), files: [] };
     case 'mark':
-      return { datapath: markDatapath(plan, 'ctinfo', generation), files: [] };
+      return {
+        datapath: markDatapath(
+          plan,
+          can(capabilities, 'action connmark') && !can(capabilities, 'action ctinfo') ? 'connmark' : 'ctinfo',
+          generation,
+        ),
+        files: [],
+      };
   }
 }
 

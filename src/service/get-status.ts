@@ -4,6 +4,8 @@ import {
   getBpfCounters,
   getTcStats,
   listFilters,
+  listTins,
+  type NetDevice,
   type TcStat,
   VERDICT_MAP,
   VERDICTS,
@@ -24,7 +26,6 @@ import type { DirectionStatus, LinkStatus, QueueStatus, ServiceStatus, Status } 
 /** Reads what is in the kernel now, and asks the running service, if there is one, for what it knows beyond. */
 export async function getStatus(): Promise<Status> {
   const [scene, service] = await Promise.all([inspect(), requestStatus()]);
-  const names = service?.queues ?? [];
   const devices = new Map<string, string>();
   for (const { device, name } of service?.links ?? []) devices.set(device, name);
   for (const { ownership } of scene.ifbs) {
@@ -33,7 +34,7 @@ export async function getStatus(): Promise<Status> {
   }
   for (const q of scene.qdiscs.filter(isOurUpload)) if (!devices.has(q.device)) devices.set(q.device, q.device);
 
-  const links = await Promise.all([...devices].map(([device, name]) => getLink(scene, service, device, name, names)));
+  const links = await Promise.all([...devices].map(([device, name]) => getLink(scene, service, device, name)));
   return { running: service !== undefined, tracking: scene.table === 'ours', service, links };
 }
 
@@ -42,12 +43,15 @@ async function getLink(
   service: ServiceStatus | undefined,
   device: string,
   name: string,
-  names: readonly string[],
 ): Promise<LinkStatus> {
+  const direction = async (on: NetDevice, major: number, filters: readonly Filter[]): Promise<DirectionStatus> => ({
+    packets: getVerdicts(filters),
+    queues: hasCake(scene, on) ? await getTins(on, major, service) : getClasses(on, major, service),
+  });
   const own = scene.ifbs.find(({ ownership }) => hooksOf(ownership).some((hook) => hook.device === device));
   const ifb = own?.device;
   const shares = own && own.ownership.device !== device ? own.ownership.link : undefined;
-  const index = scene.devices.find((d) => d.name === device)?.index;
+  const known = scene.devices.find((d) => d.name === device);
   const hasUpload = scene.qdiscs.some((q) => q.device === device && isOurUpload(q));
   const uploadFilters = hasUpload ? await listFilters(device, formatHandle(UPLOAD_MAJOR)) : [];
   const redirected = scene.hooks.get(device)?.ingress.some(isOurFilter) ?? false;
@@ -61,8 +65,8 @@ async function getLink(
     ifb: ifb?.name,
     strays: ifb?.rxDropped,
     shares,
-    download: ifb && getDirection(ifb.index, DOWNLOAD_MAJOR, scene.hooks.get(device)?.ingress ?? [], names),
-    upload: hasUpload && index !== undefined ? getDirection(index, UPLOAD_MAJOR, uploadFilters, names) : undefined,
+    download: ifb && (await direction(ifb, DOWNLOAD_MAJOR, scene.hooks.get(device)?.ingress ?? [])),
+    upload: hasUpload && known ? await direction(known, UPLOAD_MAJOR, uploadFilters) : undefined,
   };
 }
 
@@ -70,32 +74,52 @@ async function getLink(
 const stateOf = (state: LinkStatus['state'], lost: boolean): LinkStatus['state'] =>
   state === 'steering' && lost ? 'open' : state;
 
-function getDirection(
-  ifindex: number,
-  major: number,
-  filters: readonly Filter[],
-  names: readonly string[],
-): DirectionStatus {
-  const stats = getTcStats(undefined, ifindex);
+function getVerdicts(filters: readonly Filter[]): Record<string, number> {
   const program = filters.find(isOurFilter)?.programId;
-  const queues = stats
-    .filter((s) => s.isClass && s.handle >>> 16 === major && (s.handle & 0xffff) < LINK_MINOR)
-    .sort((a, b) => a.handle - b.handle)
-    .map((s) => queueOf(s, stats, names));
-  const counters = program === undefined ? [] : getBpfCounters(program, VERDICT_MAP, VERDICTS.length);
-  return { packets: program === undefined ? {} : verdictsOf(counters), queues };
+  return program === undefined ? {} : verdictsOf(getBpfCounters(program, VERDICT_MAP, VERDICTS.length));
 }
 
-function queueOf(stat: TcStat, stats: readonly TcStat[], names: readonly string[]): QueueStatus {
+const hasCake = (scene: Scene, { name }: NetDevice): boolean =>
+  scene.qdiscs.some((q) => q.device === name && q.root && q.kind === 'cake');
+
+async function getTins({ name }: NetDevice, major: number, service: ServiceStatus | undefined): Promise<QueueStatus[]> {
+  const tins = (await listTins(name)).map(({ threshold, bytes, packets, drops, backlog }, i) => ({
+    ...{ name: nameOf(i + 1, service), classid: formatHandle(major, i + 1), leaf: 'tin', rate: threshold },
+    ...{ bytes, packets, drops, overlimits: 0, backlogBytes: backlog },
+  }));
+  // While somebody knows which queues there are, the other tins are of no interest.
+  return inOrder(tins, service).filter((tin) => tin.name !== undefined || !service);
+}
+
+function getClasses({ index }: NetDevice, major: number, service: ServiceStatus | undefined): QueueStatus[] {
+  const stats = getTcStats(undefined, index);
+  const classes = stats
+    .filter((s) => s.isClass && s.handle >>> 16 === major && (s.handle & 0xffff) < LINK_MINOR)
+    .sort((a, b) => a.handle - b.handle)
+    .map((s) => queueOf(s, stats, service));
+  return inOrder(classes, service);
+}
+
+const nameOf = (number: number, service: ServiceStatus | undefined): string | undefined =>
+  service?.queues.find((queue) => queue.number === number)?.name;
+
+/** As the policy has them, where a service knows that; else by number. */
+function inOrder(queues: readonly QueueStatus[], service: ServiceStatus | undefined): QueueStatus[] {
+  const names = service?.queues.map(({ name }) => name) ?? [];
+  const place = ({ name }: QueueStatus) => (name === undefined ? names.length : names.indexOf(name));
+  return queues.toSorted((a, b) => place(a) - place(b));
+}
+
+function queueOf(stat: TcStat, stats: readonly TcStat[], service: ServiceStatus | undefined): QueueStatus {
   const number = stat.handle & 0xffff;
   // Drops are counted where they happen: by the leaf, which fq_codel does also when it sends.
   const leaf = stats.find((s) => !s.isClass && s.handle >>> 16 === LEAF_MAJOR + number);
   return {
-    name: names[number - 1],
+    name: nameOf(number, service),
     classid: formatHandle(stat.handle >>> 16, number),
     leaf: leaf?.kind ?? 'none',
-    rate: stat.rate * 8,
-    ceil: stat.ceil * 8,
+    rate: stat.rate === 0 ? undefined : stat.rate * 8,
+    ceil: stat.ceil === 0 ? undefined : stat.ceil * 8,
     bytes: stat.bytes,
     packets: stat.packets,
     drops: leaf?.drops ?? stat.drops,

@@ -1,6 +1,6 @@
 import { retry } from 'rxjs';
 import { checkEffects, checkLink, checkTable, inspect, runOperations, teardown } from '../apply/index.ts';
-import { acquireInstance, delFiles, ensureRoot, MarkWriter, probeQdiscs } from '../kernel/index.ts';
+import { acquireInstance, delFiles, ensureRoot, getCapabilities, MarkWriter } from '../kernel/index.ts';
 import { conntrackDump, conntrackEvents, linkEvents } from '../kernel/sources.ts';
 import type { Policy } from '../language/index.ts';
 import { DEFAULT_MARK_FIELD, HeadgateError, type MarkField } from '../model/index.ts';
@@ -12,14 +12,14 @@ import {
   effectOperations,
   ifbOf,
   type LinkShape,
-  leafQueues,
+  numberedQueues,
+  qdiscsOf,
   shapePolicy,
   tableOperation,
-  wantedQdiscs,
 } from '../shape/index.ts';
 import { Closers } from './closers.ts';
 import { requestStatus, serveControl } from './control.ts';
-import { prepareDatapath } from './datapath.ts';
+import { bestDatapath, prepareDatapath } from './datapath.ts';
 import { LinkKeeper } from './link-keeper.ts';
 import { LinkWatch } from './link-watch.ts';
 import { changeKernel, type LoadPolicy, type ReloadResult, reloadPolicy } from './reload.ts';
@@ -37,7 +37,7 @@ export interface Service {
 }
 
 export interface ServiceOptions {
-  /** How packets find their class; absent: `bpf`. */
+  /** How packets find their class; absent: the best way that works on this kernel. */
   readonly datapath?: DatapathName | undefined;
 }
 
@@ -56,8 +56,10 @@ export async function startService(
   options: ServiceOptions = {},
 ): Promise<Service> {
   ensureRoot('making qdiscs and devices');
+  const capabilities = await getCapabilities();
   let policy = first;
-  let shapes = shapePolicy(policy, await probeQdiscs(wantedQdiscs(policy)));
+  let shapes = shapePolicy(policy, qdiscsOf(capabilities));
+  const name = options.datapath ?? bestDatapath(capabilities, shapes);
   const effects = effectOperations(policy, shapes);
   const opened = new Closers();
   let keep = false;
@@ -77,8 +79,8 @@ export async function startService(
     opened.add(() => delFiles());
     await delFiles();
     let generation = 0;
-    const { datapath: name = 'bpf' } = options;
-    let prepared = await prepareDatapath(name, policy, DEFAULT_MARK_FIELD, generation);
+    const prepare = (of: Policy, number: number) => prepareDatapath(name, of, DEFAULT_MARK_FIELD, number, capabilities);
+    let prepared = await prepare(policy, generation);
     const { datapath } = prepared;
 
     opened.add(() => (keep ? undefined : takeDown()));
@@ -130,15 +132,15 @@ export async function startService(
       policy: policy.file,
       datapath: datapath.name,
       links: keepers.map(({ shape, state }) => ({ name: shape.link, device: shape.device, state })),
-      queues: leafQueues(policy.queues).map((queue) => queue.name),
+      queues: numberedQueues(policy).map(({ queue, number }) => ({ name: queue.name, number })),
       flows: { total: classifier.table.size, ...classifier.table.perOrigin },
       marksWritten: classifier.marksWritten,
       marksFailed: classifier.marksFailed,
       ...counts,
     });
     const change = async (next: Policy): Promise<void> => {
-      const nextShapes = shapePolicy(next, await probeQdiscs(wantedQdiscs(next)));
-      const made = await prepareDatapath(name, next, DEFAULT_MARK_FIELD, generation + 1);
+      const nextShapes = shapePolicy(next, qdiscsOf(capabilities));
+      const made = await prepare(next, generation + 1);
       const from = { policy, shapes, datapath: prepared.datapath };
       const to = { policy: next, shapes: nextShapes, datapath: made.datapath };
       const after = await changeKernel(from, to, keepers).catch(async (error) => {

@@ -8,8 +8,8 @@ export interface ServiceStatus {
   readonly policy: string;
   readonly datapath: DatapathName;
   readonly links: readonly { readonly name: string; readonly device: string; readonly state: LinkState }[];
-  /** Names of the queues; the class of the first is 1. */
-  readonly queues: readonly string[];
+  /** In the order of the policy; the number is that of the class, and of the mark. */
+  readonly queues: readonly { readonly name: string; readonly number: number }[];
   readonly flows: { readonly total: number } & Readonly<Record<Origin, number>>;
   readonly marksWritten: number;
   /** Refused by the kernel; marks of flows that have ended meanwhile do not count. */
@@ -51,14 +51,16 @@ export interface QueueStatus {
   /** Absent where no service runs: the kernel knows numbers. */
   readonly name?: string | undefined;
   readonly classid: string;
+  /** `tin` where the tree is cake, which counts what comes in; the others count what goes out. */
   readonly leaf: string;
-  /** Guaranteed and most, bit/s. */
-  readonly rate: Rate;
-  readonly ceil: Rate;
+  /** Guaranteed and most, bit/s; absent where the tree knows no such thing (prio). Of a tin: up to where it goes first. */
+  readonly rate?: Rate | undefined;
+  readonly ceil?: Rate | undefined;
   readonly bytes: number;
   readonly packets: number;
   readonly drops: number;
   readonly overlimits: number;
   readonly backlogBytes: number;
-  readonly backlogPackets: number;
+  /** Absent where the kernel does not count them by queue (cake). */
+  readonly backlogPackets?: number | undefined;
 }

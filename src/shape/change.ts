@@ -23,6 +23,7 @@ export function whyNotInPlace(from: readonly LinkShape[], to: readonly LinkShape
     if (!next) return `link ${old.link} is gone`;
     if (next.device !== old.device) return `link ${old.link} has another device`;
     if (next.shares !== old.shares) return `link ${old.link} shares another tree`;
+    if (next.numtxqueues !== old.numtxqueues) return `link ${old.link} has another number of transmit queues`;
     for (const way of ['download', 'upload'] as const) {
       const [a, b] = [old[way], next[way]];
       if ((a === undefined) !== (b === undefined)) return `link ${old.link} ${b ? 'gets a' : 'loses its'} ${way} rate`;

@@ -28,16 +28,16 @@ export function bpfDatapath(objects: BpfObjects): Datapath {
       undo: unredirect(device),
     }),
     unredirect,
-    classifyLeaving: (device) => ({
+    classifyLeaving: (device, { kind }) => ({
       about: `classify what leaves ${device}`,
-      ...replace({ device, parent: formatHandle(UPLOAD_MAJOR) }, 'egress', objects, []),
+      ...replace({ device, parent: formatHandle(UPLOAD_MAJOR) }, kind === 'cake' ? 'tin' : 'egress', objects, []),
     }),
   };
 }
 
 function replace(
   place: FilterPlace,
-  section: keyof BpfObjects,
+  section: 'ingress' | 'egress' | 'tin',
   objects: BpfObjects,
   actions: TcFilter['actions'],
 ): Pick<Operation, 'command' | 'filters'> {
@@ -45,7 +45,7 @@ function replace(
     chain: 0,
     pref: FILTER_PREF,
     protocol: 'all',
-    match: { kind: 'bpf', object: objects[section], section },
+    match: { kind: 'bpf', object: objects[section === 'ingress' ? section : 'egress'], section },
     actions,
   };
   return {

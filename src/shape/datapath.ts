@@ -1,6 +1,6 @@
 import type { Policy } from '../language/index.ts';
 import type { Command, MarkField, Origin } from '../model/index.ts';
-import { classOf, leafQueues } from './classes.ts';
+import { classOf, highestClass } from './classes.ts';
 import type { Operation } from './operation.ts';
 import type { Tree } from './tree.ts';
 
@@ -33,7 +33,7 @@ export interface Datapath {
 /** What a datapath is told of a policy: the classes and how they stand in the mark. */
 export interface ClassPlan {
   readonly field: MarkField;
-  /** Classes have the numbers from 1 to this. */
+  /** Classes have numbers from 1 to this; with cake not every one of them is a class. */
   readonly count: number;
   /** Where a flow goes that no rule has sent elsewhere. */
   readonly byOrigin: Readonly<Record<Origin, number>>;
@@ -43,7 +43,7 @@ export function classPlanOf(policy: Policy, field: MarkField): ClassPlan {
   const { local, remote, new: unknown } = policy.defaults;
   return {
     field,
-    count: leafQueues(policy.queues).length,
+    count: highestClass(policy),
     byOrigin: { local: classOf(policy, local), remote: classOf(policy, remote), new: classOf(policy, unknown) },
   };
 }

@@ -12,6 +12,8 @@ export interface LinkShape {
   readonly device: string;
   readonly download?: Tree | undefined;
   readonly upload?: Tree | undefined;
+  /** Transmit queues of the ifb; absent: one. */
+  readonly numtxqueues?: number | undefined;
   /** Device of the link whose ifb, and so whose tree, what arrives here goes through. There is no `download` then. */
   readonly shares?: string | undefined;
   /** Devices of the links that share this one's ifb. */
@@ -72,15 +74,21 @@ function downloadOperations(shape: LinkShape, ifb: string, site: LinkSite, datap
   return operations;
 }
 
-function ifbOperations({ link, device }: LinkShape, ifb: string, download: Tree, clsact: boolean): Operation[] {
+function ifbOperations(
+  { link, device, numtxqueues }: LinkShape,
+  ifb: string,
+  download: Tree,
+  clsact: boolean,
+): Operation[] {
   const alias = formatAlias({ link, device, clsact, shared: [] });
+  const queues = numtxqueues === undefined ? [] : ['numtxqueues', `${numtxqueues}`];
   return [
     {
       about: `add ifb ${ifb}`,
       // One process for both lines: a device of ours is nameless for microseconds only. A queue of the device's
       // own 32 packets would be too short for the direct queue of HTB.
       command: batch('ip', [
-        ['link', 'add', 'name', ifb, 'txqueuelen', '1000', 'type', 'ifb'],
+        ['link', 'add', 'name', ifb, ...queues, 'txqueuelen', '1000', 'type', 'ifb'],
         ['link', 'set', 'dev', ifb, 'alias', `"${alias}"`],
       ]),
       undo: removeIfb(ifb),

@@ -1,23 +1,12 @@
-import type { Leaf, LinkPolicy, Policy } from '../language/index.ts';
-import { formatRate, HeadgateError, type Rate } from '../model/index.ts';
+import type { LinkPolicy, Policy } from '../language/index.ts';
+import { formatRate, HeadgateError, MAX_BANDS, MAX_TINS, type Rate } from '../model/index.ts';
 import { leafQueues } from './classes.ts';
 import type { LinkShape } from './link.ts';
 import { fitsAlias } from './names.ts';
-import { computeTree, LEAF_PREFERENCE, type Qdisc } from './tree.ts';
-import { MAX_BANDS } from './tree-commands.ts';
-
-/** The qdiscs that shaping the policy depends on: to be tried before {@link shapePolicy}. */
-export function wantedQdiscs(policy: Policy): Qdisc[] {
-  const leaves = policy.queues.flatMap((q): Leaf[] => [
-    ...(q.leaf ? [q.leaf] : []),
-    ...(q.fair === 'host' ? ['cake' as const] : []),
-  ]);
-  const trees = policy.links.flatMap(({ tree }) => (tree === 'htb' ? [] : [tree]));
-  return [...new Set<Qdisc>([...LEAF_PREFERENCE, ...leaves, ...trees])];
-}
+import { computeTree, type Qdisc } from './tree.ts';
 
 /**
- * What each link of the policy is to become, on a kernel with these qdiscs: links that others share come before those.
+ * What each link of the policy is to become, on a kernel with these qdiscs ({@link qdiscsOf}): links that others share come before those.
  *
  * @throws HeadgateError HG_LINK_INCOMPLETE where a link names no device, or shares a tree that there is not;
  * HG_DEVICE_NAME; HG_RATE; HG_NO_KERNEL where the kernel lacks a qdisc that nothing else can stand for
@@ -34,8 +23,8 @@ export function shapePolicy(policy: Policy, qdiscs: ReadonlySet<Qdisc>): LinkSha
     checkRate(name, 'upload', upload);
     checkTree(link, policy, qdiscs);
     const plan = {
-      kind: link.tree === 'prio' ? 'prio' : 'htb',
-      queues,
+      kind: link.tree,
+      policy,
       overhead: link.overhead,
       leaves: qdiscs,
     } as const;
@@ -44,6 +33,7 @@ export function shapePolicy(policy: Policy, qdiscs: ReadonlySet<Qdisc>): LinkSha
       device,
       download: download === undefined ? undefined : computeTree({ ...plan, rate: download, direction: 'download' }),
       upload: upload === undefined ? undefined : computeTree({ ...plan, rate: upload, direction: 'upload' }),
+      numtxqueues: link.numtxqueues,
       shares: link.shareTreeWith === undefined ? undefined : ownerOf(link, links),
       sharedBy: links.filter((other) => other.shareTreeWith === name).map(deviceOf),
     };
@@ -81,10 +71,9 @@ function checkTree({ name, tree, download, upload }: LinkPolicy, policy: Policy,
   if (tree === 'htb' || (download === undefined && upload === undefined)) return;
   const what = `tree ${tree} of link ${name}`;
   if (!qdiscs.has(tree)) throw missing(what, `it has no qdisc ${tree}`, `sch_${tree}, or \`tree htb\``);
-  // cake takes a class from skb->priority alone, which nothing sets on the way out yet.
-  if (tree === 'cake') throw missing(what, 'the bpf datapath feeds trees of classes', '`tree htb` with `leaf cake`');
   const count = leafQueues(policy.queues).length;
-  if (count > MAX_BANDS) throw missing(what, `prio has ${MAX_BANDS} bands for ${count} queues`, '`tree htb`');
+  const [most, places] = tree === 'prio' ? [MAX_BANDS, 'bands'] : [MAX_TINS, 'tins'];
+  if (count > most) throw missing(what, `${tree} has ${most} ${places} for ${count} queues`, '`tree htb`');
 }
 
 const missing = (what: string, problem: string, needs: string) =>

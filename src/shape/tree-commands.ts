@@ -1,5 +1,5 @@
 import { formatHandle, LEAF_MAJOR, LINK_MINOR, shaperMajor } from './names.ts';
-import { burstOf, type LeafQdisc, type Tree, type TreeClass } from './tree.ts';
+import { burstOf, type CakeFairness, type LeafQdisc, type Tree, type TreeClass } from './tree.ts';
 
 /** Handle of a tree's root qdisc, by which it is removed. */
 export const rootMajor = (tree: Tree, major: number): number => (tree.kind === 'prio' ? shaperMajor(major) : major);
@@ -10,9 +10,11 @@ export const rootMajor = (tree: Tree, major: number): number => (tree.kind === '
  *
  * What the classifier leaves alone (ARP, neighbour discovery, DHCP) has no class and goes first: with HTB past the
  * queues at once (`default 0`, htb(8): direct), with prio in the first band. So does everything when the classifier fails.
+ * Cake takes the tin that the code point says: ARP's is the most urgent.
  */
 export function treeCommands(device: string, major: number, tree: Tree): string[][] {
   const add = (...rest: string[]) => ['qdisc', 'add', 'dev', device, ...rest];
+  if (tree.kind === 'cake') return [add('root', 'handle', formatHandle(major), ...cakeArguments(tree))];
   const root = (handle: number, ...rest: string[]) =>
     add('root', 'handle', formatHandle(handle), ...stabArguments(tree), ...rest);
 
@@ -73,9 +75,8 @@ export function leafCommands(device: string, major: number, { minor, leaf }: Tre
 const GSO_BYTES = 65_536;
 /** Bytes that may wait in a TBF above leaves that drop by themselves: more than they ever hold. */
 const SHAPER_LIMIT = 256_000_000;
-/** tc-prio(8) has at least two, and at most sixteen. */
+/** Of tc-prio(8). */
 const MIN_BANDS = 2;
-export const MAX_BANDS = 16;
 /** Where prio puts each of the sixteen priorities that a packet without class may have. */
 const FIRST_BAND = new Array<string>(16).fill('0');
 
@@ -115,10 +116,35 @@ function leafArguments(leaf: LeafQdisc): string[] {
       return ['sfq', 'perturb', '10'];
     case 'cake':
       // Not its own shaper, nor its own priorities: what HTB above it gives, evenly among flows, or hosts first.
-      return ['cake', 'unlimited', 'besteffort', ...(leaf.hosts ? [HOSTS[leaf.hosts], 'nat'] : [])];
+      return ['cake', 'unlimited', 'besteffort', ...fairArguments(leaf.fair)];
     case 'fq_codel':
       return ['fq_codel'];
   }
 }
 
-const HOSTS = { receivers: 'dual-dsthost', senders: 'dual-srchost' } as const;
+/** tc-cake(8), FLOW ISOLATION PARAMETERS. */
+const FAIRNESS = {
+  receivers: ['dual-dsthost', 'nat'],
+  senders: ['dual-srchost', 'nat'],
+  flows: ['flows'],
+} as const satisfies Record<CakeFairness, readonly string[]>;
+
+const fairArguments = (fair: CakeFairness | undefined): readonly string[] => (fair ? FAIRNESS[fair] : []);
+
+/** `raw`: counted from what the kernel counts, as with the other kinds, where cake would leave the device's header out. */
+function cakeArguments({ rate, cake, overhead }: Tree): string[] {
+  const line = overhead && [
+    'raw',
+    'overhead',
+    `${overhead.bytes}`,
+    'mpu',
+    `${overhead.mpu}`,
+    CELLS[overhead.linkLayer],
+  ];
+  const { mode, arrives, fair } = cake!;
+  // What it drops of arriving packets has come over the line: `ingress` counts it.
+  const way = arrives ? ['ingress'] : [];
+  return ['cake', 'bandwidth', `${rate}bit`, mode, ...way, ...fairArguments(fair), ...(line ?? [])];
+}
+
+const CELLS = { ethernet: 'noatm', atm: 'atm', ptm: 'ptm' } as const;

@@ -1,22 +1,41 @@
-import type { Leaf, Overhead, QueuePolicy } from '../language/index.ts';
-import type { Rate } from '../model/index.ts';
-import { leafQueues } from './classes.ts';
+import { type Leaf, type Overhead, type Policy, type QueuePolicy, shareOf, type TreeKind } from '../language/index.ts';
+import { chooseTins, type Rate, type TinMode } from '../model/index.ts';
+import { leafQueues, numberedQueues } from './classes.ts';
 import { LINK_MINOR } from './names.ts';
 
 /** The tree of one direction: the link's rate, and a class for each queue of the policy. A value; nothing of it exists yet. */
 export interface Tree {
-  /** `prio`: the queue before always goes first, shares and ceilings do not count. */
-  readonly kind: 'htb' | 'prio';
+  /**
+   * `prio`: the queue before always goes first, shares and ceilings do not count. `cake`: a queue is a tin, sure of
+   * what the tin is, and may take everything; ceilings and leaves do not count.
+   */
+  readonly kind: TreeKind;
   readonly rate: Rate;
+  /** Of cake alone. */
+  readonly cake?: Cake | undefined;
   /** What the line adds to each packet. */
   readonly overhead?: Overhead | undefined;
   /** A class that holds others comes before them. */
   readonly classes: readonly TreeClass[];
 }
 
+/** What a cake at the root is told beside its rate. */
+export interface Cake {
+  readonly mode: TinMode;
+  /** It shapes what arrives. */
+  readonly arrives: boolean;
+  readonly fair?: CakeFairness | undefined;
+}
+
+/**
+ * Between whom cake is fair before it is fair by flows: the hosts on this side, which are the receivers of what arrives
+ * and the senders of what leaves, or nobody. Absent: as cake does by itself, hosts at both ends.
+ */
+export type CakeFairness = 'receivers' | 'senders' | 'flows';
+
 export interface TreeClass {
   readonly queue: string;
-  /** A leaf's: 1..126, minor of the classid, and the number in the conntrack mark. Of one that holds others: above {@link LINK_MINOR}. */
+  /** A leaf's: the number of its queue, 1..126, which is also that in the conntrack mark. Of one that holds others: above {@link LINK_MINOR}. */
   readonly minor: number;
   /** Minor of the class that it is in; the whole link's is {@link LINK_MINOR}. */
   readonly parent: number;
@@ -31,15 +50,14 @@ export interface TreeClass {
   readonly quantum: number;
   /** 0..7; a lower number borrows first. */
   readonly prio: number;
-  /** Absent: it holds other classes. */
+  /** Absent: it holds other classes, or is a tin. */
   readonly leaf?: LeafQdisc | undefined;
 }
 
 export type LeafQdisc =
   | { readonly kind: 'bfifo' /** bytes */; readonly limit: number }
   | { readonly kind: 'tbf'; readonly rate: Rate /** bytes */; readonly burst: number; readonly limit: number }
-  /** `hosts`: fair between the hosts on this side, which are the receivers of what arrives, the senders of what leaves. */
-  | { readonly kind: 'cake'; readonly hosts?: 'receivers' | 'senders' | undefined }
+  | { readonly kind: 'cake'; readonly fair?: CakeFairness | undefined }
   | { readonly kind: 'fq_codel' | 'sfq' };
 
 /** Qdiscs that a kernel may lack. HTB it must have. */
@@ -64,8 +82,8 @@ const PTM = 64 / 65;
 
 /** What a tree is made from. */
 export interface TreePlan {
-  readonly kind?: 'htb' | 'prio' | undefined;
-  readonly queues: readonly QueuePolicy[];
+  readonly kind?: TreeKind | undefined;
+  readonly policy: Pick<Policy, 'queues' | 'links'>;
   /** Of the link, bit/s. */
   readonly rate: Rate;
   readonly overhead?: Overhead | undefined;
@@ -81,18 +99,20 @@ export interface TreePlan {
  *
  * A leaf that the kernel lacks becomes the best one that it has.
  */
-export function computeTree({ kind = 'htb', queues, rate: line, overhead, direction, leaves }: TreePlan): Tree {
+export function computeTree(plan: TreePlan): Tree {
+  const { kind = 'htb', policy, rate: line, overhead, direction, leaves } = plan;
+  if (kind === 'cake') return cakeTree(plan);
   const rate = overhead?.linkLayer === 'ptm' ? Math.floor(line * PTM) : line;
-  const flat = leafQueues(queues);
+  const flat = numberedQueues(policy);
   const made = new Map<string, TreeClass>();
-  for (const queue of kind === 'prio' ? flat : queues) {
+  for (const queue of kind === 'prio' ? flat.map((f) => f.queue) : policy.queues) {
     const parent = kind === 'prio' || queue.parent === undefined ? undefined : made.get(queue.parent);
-    const place = flat.indexOf(queue);
+    const place = flat.findIndex((f) => f.queue === queue);
     const ceil = Math.max(MIN_RATE, Math.round((parent?.ceil ?? rate) * queue.ceiling));
     const guaranteed = Math.min(ceil, Math.max(MIN_RATE, Math.round((parent?.rate ?? rate) * queue.share)));
     made.set(queue.name, {
       queue: queue.name,
-      minor: place >= 0 ? place + 1 : LINK_MINOR + made.size + 1,
+      minor: flat[place]?.number ?? LINK_MINOR + made.size + 1,
       parent: parent?.minor ?? LINK_MINOR,
       rate: guaranteed,
       ceil,
@@ -105,6 +125,33 @@ export function computeTree({ kind = 'htb', queues, rate: line, overhead, direct
     });
   }
   return { kind, rate, overhead, classes: [...made.values()] };
+}
+
+/** A tin for each queue. Cake counts what the line adds by itself, PTM included. */
+function cakeTree({ policy: { queues }, rate, overhead, direction }: TreePlan): Tree {
+  const flat = leafQueues(queues);
+  const { mode, tins } = chooseTins(flat.map((queue) => shareOf(queue, queues)));
+  const classes = flat.map(({ name }, i): TreeClass => {
+    const { minor, part } = tins[i]!;
+    const sure = Math.round(rate * part);
+    return {
+      ...{ queue: name, minor, parent: 0, rate: sure, ceil: rate },
+      ...{ burst: burstOf(sure), cburst: burstOf(rate), quantum: 0, prio: 0 },
+    };
+  });
+  return {
+    kind: 'cake',
+    rate,
+    overhead,
+    cake: { mode, arrives: direction === 'download', fair: fairness(flat, direction) },
+    classes,
+  };
+}
+
+/** One cake is fair in one way: between hosts where any of its queues is to be. */
+function fairness(queues: readonly QueuePolicy[], direction: TreePlan['direction']): CakeFairness | undefined {
+  if (queues.some(({ fair }) => fair === 'host')) return direction === 'download' ? 'receivers' : 'senders';
+  return queues.some(({ fair }) => fair === 'flow') ? 'flows' : undefined;
 }
 
 /** Bytes of one burst at `rate`: see BURST_SECONDS. */
@@ -125,7 +172,7 @@ function leafOf(
   if (kind === 'bfifo') return { kind, limit: limitOf(ceil) };
   if (kind === 'tbf') return { kind, rate: ceil, burst: Math.max(burstOf(ceil), TBF_BURST), limit: limitOf(ceil) };
   if (kind !== 'cake') return { kind };
-  return { kind, hosts: queue.fair !== 'host' ? undefined : direction === 'download' ? 'receivers' : 'senders' };
+  return { kind, fair: fairness([queue], direction) };
 }
 
 /** TBF sends no packet that is larger than its bucket, and cuts GSO up for that: one whole GSO packet fits. */

@@ -147,6 +147,8 @@ export class ConformanceLab {
     await inside.run('ip', 'address', 'add', `${INSIDE.v4}/24`, 'dev', 'lan');
     await inside.run('ip', 'route', 'add', 'default', 'via', '10.0.0.1');
     await box.feed(RULESET, 'nft', '-f', '-');
+    // Flows that are opened early are needed late, and an emulated machine takes its time.
+    await box.run('sysctl', '-qw', 'net.netfilter.nf_conntrack_udp_timeout=3600');
   }
 
   /** Echoes on 7000 and, by a rule of the policy or the ruleset, on others; 7900 takes datagrams and is silent. */

@@ -85,7 +85,7 @@ export class Gateway {
     const program = Program.start('headgate up', ['env', ...HEADGATE, 'up', '--json', ...args, ...rates], {
       netns: this.box.name,
     });
-    await program.line((line) => line.includes('"kind":"ready"'), 20_000);
+    await program.line((line) => line.includes('"kind":"ready"'), 120_000);
     return program;
   }
 
@@ -133,7 +133,7 @@ export class Gateway {
     const program = Program.start('echo', [process.execPath, ECHO, 'serve', transport, host, String(port)], {
       netns: where.name,
     });
-    await program.line((line) => line === 'ready');
+    await program.line((line) => line === 'ready', 60_000);
   }
 
   /** Sends `bytes` to an echo server; fails unless they come back. */

@@ -57,6 +57,10 @@ const UNSHOWN: Partial<Record<DiagnosticCode, { fails: string; passes: string }>
     fails: 'include "long.gate"',
     passes: 'include "lan.gate"\nrule lan when remote in lan -> local',
   },
+  'too-many-places': {
+    fails: `link dsl { tree prio }\n${queues(17 - 3)}`,
+    passes: `link dsl { tree prio }\n${queues(16 - 3)}`,
+  },
   'too-many-queues': { fails: queues(127 - 3), passes: queues(126 - 3) },
 };
 

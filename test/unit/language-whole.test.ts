@@ -276,6 +276,7 @@ describe('links and queues', () => {
     ['link wan { overhead -65 }', 'an overhead is -64 to 256 bytes, not -65'],
     ['link wan { overhead 18 mpu }', 'expected the number of bytes of mpu'],
     ['link wan { overhead 18B }', 'overhead needs a number of bytes'],
+    ['link wan { numtxqueues 0 }', 'numtxqueues is a whole number from 1 to 256, not 0'],
     ['link wan { tree hbt }', 'did you mean "htb"?'],
     ['link wan { share 10% }', 'write share tree with LINK'],
     ['link wan { share tree with wan }', 'link "wan" has no tree of its own: it uses that of "wan"'],
@@ -290,10 +291,10 @@ describe('links and queues', () => {
 
   test('a link that shares a tree, and trees of three kinds', () => {
     const { links } = read(
-      'link wan { tree cake download 5mbit }\nlink b { device eth1 share tree with wan }\nlink c { tree prio }',
+      'link wan { tree cake download 5mbit }\nlink b { device eth1 share tree with wan }\nlink c { numtxqueues 4 }',
       BASE,
     );
-    expect(links).toMatchObject([{ tree: 'cake' }, { tree: 'htb', shareTreeWith: 'wan' }, { tree: 'prio' }]);
+    expect(links).toMatchObject([{ tree: 'cake' }, { tree: 'htb', shareTreeWith: 'wan' }, { numtxqueues: 4 }]);
   });
 
   test('queues within queues: each before those within it, shares for each level', () => {

@@ -257,6 +257,41 @@ describe('the table', () => {
   });
 });
 
+describe('a datapath without a program of ours', () => {
+  const policy = read(`${HEAD}rule web when origin local and tcp and remote.port 443 -> seed\n`);
+  const shapes = [
+    { device: 'eth0', upload: { kind: 'htb', rate: 1e6, classes: [] } as const },
+    { device: 'eth1', upload: undefined },
+  ];
+  const table = (of: { marksOrigin: boolean; leavesByNft: boolean }) =>
+    tableOperation(policy, shapes, of).command.input!;
+
+  test('has every flow marked, behind the rules, with the class of its origin', () => {
+    const text = table({ marksOrigin: true, leavesByNft: false });
+    expect(chainOf(text, 'local-ipv6')).toEqual([
+      'meta l4proto tcp ct reply proto-src 443 ct mark set ct mark & 0x80ffffff | 0x03000000 accept comment "web"',
+      'ct mark set ct mark & 0x80ffffff | 0x01000000 accept',
+    ]);
+    expect(chainOf(text, 'remote-ipv4')).toEqual(['ct mark set ct mark & 0x80ffffff | 0x03000000 accept']);
+    expect(text).not.toContain('chain leave');
+  });
+
+  test('has what leaves by its shaped links classified there', () => {
+    const lines = chainOf(table({ marksOrigin: true, leavesByNft: true }), 'leave');
+    expect(lines.slice(0, 2)).toEqual([
+      'type filter hook postrouting priority 130; policy accept;',
+      'oifname != { "eth0" } accept',
+    ]);
+    expect(lines.slice(-4)).toEqual([
+      'meta priority set ct mark & 0x7f000000 map { 0x01000000 : 7fe1:1, 0x02000000 : 7fe1:2, 0x03000000 : 7fe1:3 } accept',
+      'ct direction reply meta priority set 7fe1:3 accept',
+      'ct direction original meta priority set 7fe1:1 accept',
+      'meta priority set 7fe1:2',
+    ]);
+    expect(tableOf(policy)).not.toContain('leave');
+  });
+});
+
 const kernelRule: Rule = {
   name: 'r',
   when: { kind: 'and', terms: [] },

@@ -65,12 +65,16 @@ const local = {
   reply: () => tuple('1.1.1.1', 443, '203.0.113.7', 40000),
 };
 
-function bench(results: (requests: readonly MarkRequest[]) => number[] = (r) => r.map(() => MARK_WRITTEN)) {
+function bench(
+  results: (requests: readonly MarkRequest[]) => number[] = (r) => r.map(() => MARK_WRITTEN),
+  marksOrigin = false,
+) {
   const events: MonitorEvent[] = [];
   const writes: (readonly MarkRequest[])[] = [];
   const classifier = new FlowClassifier({
     policy,
     field: DEFAULT_MARK_FIELD,
+    marksOrigin,
     sides,
     writeMarks: (requests) => {
       writes.push(requests);
@@ -81,6 +85,57 @@ function bench(results: (requests: readonly MarkRequest[]) => number[] = (r) => 
   });
   return { classifier, events, writes, kinds: () => events.map((e) => e.kind) };
 }
+
+describe('classifier of flows, where the datapath knows them by their mark alone', () => {
+  const [LOCAL, REMOTE] = [1, 3];
+  const other = {
+    original: () => tuple('1.1.1.1', 5000, '203.0.113.7', 80),
+    reply: () => tuple('192.168.1.20', 80, '1.1.1.1', 5000),
+  };
+  const writesOf = (kind: 'new' | 'dumped', more: Partial<FlowNews>) => {
+    const { classifier, writes } = bench(undefined, true);
+    classifier.see(news(kind, 'a', more), kind === 'new' ? 'flow.new' : 'flow.known');
+    classifier.flush();
+    return writes.flat().map(({ mark, mask }) => [mark >>> 24, mask]);
+  };
+
+  it('marks one that goes by its origin, when it finds it', () => {
+    expect(writesOf('dumped', other)).toEqual([[REMOTE, 0x7f000000]]);
+    expect(writesOf('dumped', local)).toEqual([[LOCAL, 0x7f000000]]);
+    expect(writesOf('dumped', { ...other, mark: REMOTE << 24 })).toEqual([]);
+  });
+
+  it('leaves alone what the kernel has marked so already, by origin or by a rule', () => {
+    expect(writesOf('new', { ...other, mark: REMOTE << 24 })).toEqual([]);
+    expect(writesOf('new', { ...other, mark: 2 << 24 })).toEqual([]);
+  });
+
+  it('sends a flow on that nft has let go by its origin for want of the rule', () => {
+    expect(writesOf('new', { mark: REMOTE << 24 })).toEqual([[SEED, 0x7f000000]]);
+  });
+
+  it('gives no mark where it cannot place the ends', () => {
+    const foreign = {
+      original: () => tuple('8.8.8.8', 1, '9.9.9.9', 2),
+      reply: () => tuple('9.9.9.9', 2, '8.8.8.8', 1),
+    };
+    expect(writesOf('dumped', foreign)).toEqual([]);
+  });
+
+  it('follows the numbers of another policy', () => {
+    const { classifier, writes } = bench(undefined, true);
+    classifier.see(news('dumped', 'a', other), 'flow.known');
+    classifier.flush();
+    const next = parsePolicy(
+      `link wan { }
+queue remote { share 10% }  queue local { share 50% }  queue new { share 10% }
+default local -> local  remote -> remote  new -> new`,
+      'test.gate',
+    ).policy!;
+    classifier.replacePolicy(next);
+    expect(writes.flat().map(({ mark }) => mark >>> 24)).toEqual([REMOTE, 1]);
+  });
+});
 
 describe('classifier of flows', () => {
   it('marks a flow that a rule sends elsewhere, within our mask, with one write for a batch', () => {

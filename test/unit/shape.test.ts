@@ -13,7 +13,6 @@ import {
   parseAlias,
   shapePolicy,
   treeCommands,
-  wantedQdiscs,
 } from '../../src/shape/index.ts';
 
 const queues: QueuePolicy[] = [
@@ -46,7 +45,7 @@ const bpf = bpfDatapath({ ingress: '/o/ingress.bpf.o', egress: '/o/egress.bpf.o'
 
 /** A download tree. */
 const treeOf = (list: readonly QueuePolicy[], rate: number, leaves: readonly Leaf[] = ['bfifo'], more: object = {}) =>
-  computeTree({ queues: list, rate, leaves: new Set(leaves), direction: 'download', ...more });
+  computeTree({ policy: { queues: list, links: [] }, rate, leaves: new Set(leaves), direction: 'download', ...more });
 
 describe('tree', () => {
   it('gives each queue its part of the rate, its place as class number and priority, and a burst of a millisecond', () => {
@@ -76,7 +75,7 @@ describe('tree', () => {
       { queue: 'other', minor: 4, parent: 0x104, prio: 3, rate: 6e6, ceil: 40e6 },
       { queue: 'seed', minor: 5, parent: 0x100, prio: 4, rate: 5e6, ceil: 100e6 },
     ]);
-    expect(nested.map(({ name }) => classOf({ queues: nested }, name))).toEqual([1, 0, 2, 0, 3, 4, 5]);
+    expect(nested.map(({ name }) => classOf({ queues: nested, links: [] }, name))).toEqual([1, 0, 2, 0, 3, 4, 5]);
     const prio = treeOf(nested, 100e6, ['bfifo'], { kind: 'prio' }).classes;
     expect(prio.map(({ queue, minor }) => [queue, minor])).toEqual([
       ['voice', 1],
@@ -97,8 +96,8 @@ describe('tree', () => {
   it('is fair between the hosts on this side, which receive what arrives and send what leaves', () => {
     const list: QueuePolicy[] = [{ name: 'all', share: 1, ceiling: 1, fair: 'host' }];
     const leafFor = (direction: string) => treeOf(list, 1e6, ['bfifo', 'cake'], { direction }).classes[0]!.leaf;
-    expect(leafFor('download')).toEqual({ kind: 'cake', hosts: 'receivers' });
-    expect(leafFor('upload')).toEqual({ kind: 'cake', hosts: 'senders' });
+    expect(leafFor('download')).toEqual({ kind: 'cake', fair: 'receivers' });
+    expect(leafFor('upload')).toEqual({ kind: 'cake', fair: 'senders' });
   });
 
   it('counts what the line adds', () => {
@@ -115,6 +114,47 @@ describe('tree', () => {
     expect(line(-4, 'atm')).toEqual([`qdisc add dev ifb0 root handle 7fe0: ${stab} htb default 0`]);
     expect(line(-4, 'atm', 'prio')[0]).toContain(`qdisc add dev ifb0 root handle 7fd0: ${stab} tbf rate 65000000bit`);
     expect(line(18, 'ethernet', 'prio')).toHaveLength(1);
+  });
+
+  it('cake: a tin for each queue, the one whose part is nearest to its share, for a policy one and the same', () => {
+    const links = [
+      { name: 'a', tree: 'htb' as const },
+      { name: 'b', tree: 'cake' as const },
+    ];
+    const cake = computeTree({
+      ...{
+        kind: 'cake',
+        policy: { queues, links },
+        rate: 16e6,
+        leaves: new Set<Leaf>(['bfifo']),
+        direction: 'download',
+      },
+      overhead: { bytes: 18, mpu: 64, linkLayer: 'ptm' },
+    });
+    expect(cake.classes).toMatchObject([
+      { queue: 'local', minor: 2, rate: 11e6, ceil: 16e6 },
+      { queue: 'new', minor: 3, rate: 4e6 },
+      { queue: 'remote', minor: 1, rate: 1e6 },
+    ]);
+    expect(treeCommands('ifb0', 0x7fe0, cake).map((command) => command.join(' '))).toEqual([
+      'qdisc add dev ifb0 root handle 7fe0: cake bandwidth 16000000bit diffserv3 ingress raw overhead 18 mpu 64 ptm',
+    ]);
+    expect(queues.map(({ name }) => classOf({ queues, links }, name))).toEqual([2, 3, 1]);
+    const htb = computeTree({ policy: { queues, links }, rate: 16e6, leaves: bfifo, direction: 'download' });
+    expect(htb.classes.map(({ minor, prio }) => [minor, prio])).toEqual([
+      [2, 0],
+      [3, 1],
+      [1, 2],
+    ]);
+  });
+
+  it('cake: fair between hosts behind NAT where any queue is to be', () => {
+    const hosts: QueuePolicy[] = [queues[0]!, { ...queues[1]!, fair: 'host' }];
+    const command = (direction: 'download' | 'upload', list: QueuePolicy[]) =>
+      treeCommands('x', 1, treeOf(list, 1e6, ['cake'], { kind: 'cake', direction }))[0]!.join(' ');
+    expect(command('download', hosts)).toMatch(/ ingress dual-dsthost nat$/);
+    expect(command('upload', hosts)).toMatch(/ diffserv\d dual-srchost nat$/);
+    expect(command('upload', [{ ...queues[0]!, fair: 'flow' }])).toMatch(/ besteffort flows$/);
   });
 
   it('never guarantees more than the link has, nor more than a ceiling, at any rate', () => {
@@ -232,16 +272,19 @@ describe('link operations', () => {
     expect(shaping({ device: 'eth0', download: 1e6 }, ...many)).toThrow('an ifb for 31 devices');
   });
 
-  it('ask for the qdiscs that the policy can use, no others', () => {
-    const host = [{ ...queues[2]!, fair: 'host' as const }];
-    expect(wantedQdiscs(policy)).toEqual(['fq_codel', 'sfq', 'bfifo']);
-    expect(wantedQdiscs({ ...withLinks({ tree: 'prio' }), queues: host })).toEqual([
-      'fq_codel',
-      'sfq',
-      'bfifo',
-      'cake',
-      'prio',
-    ]);
+  it('give the ifb its transmit queues', () => {
+    const [shape] = shapePolicy(withLinks({ device: 'eth0', download: 1e6, numtxqueues: 4 }), bfifo);
+    expect(JSON.stringify(linkOperations(shape!, site, bpf))).toContain(
+      'link add name hg-eth0 numtxqueues 4 txqueuelen 1000 type ifb',
+    );
+  });
+
+  it('tell cake by skb->priority what leaves', () => {
+    const [shape] = shapePolicy(
+      withLinks({ device: 'eth0', upload: 1e6, tree: 'cake' }),
+      new Set([...bfifo, 'cake'] as const),
+    );
+    expect(linkOperations(shape!, site, bpf).at(-1)!.command.argv.slice(-2)).toEqual(['section', 'tin']);
   });
 });
 

@@ -1,0 +1,77 @@
+import type { Capabilities, Capability, Finding } from '../model/index.ts';
+import { DATAPATHS, type DatapathName } from './datapath.ts';
+
+/** The datapaths of docs/architecture.md, best first: those that are built ({@link DATAPATHS}), and those to come. */
+const RUNGS = ['bpf', 'ct', 'mark', 'map'] as const;
+export type RungName = (typeof RUNGS)[number];
+
+/** True where `headgate up` can take it. */
+export const isBuilt = (rung: RungName): rung is DatapathName => (DATAPATHS as readonly string[]).includes(rung);
+
+/** Of each group one is enough. */
+type Needs = readonly (readonly Capability[])[];
+
+/** What none can do without: an ifb with a tree, and connections that are tracked. */
+const EVERY: Needs = [
+  ['device ifb'],
+  ['qdisc htb', 'qdisc prio', 'qdisc cake'],
+  ['nft inet'],
+  ['nft ct'],
+  ['conntrack events'],
+  ['conntrack marks'],
+];
+const REDIRECT: Needs = [['qdisc clsact', 'qdisc ingress'], ['action mirred']];
+
+const NEEDS: Readonly<Record<RungName, Needs>> = {
+  bpf: [...EVERY, ...REDIRECT, ['classifier bpf']],
+  ct: [
+    ...EVERY,
+    ...REDIRECT,
+    ['classifier u32'],
+    ['classifier flower'],
+    ['action ct'],
+    ['classifier flower ct_state'],
+    ['action gact'],
+    ['action skbedit'],
+  ],
+  mark: [
+    ...EVERY,
+    ...REDIRECT,
+    ['classifier u32'],
+    ['action ctinfo', 'action connmark'],
+    ['classifier fw'],
+    ['action gact'],
+    ['action skbedit'],
+  ],
+  map: [...EVERY, ['nft netdev'], ['nft priority'], ['nft fwd']],
+};
+
+/** One datapath: whether it works here, and if not, for want of what. */
+export interface Rung {
+  readonly datapath: RungName;
+  readonly answer: Finding['answer'];
+  /** Empty where it works. Of one that does not: what is known to be missing; of one that is not known to: what could not be told. */
+  readonly lacks: readonly Lack[];
+}
+
+/** Any one of these would do. */
+export type Lack = readonly Capability[];
+
+/** Every datapath, best first. */
+export const ladderOf = (capabilities: Capabilities): Rung[] =>
+  RUNGS.map((datapath) => {
+    const answerOf = (group: Lack): Finding['answer'] => {
+      const answers = group.map((capability) => capabilities.findings[capability].answer);
+      return answers.includes('yes') ? 'yes' : answers.includes('unknown') ? 'unknown' : 'no';
+    };
+    const groups = NEEDS[datapath].map((group) => ({ group, answer: answerOf(group) }));
+    const worst = (['no', 'unknown', 'yes'] as const).find((a) => groups.some(({ answer }) => answer === a))!;
+    const lacks = worst === 'yes' ? [] : groups.filter(({ answer }) => answer === worst).map(({ group }) => group);
+    return { datapath, answer: worst, lacks };
+  });
+
+/** The datapath that is taken where nobody names one: the best that works; undefined: none does. */
+export const chooseDatapath = (capabilities: Capabilities): DatapathName | undefined =>
+  ladderOf(capabilities).flatMap(({ datapath, answer }) =>
+    answer === 'yes' && isBuilt(datapath) ? [datapath] : [],
+  )[0];

@@ -1,0 +1,52 @@
+// What the kernel was asked for and what it holds are not always the same. Shown on the machine's own kernel (6.18).
+
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { runOperations } from '../../src/apply/index.ts';
+import { listFilters } from '../../src/kernel/index.ts';
+import { Namespace } from '../../src/lab/index.ts';
+import { batch, filterArguments, type Operation, type TcFilter, type U32Key } from '../../src/shape/index.ts';
+
+let ns: Namespace;
+beforeEach(async () => {
+  ns = await Namespace.add('box');
+  await ns.run('tc', 'qdisc', 'add', 'dev', 'lo', 'clsact');
+});
+afterEach(() => ns.del());
+
+const place = { device: 'lo', parent: 'ingress' };
+const protocol = (number: number): U32Key => ({ at: 8, mask: 0x00ff0000, value: number << 16 });
+const filter = (...keys: U32Key[]): TcFilter => ({
+  chain: 0,
+  pref: 7,
+  protocol: 'ip',
+  match: { kind: 'u32', keys },
+  actions: [{ kind: 'redirect', device: 'lo' }],
+});
+const adding = (verb: 'add' | 'replace', asked: TcFilter, handle: readonly string[] = []): Operation => ({
+  about: 'filter',
+  command: batch('tc', [['filter', verb, ...filterArguments(place, asked).toSpliced(7, 0, ...handle)]]),
+  undo: batch('tc', [['filter', 'del', 'dev', 'lo', 'ingress', 'pref', '7']]),
+  filters: { ...place, filters: [asked] },
+});
+
+test('a filter that is there as it was asked for is taken', async () => {
+  const keys = [protocol(17), { at: 20, mask: 0xffff, value: 53 }];
+  await runOperations([adding('add', filter(...keys))], { netns: ns.name });
+  expect(await listFilters('lo', 'ingress', { netns: ns.name })).toMatchObject([{ kind: 'u32', pref: 7 }]);
+});
+
+test('one that the kernel has changed in silence is refused, and undone', async () => {
+  const where = { netns: ns.name };
+  await runOperations([adding('add', filter(protocol(1)))], where);
+  // u32 keeps the keys of the filter that is replaced.
+  const replacing = runOperations([adding('replace', filter(protocol(17)), ['handle', '800::800'])], where);
+  await expect(replacing).rejects.toMatchObject({
+    code: 'HG_FILTER_CHANGED',
+    fields: {
+      device: 'lo',
+      asked: expect.stringContaining('match u32 0x00110000 0x00ff0000 at 8'),
+      held: expect.stringContaining('match u32 0x00010000 0x00ff0000 at 8'),
+    },
+  });
+  expect(await listFilters('lo', 'ingress', where)).toEqual([]);
+});

@@ -1,0 +1,111 @@
+import { describe, expect, it } from 'vitest';
+import { readFilters } from '../../src/kernel/index.ts';
+import {
+  bpfDatapath,
+  type ClassPlan,
+  ctDatapath,
+  type Datapath,
+  describeFilter,
+  filterArguments,
+  isOurFilter,
+  markDatapath,
+  type Operation,
+} from '../../src/shape/index.ts';
+
+const plan: ClassPlan = {
+  field: { mask: 0x7f000000, shift: 24 },
+  count: 3,
+  byOrigin: { local: 1, remote: 3, new: 2 },
+};
+const tree = { kind: 'htb', rate: 1e6, classes: [] } as const;
+const commandsOf = ({ command }: Operation): string[] => command.input?.trim().split('\n') ?? [command.argv.join(' ')];
+
+const make: Record<string, (generation: number) => Datapath> = {
+  ct: (generation) => ctDatapath(plan, generation),
+  mark: (generation) => markDatapath(plan, 'ctinfo', generation),
+};
+
+describe.each(Object.keys(make))('datapath %s', (name) => {
+  const datapath = make[name]!(0);
+  const redirect = datapath.redirect('wan', 'hg-wan');
+
+  it('is the commands that an admin would write, and the one that lets packets in comes last', () => {
+    expect(commandsOf(redirect)).toMatchSnapshot();
+    expect(commandsOf(redirect).at(-1)).toBe(
+      'filter add dev wan ingress protocol all pref 32736 u32 match u32 0x00000000 0x00000000 at 0 action goto chain 32736',
+    );
+  });
+
+  it('stops letting packets in before it removes what is behind', () => {
+    const lines = datapath.unredirect('wan').input!.trim().split('\n');
+    expect(lines[0]).toBe('filter del dev wan ingress pref 32736');
+    expect(lines.slice(1)).toEqual([0, 1, 2, 3, 4].map((i) => `filter del dev wan ingress chain ${0x7fe0 + i}`));
+    expect(redirect.undo).toEqual(datapath.unredirect('wan'));
+  });
+
+  it('shares no number with the policy before or after it', () => {
+    const numbers = (generation: number) =>
+      make[name]!(generation)
+        .redirect('wan', 'hg-wan')
+        .filters!.filters.flatMap(({ chain, pref }) => [...(chain ? [`chain ${chain}`] : []), `pref ${pref}`]);
+    const both = new Set(numbers(1));
+    expect(numbers(0).filter((number) => both.has(number))).toEqual([]);
+    expect(numbers(2)).toEqual(numbers(0));
+    for (const { chain, pref, match } of make[name]!(1).redirect('wan', 'hg-wan').filters!.filters)
+      expect(isOurFilter({ kind: match.kind, chain, pref })).toBe(true);
+  });
+
+  it('has u32 filters of one preference in one chain only', () => {
+    const chains = new Map<number, Set<number>>();
+    for (const { chain, pref } of redirect.filters!.filters)
+      chains.set(pref, (chains.get(pref) ?? new Set()).add(chain));
+    expect([...chains.values()].every(({ size }) => size === 1)).toBe(true);
+  });
+
+  it('catches what leaves past nft', () => {
+    const commands = commandsOf(datapath.classifyLeaving('wan', tree)!);
+    expect(commands.filter((line) => line.includes('classid 7fe1:2')).length).toBeGreaterThan(0);
+    expect(commands.every((line) => line.startsWith('filter add dev wan parent 7fe1: '))).toBe(true);
+  });
+});
+
+describe('filters that tc tells of', () => {
+  it('are those of datapath ct', () =>
+    expect(described(CT)).toEqual([
+      'chain 32740 pref 32748 protocol all flower skip_hw ct_state +trk ct_mark 0x04000000/0x7f000000: skbedit priority 7fe0:4, mirred egress redirect dev gate',
+      'chain 32739 pref 32746 protocol all flower skip_hw ip_flags frag: skbedit priority 7fe0:3, mirred egress redirect dev gate',
+      'chain 32739 pref 32747 protocol all u32 match u32 0x00000000 0x00000000 at 0: ct, goto chain 32740',
+      'chain 32736 pref 32739 protocol 802.1Q u32 match u32 0x00008100 0x0000ffff at -4 match u32 0x00000800 0x0000ffff at 0: pass',
+    ]));
+
+  it('are those of datapath mark, though iproute2 prints fw as no JSON', () =>
+    expect(described(MARK)).toEqual([
+      'chain 32740 pref 1 protocol all handle 0x04000000/0x7f000000 fw: skbedit priority 7fe0:4 mark 0, mirred egress redirect dev gate',
+      'chain 32739 pref 2 protocol all u32 match u32 0x00000000 0x00000000 at 0: ctinfo cpmark 0x7f000000, goto chain 32740',
+    ]));
+
+  it('are not ours where they do what ours do not', () => {
+    const police =
+      '[{"protocol":"ip","pref":7,"kind":"u32","chain":0,"options":{"fh":"800::800","match":{"value":"0","mask":"0","offmask":"","off":0},"actions":[{"order":1,"kind":"police"}]}}]';
+    expect(readFilters(police)).toMatchObject([{ kind: 'u32', pref: 7, filter: undefined }]);
+    const classid = '[{"protocol":"ip","pref":7,"kind":"fw","options":{handle 0x1 classid 1:1 }}]';
+    expect(readFilters(classid)).toMatchObject([{ kind: 'fw', pref: 7, filter: undefined }]);
+    expect(readFilters('')).toEqual([]);
+  });
+
+  const described = (text: string) => readFilters(text).map(({ filter }) => filter && describeFilter(filter));
+});
+
+it('datapath bpf replaces itself in one command', () => {
+  const bpf = bpfDatapath({ ingress: '/o/i.o', egress: '/o/e.o' });
+  const { command, undo, filters } = bpf.redirect('wan', 'hg-wan');
+  expect(command.argv.join(' ')).toBe(
+    `tc filter replace ${filterArguments({ device: 'wan', parent: 'ingress' }, filters!.filters[0]!).join(' ')}`,
+  );
+  expect(undo!.argv.join(' ')).toBe('tc filter del dev wan ingress pref 32736');
+});
+
+// As iproute2 6.1 printed them on Linux 6.1, shortened to what is looked at.
+const CT = `[{"protocol":"all","pref":32748,"kind":"flower","chain":32740},{"protocol":"all","pref":32748,"kind":"flower","chain":32740,"options":{"handle":1,"keys":{"ct_state":"+trk","ct_mark":67108864,"ct_mark_mask":"7f000000"},"skip_hw":true,"not_in_hw":true,"actions":[{"order":1,"kind":"skbedit","priority":"7fe0:4","control_action":{"type":"pipe"},"index":1},{"order":2,"kind":"mirred","mirred_action":"redirect","direction":"egress","to_dev":"gate","control_action":{"type":"stolen"},"index":1}]}},{"protocol":"all","pref":32746,"kind":"flower","chain":32739,"options":{"handle":1,"keys":{"ip_flags":{"frag":true}},"skip_hw":true,"not_in_hw":true,"actions":[{"order":1,"kind":"skbedit","priority":"7fe0:3","control_action":{"type":"pipe"},"index":7},{"order":2,"kind":"mirred","mirred_action":"redirect","direction":"egress","to_dev":"gate","control_action":{"type":"stolen"},"index":7}]}},{"protocol":"all","pref":32747,"kind":"u32","chain":32739,"options":{"fh":"800:","ht_divisor":1}},{"protocol":"all","pref":32747,"kind":"u32","chain":32739,"options":{"fh":"802::800","order":2048,"key_ht":"802","bkt":"0","not_in_hw":true,"match":{"value":"0","mask":"0","offmask":"","off":0},"actions":[{"order":1,"kind":"ct","zone":0,"control_action":{"type":"pipe"},"index":1},{"order":2,"kind":"gact","control_action":{"type":"goto","chain":32740},"prob":{"random_type":"none","control_action":{"type":"pass"},"val":0},"index":2}]}},{"protocol":"802.1Q","pref":32739,"kind":"u32","chain":32736,"options":{"fh":"802::801","order":2049,"key_ht":"802","bkt":"0","not_in_hw":true,"match":{"value":"8100","mask":"ffff","offmask":"","off":-4},"match":{"value":"800","mask":"ffff","offmask":"","off":0},"actions":[{"order":1,"kind":"gact","control_action":{"type":"pass"},"prob":{"random_type":"none","control_action":{"type":"pass"},"val":0},"index":5}]}}]`;
+const MARK = `[{"protocol":"all","pref":1,"kind":"fw","chain":32740},{"protocol":"all","pref":1,"kind":"fw","chain":32740,"options":{handle 0x4000000/0x7f000000 
+"actions":[{"order":1,"kind":"skbedit","priority":"7fe0:4","mark":0,"control_action":{"type":"pipe"},"index":8},{"order":2,"kind":"mirred","mirred_action":"redirect","direction":"egress","to_dev":"gate","control_action":{"type":"stolen"},"index":8}]}},{"protocol":"all","pref":2,"kind":"u32","chain":32739,"options":{"fh":"804::800","order":2048,"key_ht":"804","bkt":"0","not_in_hw":true,"match":{"value":"0","mask":"0","offmask":"","off":0},"actions":[{"order":1,"kind":"ctinfo","zone":0,"control_action":{"type":"pipe"},"index":1,"cpmark":"0x7f000000"},{"order":2,"kind":"gact","control_action":{"type":"goto","chain":32740},"prob":{"random_type":"none","control_action":{"type":"pass"},"val":0},"index":4}]}}]`;
