@@ -38,7 +38,11 @@ function check(text: string): boolean {
   expect(sequence(formatted)).toEqual(sequence(text));
   expect(format(formatted)).toBe(formatted);
   expect(meaning(formatted)).toEqual(meaning(text));
-  expect(formatted).not.toMatch(/[ \t]\n|\r\n|^\ufeff|\n\n\n|^\n|\n\n$/);
+  // Line ends are those of the first line.
+  const ends = new Set(formatted.match(/\r?\n/g));
+  const first = /\r?\n/.exec(text)?.[0] ?? '\n';
+  expect([...ends]).toEqual(formatted === '' ? [] : [first]);
+  expect(formatted.replaceAll('\r\n', '\n')).not.toMatch(/[ \t\r]\n|^\ufeff|\n\n\n|^\n|\n\n$/);
   if (formatted !== '') expect(formatted.endsWith('\n')).toBe(true);
   return true;
 }
