@@ -47,6 +47,13 @@ describe('headgate fmt', () => {
     expect(fmt(['a.gate', 'b.gate'])).toMatchObject({ status: 0, stderr: '' });
   });
 
+  test('keeps line ends', () => {
+    put('a.gate', UNTIDY.replace('\n', '\r\n'));
+    expect(fmt(['a.gate']).status).toBe(0);
+    expect(read('a.gate')).toBe(TIDY.replaceAll('\n', '\r\n'));
+    expect(fmt(['--check', 'a.gate']).status).toBe(0);
+  });
+
   test('writes through a symbolic link', () => {
     put('real.gate', UNTIDY);
     symlinkSync('real.gate', join(folder, 'link.gate'));
