@@ -31,6 +31,14 @@ export interface PreparedDatapath {
   readonly files: readonly string[];
 }
 
+/** Puts files where the commands will find them, and returns their paths by their names. */
+export type WriteFiles = (files: Readonly<Record<string, Uint8Array>>) => Promise<Record<string, string>>;
+
+const toDisk: WriteFiles = async (files) => {
+  await ensureBtf();
+  return addFiles(files);
+};
+
 /**
  * The datapath for a policy that names none: the best that works here. Where it could not be told of any, or where
  * nothing has to be shaped, `bpf`, whose failure then says why.
@@ -54,7 +62,8 @@ export function bestDatapath(capabilities: Capabilities, shapes: readonly LinkSh
 
 /**
  * The datapath of that name for a policy, with what it has to have on the disk. `generation` counts the policies of a run:
- * until the next one is in force, what the last one made is needed.
+ * until the next one is in force, what the last one made is needed. Files go onto this machine's disk unless `write` does
+ * otherwise.
  *
  * @throws HeadgateError HG_NO_BTF, HG_NO_SHIM, HG_NO_PLACE
  */
@@ -64,11 +73,12 @@ export async function prepareDatapath(
   field: MarkField,
   generation: number,
   capabilities: Capabilities,
+  write: WriteFiles = toDisk,
 ): Promise<PreparedDatapath> {
   const plan = classPlanOf(policy, field);
   switch (name) {
     case 'bpf':
-      return prepareBpf(plan, generation);
+      return prepareBpf(plan, generation, write);
     case 'ct':
       return { datapath: ctDatapath(plan, generation), files: [] };
     case 'mark':
@@ -84,11 +94,10 @@ export async function prepareDatapath(
 }
 
 /** Writes the classifier's two objects, configured, for tc to read. */
-async function prepareBpf(plan: ClassPlan, generation: number): Promise<PreparedDatapath> {
-  await ensureBtf();
+async function prepareBpf(plan: ClassPlan, generation: number, write: WriteFiles): Promise<PreparedDatapath> {
   const [ingress, egress] = [`ingress-${generation}.bpf.o`, `egress-${generation}.bpf.o`];
   const object = await getFile(CLASSIFIER_OBJECT);
-  const paths = await addFiles({
+  const paths = await write({
     [ingress]: patchClassifier(object, configOf(plan, DOWNLOAD_MAJOR)),
     [egress]: patchClassifier(object, configOf(plan, UPLOAD_MAJOR)),
   });

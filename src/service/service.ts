@@ -14,7 +14,6 @@ import {
   type LinkShape,
   numberedQueues,
   qdiscsOf,
-  shapePolicy,
   tableOperation,
 } from '../shape/index.ts';
 import { Closers } from './closers.ts';
@@ -23,6 +22,7 @@ import { bestDatapath, prepareDatapath } from './datapath.ts';
 import { LinkKeeper } from './link-keeper.ts';
 import { LinkWatch } from './link-watch.ts';
 import { changeKernel, type LoadPolicy, type ReloadResult, reloadPolicy } from './reload.ts';
+import { shapeHere } from './shape-here.ts';
 import type { ServiceStatus } from './status.ts';
 
 /** Wait before a socket that broke is opened again. */
@@ -58,7 +58,7 @@ export async function startService(
   ensureRoot('making qdiscs and devices');
   const capabilities = await getCapabilities();
   let policy = first;
-  let shapes = shapePolicy(policy, qdiscsOf(capabilities));
+  let shapes = await shapeHere(policy, qdiscsOf(capabilities));
   const name = options.datapath ?? bestDatapath(capabilities, shapes);
   const effects = effectOperations(policy, shapes);
   const opened = new Closers();
@@ -139,7 +139,7 @@ export async function startService(
       ...counts,
     });
     const change = async (next: Policy): Promise<void> => {
-      const nextShapes = shapePolicy(next, qdiscsOf(capabilities));
+      const nextShapes = await shapeHere(next, qdiscsOf(capabilities));
       const made = await prepare(next, generation + 1);
       const from = { policy, shapes, datapath: prepared.datapath };
       const to = { policy: next, shapes: nextShapes, datapath: made.datapath };

@@ -13,6 +13,7 @@ const COMMANDS = [
   'check',
   'fmt',
   'explain',
+  'plan',
   'compile',
   'doctor',
   'init',
@@ -32,8 +33,8 @@ it('lists every command, and the exit statuses that docs/errors.md lists', () =>
 it.each(COMMANDS)('%s --help has an example and says how it ends', (command) => {
   const text = help(command);
   expect(text).toMatch(/Examples?:\n.*headgate/);
-  // What lsp says is JSON by itself, and compile has it as one of its forms.
-  if (command !== 'lsp' && command !== 'compile') expect(text).toContain('--json');
+  // What lsp says is JSON by itself, compile has it as one of its forms, and plan prints a script.
+  if (!['lsp', 'compile', 'plan'].includes(command)) expect(text).toContain('--json');
   expect(text).toContain('Exit status');
 });
 
