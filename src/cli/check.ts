@@ -1,5 +1,5 @@
-import type { Command } from 'commander';
-import { type Diagnostic, formatSarif, type ParsedPolicy, type Rule } from '../language/index.ts';
+import { type Command, Option } from 'commander';
+import { type Diagnostic, formatSarif, type ParsedPolicy, type Rule } from '../language/reading.ts';
 import { print, printJson, report } from './output.ts';
 import { noteFindings, readPolicy } from './policy-file.ts';
 import { VERSION } from './version.ts';
@@ -24,7 +24,11 @@ export function addCheckCommand(program: Command): void {
     .description('read policies and say what is wrong with them, all of it at once; nothing is changed')
     .argument('<file...>', 'policies, such as rules/favour-local.gate; - reads standard input')
     .option('--json', 'print one JSON object: {ok, files: [{file, ok, rules}], diagnostics}')
-    .option('--sarif', 'print the findings as SARIF 2.1.0, as code hosts take them; of the file alone')
+    .addOption(
+      new Option('--sarif', 'print the findings as SARIF 2.1.0, as code hosts take them; of the file alone').conflicts(
+        'json',
+      ),
+    )
     .option('--no-machine', 'look at the file alone, not at what this machine can serve: for a policy of another box')
     .addHelpText(
       'after',
@@ -33,7 +37,7 @@ Examples:
   headgate check my.gate
   headgate check --sarif rules/*.gate >headgate.sarif
 
-Exit status: 0 no errors (warnings may be), 1 errors, 2 a file cannot be read`,
+Exit status: 0 no errors (warnings may be), 1 errors, 2 wrong usage, or a file cannot be read`,
     )
     .action(async (files: readonly string[], options: CheckOptions) => {
       const quiet = options.json === true || options.sarif === true;

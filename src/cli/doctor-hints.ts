@@ -26,15 +26,19 @@ export function enablingHint(capability: Capability, facts: ModuleFacts): string
   }
   const absent = modules.filter((name) => facts.modules.get(name) === 'absent');
   const needs = absent.length > 0 ? `${plural('module', absent)} ${absent.join(', ')} (${options})` : options;
-  if (absent.length > 0 && !facts.folder)
-    return `needs ${needs}, and /lib/modules has nothing for ${facts.release}: if a kernel was installed since the boot, boot it; else this one needs it built in`;
-  if (absent.length > 0) return `needs ${needs}; ${debianHint(facts)}`;
+  if (absent.length > 0) return `needs ${needs}${facts.folder ? `; ${debianHint(facts)}` : ''}`;
   const present = modules.filter((name) => typeof facts.modules.get(name) === 'object');
   const version = since === undefined ? '' : ` and Linux ${since}`;
   if (present.length > 0)
     return `needs ${options}${version}; ${plural('module', present)} ${present.join(', ')} ${present.length > 1 ? 'are' : 'is'} installed: modprobe says why if one does not load`;
   return `needs a kernel with ${options}${version}`;
 }
+
+/** What is to be said once where no module at all can be loaded. */
+export const folderNote = ({ release, folder }: ModuleFacts): string | undefined =>
+  folder
+    ? undefined
+    : `/lib/modules has nothing for ${release}: if a kernel was installed since the boot, boot it; if not, it has only what is built in`;
 
 const plural = (word: string, of: readonly unknown[]): string => (of.length > 1 ? `${word}s` : word);
 

@@ -7,18 +7,20 @@ export interface Diagnosis {
   readonly capabilities: Capabilities;
   /** For each capability that is missing, what would enable it. */
   readonly hints: ReadonlyMap<Capability, string>;
+  /** What else keeps modules away. */
+  readonly note?: string | undefined;
   /** Why it was not looked, in place of what was seen. */
   readonly here: Here | string;
+  /** The one that was asked about. */
   readonly device?: string | undefined;
 }
 
-const MARKS: Readonly<Record<Finding['answer'], string>> = { yes: '✓', no: '✗', unknown: '?' };
-const WORDS: Readonly<Record<Finding['answer'], string>> = {
-  yes: 'works',
-  no: 'does not work',
-  unknown: 'could not tell',
-};
-const COLORS: Readonly<Record<Finding['answer'], number>> = { yes: 32, no: 31, unknown: 33 };
+type Answer = Finding['answer'];
+const SIGNS: Readonly<Record<Answer, string>> = { yes: '✓', no: '✗', unknown: '?' };
+const WORDS: Readonly<Record<Answer, string>> = { yes: 'works', no: 'does not work', unknown: 'could not tell' };
+const COLORS: Readonly<Record<Answer, number>> = { yes: 32, no: 31, unknown: 33 };
+/** From bad to good. */
+const ANSWERS = ['no', 'unknown', 'yes'] as const;
 
 const TREES = ['htb', 'prio', 'cake'] as const;
 const LEAVES = ['fq_codel', 'sfq', 'cake', 'bfifo', 'tbf'] as const;
@@ -26,7 +28,7 @@ const LEAVES = ['fq_codel', 'sfq', 'cake', 'bfifo', 'tbf'] as const;
 /** What a policy may ask for beyond its queues. */
 const USES: readonly (readonly [what: string, ...needs: Capability[]])[] = [
   ['kernel rules', 'nft inet', 'nft ct'],
-  ['live rules', 'conntrack events', 'conntrack marks'],
+  ['live rules', 'conntrack events', 'conntrack marks', 'sysctl nf_conntrack_events'],
   ['police', 'nft limit'],
   ['mirror', 'nft dup', 'device ifb'],
   ['bytes, packets, rate', 'sysctl nf_conntrack_acct'],
@@ -36,97 +38,118 @@ const USES: readonly (readonly [what: string, ...needs: Capability[]])[] = [
 
 /** The diagnosis as one text for a terminal. */
 export function formatDiagnosis(diagnosis: Diagnosis, color: boolean): string {
-  const { capabilities } = diagnosis;
-  const sign = (answer: Finding['answer']) =>
-    color ? `\x1b[${COLORS[answer]}m${MARKS[answer]}\x1b[0m` : MARKS[answer];
+  const { capabilities, hints, note } = diagnosis;
+  const report = new Report(diagnosis, color);
+  const time = new Date(capabilities.time).toLocaleString('sv-SE');
   const takes = chooseDatapath(capabilities);
-  const lines = [
-    `kernel ${capabilities.release}, tried at ${new Date(capabilities.time).toLocaleString('sv-SE')} in a network namespace of its own`,
+  return [
+    `kernel ${capabilities.release}, tried at ${time} in a network namespace of its own`,
     '',
-    'datapaths, best first',
-    ...ladderOf(capabilities).flatMap((rung) => formatRung(rung, diagnosis, sign, takes)),
+    ...(report.nothing() ?? [
+      'datapaths, best first',
+      ...ladderOf(capabilities).flatMap((rung) => report.rung(rung)),
+      '',
+      ...(note !== undefined && hints.size > 0 ? [note, ''] : []),
+      'trees',
+      ...report.qdiscs(TREES),
+      'leaves',
+      ...report.qdiscs(LEAVES),
+      '',
+      'rules',
+      ...USES.flatMap(([what, ...needs]) => report.use(what, needs)),
+    ]),
     '',
-    takes === undefined ? 'headgate up would find no datapath' : `headgate up would take ${takes}`,
-    '',
-    ...formatQdiscs('trees', TREES, diagnosis, sign),
-    ...formatQdiscs('leaves', LEAVES, diagnosis, sign),
-    '',
-    'rules',
-    ...USES.flatMap(([what, ...needs]) => formatUse(what, needs, diagnosis, sign)),
+    takes === undefined ? 'headgate up finds no datapath here' : `headgate up takes ${takes}`,
     '',
     ...formatHere(diagnosis),
-  ];
-  return lines.join('\n');
+  ].join('\n');
 }
 
-type Sign = (answer: Finding['answer']) => string;
+/** Lines about findings. Each capability that is missing is explained once. */
+class Report {
+  readonly #diagnosis: Diagnosis;
+  readonly #color: boolean;
+  readonly #explained = new Set<Capability>();
 
-function formatRung(
-  { datapath, answer, lacks }: Rung,
-  diagnosis: Diagnosis,
-  sign: Sign,
-  takes: string | undefined,
-): string[] {
-  return [
-    `  ${sign(answer)} ${datapath.padEnd(5)}${WORDS[answer]}${datapath === takes ? ', and is taken' : ''}`,
-    ...lacks.flatMap((group) =>
-      group.flatMap((capability, i) => formatLack(capability, diagnosis, `        ${i > 0 ? 'or ' : ''}`)),
-    ),
-  ];
+  constructor(diagnosis: Diagnosis, color: boolean) {
+    this.#diagnosis = diagnosis;
+    this.#color = color;
+  }
+
+  /** Where not one thing could be tried, the one reason for it. */
+  nothing(): string[] | undefined {
+    const findings = Object.values(this.#diagnosis.capabilities.findings);
+    const whys = new Set(findings.map((finding) => (finding.answer === 'unknown' ? finding.why : undefined)));
+    const [why] = whys;
+    if (whys.size !== 1 || why === undefined) return undefined;
+    const hint = /not permitted|permission denied/i.test(why) ? ['  run it as root, with sudo'] : [];
+    return [`${this.#sign('unknown')} ${WORDS.unknown}: ${why}`, ...hint];
+  }
+
+  rung({ datapath, answer, lacks }: Rung): string[] {
+    return [
+      `  ${this.#sign(answer)} ${datapath.padEnd(5)}${WORDS[answer]}`,
+      ...lacks.flatMap((group) => group.flatMap((one, i) => this.#explain(one, i === 0 ? '' : 'or '))),
+    ];
+  }
+
+  qdiscs(kinds: readonly ((typeof TREES)[number] | (typeof LEAVES)[number])[]): string[] {
+    const { findings } = this.#diagnosis.capabilities;
+    return ANSWERS.toReversed().flatMap((answer) => {
+      const these = kinds.filter((kind) => findings[`qdisc ${kind}`].answer === answer);
+      if (these.length === 0) return [];
+      return [this.#line(answer, these.join(', ')), ...these.flatMap((kind) => this.#explain(`qdisc ${kind}`, ''))];
+    });
+  }
+
+  use(what: string, needs: readonly Capability[]): string[] {
+    const { findings } = this.#diagnosis.capabilities;
+    const answers = needs.map((need) => findings[need].answer);
+    return [
+      this.#line(ANSWERS.find((answer) => answers.includes(answer))!, what),
+      ...needs.flatMap((need) => this.#explain(need, '')),
+    ];
+  }
+
+  #explain(capability: Capability, or: string): string[] {
+    const finding = this.#diagnosis.capabilities.findings[capability];
+    if (finding.answer === 'yes') return [];
+    const indent = ' '.repeat(9);
+    if (this.#explained.has(capability)) return [`${indent}${or}${capability}: see above`];
+    this.#explained.add(capability);
+    const hint = this.#diagnosis.hints.get(capability);
+    return [`${indent}${or}${capability}: ${finding.why}`, ...(hint === undefined ? [] : [`${indent}  ${hint}`])];
+  }
+
+  #line(answer: Answer, what: string): string {
+    return `  ${this.#sign(answer)} ${WORDS[answer].padEnd(14)}  ${what}`;
+  }
+
+  #sign(answer: Answer): string {
+    return this.#color ? `\x1b[${COLORS[answer]}m${SIGNS[answer]}\x1b[0m` : SIGNS[answer];
+  }
 }
 
-function formatLack(capability: Capability, { capabilities, hints }: Diagnosis, indent: string): string[] {
-  const finding = capabilities.findings[capability];
-  if (finding.answer === 'yes') return [];
-  const hint = hints.get(capability);
-  return [`${indent}${capability}: ${finding.why}`, ...(hint === undefined ? [] : [`${indent}  ${hint}`])];
-}
-
-function formatQdiscs(
-  title: string,
-  kinds: readonly (typeof TREES | typeof LEAVES)[number][],
-  { capabilities }: Diagnosis,
-  sign: Sign,
-): string[] {
-  const parts = (['yes', 'no', 'unknown'] as const).flatMap((answer) => {
-    const these = kinds.filter((kind) => capabilities.findings[`qdisc ${kind}`].answer === answer);
-    return these.length === 0 ? [] : [`  ${sign(answer)} ${WORDS[answer].padEnd(14)} ${these.join(', ')}`];
-  });
-  return [title, ...parts];
-}
-
-function formatUse(what: string, needs: readonly Capability[], diagnosis: Diagnosis, sign: Sign): string[] {
-  const answers = needs.map((need) => diagnosis.capabilities.findings[need].answer);
-  const answer = (['no', 'unknown', 'yes'] as const).find((a) => answers.includes(a))!;
-  return [
-    `  ${sign(answer)} ${WORDS[answer].padEnd(14)} ${what}`,
-    ...needs.flatMap((need) => formatLack(need, diagnosis, '        ')),
-  ];
-}
-
-const SYSCTL_NOTES = {
-  nf_conntrack_acct: ['counts bytes and packets of flows', 'bytes, packets and rate are not counted'],
-  nf_conntrack_timestamp: ['notes when flows begin', 'the age of a flow counts from when Headgate saw it'],
-  nf_conntrack_events: ['tells of flows', 'no event comes, and live rules decide nothing'],
+/** What is lost while a sysctl is 0. */
+const WITHOUT = {
+  nf_conntrack_acct: 'bytes, packets and rate are not counted',
+  nf_conntrack_timestamp: 'the age of a flow counts from when Headgate first saw it',
+  nf_conntrack_events: 'the kernel tells of no flow, so live rules decide nothing',
 } as const;
 
 function formatHere({ here, device }: Diagnosis): string[] {
   if (typeof here === 'string') return [`this network namespace: could not tell (${here})`];
   const { sysctls, zones, ingressChains, ingressQdiscs, refusals } = here;
-  const off = (Object.keys(SYSCTL_NOTES) as (keyof typeof SYSCTL_NOTES)[]).filter((name) => sysctls[name] === '0');
+  const off = (Object.keys(WITHOUT) as (keyof typeof WITHOUT)[]).filter((name) => sysctls[name] === '0');
   const notes = [
-    ...off.map((name) => `${SYSCTL_NOTES[name][1]}: sysctl -w net.netfilter.${name}=1 (for flows that begin then)`),
-    ...(zones ? ['some rule uses conntrack zones: the classifier looks in the default zone alone'] : []),
+    ...off.map((name) => `${WITHOUT[name]}: sysctl -w net.netfilter.${name}=1 (holds for new flows)`),
+    ...(zones ? ['some rule sets conntrack zones: the classifier looks in the default zone alone'] : []),
     ...ingressChains.map(
-      (chain) => `${chain} sees what arrives before Headgate would redirect it: up refuses that device`,
+      (chain) => `${chain} sees what arrives before Headgate would redirect it: up refuses the device`,
     ),
     ...ingressQdiscs.map((qdisc) => `${qdisc} is there: up uses it, and leaves it`),
-    ...refusals.flatMap(({ message, hint }) => [`up would refuse: ${message}`, `  ${hint}`]),
+    ...refusals.flatMap(({ message, hint }) => [`up refuses: ${message}`, `  ${hint}`]),
+    ...(device !== undefined && refusals.length === 0 ? [`nothing is in the way on ${device}`] : []),
   ];
-  const clear = device !== undefined && refusals.length === 0 ? [`nothing is in the way on ${device}`] : [];
-  return [
-    'this network namespace',
-    ...[...notes, ...clear].map((line) => `  ${line}`),
-    ...(notes.length + clear.length === 0 ? ['  nothing to note'] : []),
-  ];
+  return ['this network namespace', ...(notes.length > 0 ? notes : ['nothing to note']).map((line) => `  ${line}`)];
 }

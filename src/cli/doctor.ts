@@ -1,10 +1,10 @@
 import { machine } from 'node:os';
 import type { Command } from 'commander';
 import { getCapabilities, getModule, hasModules } from '../kernel/index.ts';
-import { CAPABILITIES, CAPABILITY_NAMES, type Capabilities, type Capability, HeadgateError } from '../model/index.ts';
+import { CAPABILITIES, CAPABILITY_NAMES, type Capabilities, HeadgateError } from '../model/index.ts';
 import { chooseDatapath, ladderOf } from '../shape/index.ts';
 import { type Here, lookHere } from './doctor-here.ts';
-import { enablingHint, type ModuleFacts } from './doctor-hints.ts';
+import { enablingHint, folderNote, type ModuleFacts } from './doctor-hints.ts';
 import { type Diagnosis, formatDiagnosis } from './doctor-report.ts';
 import { print, printJson, wantsColor } from './output.ts';
 import { DEFAULT_POLICY, loadPolicy } from './policy-file.ts';
@@ -39,7 +39,7 @@ Exit status: 0 some datapath works, 3 none does, or none is known to (as without
       const capabilities = await getCapabilities({ fresh: fresh === true });
       const diagnosis: Diagnosis = {
         capabilities,
-        hints: await getHints(capabilities),
+        ...(await getHints(capabilities)),
         here: await tryToLook(capabilities, device),
         device,
       };
@@ -50,7 +50,7 @@ Exit status: 0 some datapath works, 3 none does, or none is known to (as without
 }
 
 /** What would enable each capability that the kernel does not have. */
-async function getHints({ release, findings }: Capabilities): Promise<Map<Capability, string>> {
+async function getHints({ release, findings }: Capabilities): Promise<Pick<Diagnosis, 'hints' | 'note'>> {
   const missing = CAPABILITY_NAMES.filter((name) => findings[name].answer === 'no');
   const modules = new Map<string, ReturnType<ModuleFacts['modules']['get']> & {}>();
   try {
@@ -65,7 +65,7 @@ async function getHints({ release, findings }: Capabilities): Promise<Map<Capabi
     if (!(error instanceof HeadgateError) || error.code !== 'HG_NO_TOOL') throw error;
   }
   const facts: ModuleFacts = { release, machine: machine(), folder: await hasModules(), modules };
-  return new Map(missing.map((name) => [name, enablingHint(name, facts)]));
+  return { hints: new Map(missing.map((name) => [name, enablingHint(name, facts)])), note: folderNote(facts) };
 }
 
 /** @throws HeadgateError HG_NO_DEVICE */

@@ -37,6 +37,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   check: async () => (await import('./check.ts')).addCheckCommand,
   fmt: async () => (await import('./fmt.ts')).addFmtCommand,
   explain: async () => (await import('./explain.ts')).addExplainCommand,
+  plan: async () => (await import('./plan.ts')).addPlanCommand,
   compile: async () => (await import('./compile.ts')).addCompileCommand,
   doctor: async () => (await import('./doctor.ts')).addDoctorCommand,
   init: async () => (await import('./init.ts')).addInitCommand,

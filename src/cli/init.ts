@@ -70,6 +70,9 @@ Exit status: 0 written; 2 wrong usage, or the file cannot be written; 3 a tool i
       const interactive = process.stdin.isTTY && process.stderr.isTTY && !options.yes && !options.json;
       if (interactive) wishes = await ask(wishes, planBox(box, wishes));
       const plan = planBox(box, wishes);
+      const devices = box.devices.map(({ name }) => name);
+      if (plan.device !== undefined && !devices.includes(plan.device))
+        note(`warning: there is no device ${plan.device} here; there are: ${devices.join(', ') || 'none'}`);
       const text = layOut(writePolicy(plan), file);
       if (file === '-' && !options.json) process.stdout.write(text);
       else if (file !== '-') await addText(file, text, options.force === true);

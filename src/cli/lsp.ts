@@ -14,7 +14,7 @@ Examples:
   headgate lsp                             as editors start it; docs/editor/README.md says how to tell them
   vim.lsp.start({ name = 'headgate', cmd = { 'headgate', 'lsp' } })           in Neovim
 
-Exit status: 0 the editor said shutdown and exit, 1 it went away without`,
+Exit status: 0 the editor said shutdown and exit, 1 it went away without, or what it sent was no message`,
     )
     .action(async () => {
       // The protocol's packages are for this command alone to load.

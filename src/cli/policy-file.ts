@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { getMachineFacts, getText, readInclude } from '../kernel/files.ts';
-import { countErrors, formatDiagnostic, type ParsedPolicy, type Policy, parsePolicy } from '../language/index.ts';
+import { countErrors, formatDiagnostic, type ParsedPolicy, type Policy, parsePolicy } from '../language/reading.ts';
 import { HeadgateError } from '../model/index.ts';
 import { note, printJson, wantsColor } from './output.ts';
 

@@ -1,8 +1,9 @@
 import { type Command, Option } from 'commander';
 import { overrideLink, type ParsedPolicy, type Policy } from '../language/index.ts';
-import { HeadgateError, parseRate, type Rate } from '../model/index.ts';
+import { HeadgateError } from '../model/index.ts';
 import { formatItem, type MonitorItem } from '../monitor/index.ts';
 import { DATAPATHS, type DatapathName } from '../shape/index.ts';
+import { rateOption } from './options.ts';
 import { ignoreClosedOutput, note, print, printJson } from './output.ts';
 import { DEFAULT_POLICY, loadPolicy, readPolicy, tellFindings } from './policy-file.ts';
 
@@ -26,7 +27,7 @@ export function addUpCommand(program: Command): void {
     .addOption(
       new Option(
         '--datapath <name>',
-        'how packets find their class: docs/architecture.md (default: the best that this kernel can, as headgate doctor says)',
+        'how packets find their class: docs/architecture.md (default: the best that headgate doctor finds)',
       ).choices(DATAPATHS),
     )
     .option(
@@ -49,8 +50,8 @@ Exit status: 0 taken down as asked; 1 mistakes in the policy; 2 to 5: headgate -
       const json = options.json === true;
       const override = {
         device: options.device,
-        download: rateOption('--download', options.download),
-        upload: rateOption('--upload', options.upload),
+        download: rateOption('up', '--download', options.download),
+        upload: rateOption('up', '--upload', options.upload),
       };
       const policy = overrideLink(await loadPolicy(file ?? DEFAULT_POLICY, json, 'machine'), override);
       const reload = async (): Promise<ParsedPolicy> => {
@@ -88,17 +89,6 @@ function ensureRate({ links }: Policy): void {
       link: links.map(({ name }) => name).join(', '),
       missing: 'rate, neither download nor upload',
     });
-}
-
-function rateOption(option: string, text: string | undefined): Rate | undefined {
-  if (text === undefined) return undefined;
-  const rate = parseRate(text);
-  if (rate === undefined)
-    throw new HeadgateError('HG_USAGE', {
-      command: 'up',
-      problem: `${option} ${text}: that is no rate. Write a number and a unit, such as 90mbit`,
-    });
-  return rate;
 }
 
 /** Then SIGHUP says that it was closed; to a service it says that the policy is to be read anew. */

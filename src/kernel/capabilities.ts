@@ -2,7 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { release } from 'node:os';
 import { join } from 'node:path';
-import { CAPABILITY_NAMES, type Capabilities, type Finding } from '../model/index.ts';
+import { CAPABILITY_NAMES, type Capabilities, type Finding, isSettled } from '../model/index.ts';
 import { CLASSIFIER_OBJECT } from './bpf-object.ts';
 import { getFile, STATE_FOLDER } from './machine.ts';
 
@@ -13,7 +13,7 @@ export interface CapabilityOptions {
 
 /**
  * What this kernel can do, as tried out by {@link probe}, or as it was found since the machine was booted: all network
- * namespaces share one answer. Where something could not be told it is not kept, and is tried again the next time.
+ * namespaces share one answer. Where a hang or a missing right kept something from being told, the answer is not kept.
  *
  * @throws HeadgateError HG_NO_TOOL; HG_NO_SHIM where native-shim is not built
  */
@@ -23,7 +23,7 @@ export async function getCapabilities({ fresh = false }: CapabilityOptions = {})
   if (kept) return kept;
   const { probe } = await import('./probe.ts');
   const capabilities: Capabilities = { release: release(), time: Date.now(), findings: await probe() };
-  if (Object.values(capabilities.findings).every(({ answer }) => answer !== 'unknown')) await keep(key, capabilities);
+  if (CAPABILITY_NAMES.every((name) => isSettled(capabilities.findings, name))) await keep(key, capabilities);
   // What an earlier run kept is known to be doubtful now.
   else if (fresh) await rm(FILE, { force: true }).catch(() => {});
   return capabilities;
@@ -58,7 +58,13 @@ async function readKept(key: string): Promise<Capabilities | undefined> {
 }
 
 const isFinding = (value: Finding | undefined): boolean =>
-  value?.answer === 'yes' || (value?.answer === 'no' && typeof value.why === 'string');
+  value?.answer === 'yes' || (value?.answer === 'no' && typeof value.why === 'string') || isBlamed(value);
+
+const isBlamed = (value: Finding | undefined): boolean =>
+  value?.answer === 'unknown' &&
+  typeof value.why === 'string' &&
+  Array.isArray(value.without) &&
+  value.without.every((need) => CAPABILITY_NAMES.includes(need));
 
 /** Whole or not at all. Where it cannot be written, the next one asks the kernel again. */
 async function keep(key: string, capabilities: Capabilities): Promise<void> {

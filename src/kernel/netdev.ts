@@ -8,6 +8,8 @@ export interface NetDevice {
   /** `ifb`, `veth`, `vlan`, ...; absent for hardware. */
   readonly kind?: string | undefined;
   readonly alias?: string | undefined;
+  /** `ether`, `ppp`, `none` (tun), ... (ll_type_n2a() of iproute2). */
+  readonly linkType: string;
   /** Packets that came to it and that it dropped: an ifb, those that no filter redirected to it (drivers/net/ifb.c). */
   readonly rxDropped: number;
 }
@@ -26,6 +28,7 @@ interface IpLink {
   ifname: string;
   flags: string[];
   ifalias?: string;
+  link_type: string;
   linkinfo?: { info_kind?: string };
   stats64?: { rx: { dropped: number } };
 }
@@ -38,6 +41,7 @@ export async function listDevices(where: Where = {}): Promise<NetDevice[]> {
     up: l.flags.includes('UP'),
     kind: l.linkinfo?.info_kind,
     alias: l.ifalias,
+    linkType: l.link_type,
     rxDropped: l.stats64?.rx.dropped ?? 0,
   }));
 }

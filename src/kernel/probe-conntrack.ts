@@ -2,7 +2,7 @@ import { type Finding, formatAddress, HeadgateError } from '../model/index.ts';
 import { tryOut } from './probe-finding.ts';
 import type { SysctlFindings } from './probe-load.ts';
 import { LOG_GROUP, MARK } from './probe-nft.ts';
-import { ConntrackBatch, FlowRecord, MARK_WRITTEN, MarkWriter } from './shim/index.ts';
+import { ConntrackBatch, FlowRecord, MARK_GONE, MARK_WRITTEN, MarkWriter } from './shim/index.ts';
 import { FLOW, type Layout, PACKET } from './shim/layout.ts';
 import type { Pointer, Shim } from './shim/library.ts';
 import { readPacket } from './shim/packet-record.ts';
@@ -121,10 +121,11 @@ function getEntry({ netns, address, patience }: ConntrackTrial): Promise<Entry |
 const tryMark = (trial: ConntrackTrial): Promise<Finding> =>
   tryOut(async () => {
     const entry = await getEntry(trial);
-    if (!entry) throw refused('the flow that was opened is not in the table');
+    if (!entry) throw new Error('the flow that was opened is not in the table');
     const writer = MarkWriter.open(trial.netns);
     try {
       const [result] = writer.write([{ key: entry.key, mark: MARK.value, mask: MARK.mask }]);
+      if (result === MARK_GONE) throw new Error('the flow that was opened has ended');
       if (result !== MARK_WRITTEN) throw refused(`errno ${-(result ?? 0)}`);
     } finally {
       writer.close();

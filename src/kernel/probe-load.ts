@@ -35,13 +35,18 @@ const SYSCTLS = ['nf_conntrack_events', 'nf_conntrack_acct', 'nf_conntrack_times
 
 export type SysctlFindings = Readonly<Record<(typeof SYSCTLS)[number], Finding>>;
 
+/** The trials' flows must not end before they were looked at, s. */
+const LIFETIME = 'net.netfilter.nf_conntrack_udp_timeout=600';
+
 /** Sets them to 1, which makes a difference only to flows that begin afterwards. */
 export async function setSysctls(scratch: Scratch): Promise<SysctlFindings> {
   const names = SYSCTLS.map((name) => `net.netfilter.${name}`);
-  const set = await scratch.execute(['sysctl', '-qw', ...names.map((name) => `${name}=1`)]);
-  const { stdout } = await scratch.execute(['sysctl', '-e', ...names]);
+  const set = await scratch.execute(['sysctl', '-qw', LIFETIME, ...names.map((name) => `${name}=1`)]);
+  const { status, stdout } = await scratch.execute(['sysctl', '-e', ...names]);
+  const late = set.status === TIMED_OUT || status === TIMED_OUT;
   return Object.fromEntries(
-    SYSCTLS.map((name, i) => {
+    SYSCTLS.map((name, i): [string, Finding] => {
+      if (late) return [name, { answer: 'unknown', why: 'sysctl took too long, and was given up' }];
       const value = stdout.split('\n').find((line) => line.startsWith(`${names[i]} =`));
       const about = set.stderr.split('\n').find((line) => line.includes(name));
       return [name, value?.endsWith('= 1') ? YES : refusal(about ?? 'it does not stay set')];

@@ -21,20 +21,26 @@ export async function probe(): Promise<Record<Capability, Finding>> {
   let scratch: Scratch | undefined;
   try {
     scratch = await Scratch.open();
-    return complete(await probeIn(scratch), 'it cannot be tried without nft ct');
+    return complete(await probeIn(scratch), cannotTry(['nft ct']));
   } catch (error) {
     if (!(error instanceof HeadgateError) || error.code === 'HG_NO_TOOL') throw error;
-    return complete({}, `nothing could be tried: ${said(error)}`);
+    return complete({}, { answer: 'unknown', why: `nothing could be tried: ${said(error)}` });
   } finally {
     await scratch?.close();
   }
 }
 
-const complete = (findings: Findings, why: string): Record<Capability, Finding> =>
-  Object.fromEntries(CAPABILITY_NAMES.map((name) => [name, findings[name] ?? { answer: 'unknown', why }])) as Record<
+const complete = (findings: Findings, otherwise: Finding): Record<Capability, Finding> =>
+  Object.fromEntries(CAPABILITY_NAMES.map((name) => [name, findings[name] ?? otherwise])) as Record<
     Capability,
     Finding
   >;
+
+const cannotTry = (without: readonly Capability[]): Finding => ({
+  answer: 'unknown',
+  why: `it cannot be tried without ${without.join(', ')}`,
+  without,
+});
 
 async function probeIn(scratch: Scratch): Promise<Findings> {
   const attempts = listAttempts();
@@ -69,9 +75,8 @@ async function probeIn(scratch: Scratch): Promise<Findings> {
 function blameNeeds(attempts: readonly Attempt[], findings: Findings): void {
   for (const { trial } of attempts) {
     if (findings[trial.capability]?.answer === 'yes') continue;
-    const missing = trial.needs.filter((need) => findings[need]?.answer !== 'yes');
-    if (missing.length > 0)
-      findings[trial.capability] = { answer: 'unknown', why: `it cannot be tried without ${missing.join(', ')}` };
+    const without = trial.needs.filter((need) => findings[need]?.answer !== 'yes');
+    if (without.length > 0) findings[trial.capability] = cannotTry(without);
   }
 }
 

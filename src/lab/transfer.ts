@@ -48,7 +48,7 @@ export class Transfer {
     const program = Program.start(name, argv, { netns: host.name });
     const transfer = new Transfer(program);
     try {
-      await program.line((line) => line === '{"kind":"ready"}', 30_000);
+      await program.line((line) => line === '{"kind":"ready"}', 120_000);
     } catch (error) {
       await program.stop('SIGTERM');
       throw error;

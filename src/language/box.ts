@@ -1,4 +1,4 @@
-import { contains, type Intervals, intersect, subtract, unite } from './intervals.ts';
+import { contains, type Intervals, intersect, overlap, subtract, unite } from './intervals.ts';
 
 /** What can be known of one thing about a flow: its values that are allowed, and whether it may be unknown. */
 export interface Allowed {
@@ -30,7 +30,7 @@ export const without = (a: Allowed, b: Allowed): Allowed =>
   a === b ? NOTHING : { values: subtract(of(a), of(b)), unknown: a.unknown && !b.unknown };
 
 /** They have something in common. */
-export const areMet = (a: Allowed, b: Allowed): boolean => !isNothing(both(a, b));
+export const areMet = (a: Allowed, b: Allowed): boolean => a === b || (a.unknown && b.unknown) || overlap(of(a), of(b));
 
 const NOTHING: Allowed = { values: [], unknown: false };
 export const isNothing = ({ values, unknown }: Allowed): boolean => values.length === 0 && !unknown;
@@ -108,10 +108,10 @@ export function isCovered(
 }
 
 /** No flow lies in both. */
-function isApart(a: Box, b: Box): boolean {
+export function isApart(a: Box, b: Box): boolean {
   for (const [dimension, allowed] of b) {
     const other = a.get(dimension);
-    if (other && other !== allowed && isNothing(both(other, allowed))) return true;
+    if (other && !areMet(other, allowed)) return true;
   }
   return false;
 }

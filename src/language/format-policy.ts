@@ -24,7 +24,7 @@ export interface FormattedPolicy {
 /**
  * Lays a policy out: short blocks on one line and long ones one setting a line, similar lines in columns, lines of at
  * most 100 columns, at most one empty line together. Every token and comment is kept, in its order; a formatted text
- * stays as it is. Lines end with LF, the last one too; there is no byte order mark.
+ * stays as it is. Lines end as the first one does, with LF or CR LF, the last one too; there is no byte order mark.
  *
  * What is wrong with the meaning (an unknown name, shares over 100 %) does not matter here. The time is linear in the
  * length of the text; texts over {@link MAX_TEXT} are refused.
@@ -44,7 +44,8 @@ export function formatPolicy(text: string, file: string): FormattedPolicy {
     at = end;
   }
   pushComments(lines, items.at(-1)!, 0);
-  return { text: renderLines(lines), diagnostics: [] };
+  const laidOut = renderLines(lines);
+  return { text: /^[^\n]*\r\n/.test(text) ? laidOut.replaceAll('\n', '\r\n') : laidOut, diagnostics: [] };
 }
 
 /** Behind the statement that begins at `start`: at the next one outside of its braces, or at the brace around it. */

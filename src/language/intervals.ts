@@ -15,6 +15,17 @@ export function intersect<T extends number | bigint>(a: Intervals<T>, b: Interva
   return both;
 }
 
+/** They have something in common: as {@link intersect}, but that it makes nothing. */
+export function overlap<T extends number | bigint>(a: Intervals<T>, b: Intervals<T>): boolean {
+  for (let i = 0, j = 0; i < a.length && j < b.length; ) {
+    const [x, y] = [a[i]!, b[j]!];
+    if (x[0] < y[1] && y[0] < x[1]) return true;
+    if (x[1] < y[1]) i++;
+    else j++;
+  }
+  return false;
+}
+
 export function unite<T extends number | bigint>(a: Intervals<T>, b: Intervals<T>): Intervals<T> {
   const all = [...a, ...b].sort(([x], [y]) => (x < y ? -1 : x > y ? 1 : 0));
   const united: [T, T][] = [];

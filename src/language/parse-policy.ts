@@ -6,8 +6,8 @@ import type { Policy } from './policy.ts';
 import { createScope } from './scope.ts';
 import { Sources } from './source.ts';
 
-/** Characters of a policy that are read, with all that it includes; about 40,000 rules. */
-export const MAX_TEXT = 4 << 20;
+/** Characters of a policy that are read, with all that it includes; about 160,000 rules. */
+export const MAX_TEXT = 16 << 20;
 
 export interface ParseOptions {
   /** Reads what `include` names; without it including is a mistake. */

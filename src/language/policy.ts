@@ -25,7 +25,7 @@ export interface LinkPolicy {
   readonly download?: Rate | undefined;
   /** Rate of what leaves; absent: not shaped. */
   readonly upload?: Rate | undefined;
-  /** What the line adds to each packet, as tc-stab(8) counts it; absent: nothing. */
+  /** What the line adds to each packet; absent: nothing. */
   readonly overhead?: Overhead | undefined;
   /** Default htb. */
   readonly tree: TreeKind;
@@ -40,7 +40,7 @@ export type TreeKind = 'htb' | 'prio' | 'cake';
 export interface Overhead {
   /** The preset's name, where one was written. */
   readonly preset?: string | undefined;
-  /** Bytes added to each packet, -64..256. */
+  /** Bytes added to each packet, -64..256: with a preset to the IP packet, else to what the kernel counts on the device. */
   readonly bytes: number;
   /** Least bytes that a packet takes on the line, 0..256. */
   readonly mpu: number;

@@ -1,4 +1,4 @@
-import { type Allowed, type Box, type Dimension, type Fuel, isCovered } from './box.ts';
+import { type Allowed, type Box, type Dimension, type Fuel, isApart, isCovered } from './box.ts';
 import type { Condition, Rule } from './policy.ts';
 import { Space } from './space.ts';
 
@@ -70,12 +70,13 @@ class Search {
   /** The rules that cover all of the boxes: one alone where there is one, or else several. */
   findCover(boxes: readonly Box[]): readonly number[] | undefined {
     const first = boxes[0]!;
-    const entries = this.index.around(first);
+    const entries = this.index.around(first).filter(({ box }) => boxes.some((mine) => !isApart(mine, box)));
     let best: number | undefined;
     for (const { rule, box } of entries)
       if ((best === undefined || rule < best) && isCovered(first, [box], this.fuel) && this.covers([rule], boxes))
         best = rule;
     if (best !== undefined) return [best];
+    if (entries.length < 2) return undefined;
     return this.small ? this.findSeveral(boxes, [...new Set(entries.map(({ rule }) => rule))]) : undefined;
   }
 

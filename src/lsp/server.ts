@@ -9,6 +9,8 @@ import {
   MarkupKind,
   type Range,
   ResponseError,
+  StreamMessageReader,
+  StreamMessageWriter,
   TextDocumentSyncKind,
   TextDocuments,
   type TextEdit,
@@ -26,6 +28,7 @@ import {
   renameThing,
 } from '../language/service.ts';
 import { pathOf, Readings, uriOf } from './documents.ts';
+import { createGate } from './gate.ts';
 import { formatKernelRule } from './kernel-rule.ts';
 
 /** Longest wait from a change to its diagnostics, ms: changes that come quicker are answered together. */
@@ -49,10 +52,23 @@ export interface ServerOptions {
 
 /**
  * Serves the Language Server Protocol 3.17 on two streams: diagnostics while typing, completion, hover, definition,
- * rename, formatting. The process ends when the client says `exit`, or when its end of the input closes.
+ * rename, formatting. The process ends when the client says `exit`, when its end of the input closes (with status 0
+ * behind `shutdown`, else 1), or when what comes in is no message, which it says on standard error.
  */
 export function serve(input: NodeJS.ReadableStream, output: NodeJS.WritableStream, options: ServerOptions): void {
-  const connection = createConnection(input, output);
+  const reader = new StreamMessageReader(input);
+  const gate = createGate(reader, new StreamMessageWriter(output));
+  const connection = createConnection(gate.reader, gate.writer);
+  const say = (problem: string) => process.stderr.write(`headgate lsp: ${problem}\n`);
+  reader.onError((error) => {
+    // The message behind one that is no JSON begins where it should.
+    if (error instanceof SyntaxError) say(`skipped what is no JSON: ${error.message}`);
+    else {
+      say(`this is no message of the Language Server Protocol: ${error.message.split('\n')[0]}`);
+      process.exit(1);
+    }
+  });
+  for (const end of ['end', 'close']) input.once(end, () => gate.end((shut) => process.exit(shut ? 0 : 1)));
   const documents = new TextDocuments(TextDocument);
   const readings = new Readings(documents, options.include);
   let waiting = false;

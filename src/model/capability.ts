@@ -66,9 +66,13 @@ export const CAPABILITY_NAMES = Object.keys(CAPABILITIES) as readonly Capability
 
 /**
  * What came of trying. `no`: refused, in the words of the kernel or of the tool, or accepted and then not done.
- * `unknown`: the trial itself could not be made, and says nothing of the kernel.
+ * `unknown`: the trial itself could not be made, and says nothing of the kernel; `without` names the capabilities for
+ * want of which it could not.
  */
-export type Finding = { readonly answer: 'yes' } | { readonly answer: 'no' | 'unknown'; readonly why: string };
+export type Finding =
+  | { readonly answer: 'yes' }
+  | { readonly answer: 'no'; readonly why: string }
+  | { readonly answer: 'unknown'; readonly why: string; readonly without?: readonly Capability[] | undefined };
 
 /** What a kernel can do, as far as it was found out. A value; getCapabilities of src/kernel finds it. */
 export interface Capabilities {
@@ -82,3 +86,10 @@ export interface Capabilities {
 /** True where the trial showed it; false also where it could not be told. */
 export const can = (capabilities: Capabilities, capability: Capability): boolean =>
   capabilities.findings[capability].answer === 'yes';
+
+/** True where trying again would find the same: nothing hung, no right was missing, nothing of ours failed. */
+export function isSettled(findings: Capabilities['findings'], capability: Capability): boolean {
+  const finding = findings[capability];
+  if (finding.answer !== 'unknown') return true;
+  return finding.without?.some((need) => findings[need].answer !== 'yes' && isSettled(findings, need)) ?? false;
+}

@@ -14,15 +14,15 @@ import {
   type LinkShape,
   numberedQueues,
   qdiscsOf,
-  shapePolicy,
   tableOperation,
 } from '../shape/index.ts';
 import { Closers } from './closers.ts';
 import { requestStatus, serveControl } from './control.ts';
-import { pickDatapath, prepareDatapath } from './datapath.ts';
+import { bestDatapath, prepareDatapath } from './datapath.ts';
 import { LinkKeeper } from './link-keeper.ts';
 import { LinkWatch } from './link-watch.ts';
 import { changeKernel, type LoadPolicy, type ReloadResult, reloadPolicy } from './reload.ts';
+import { shapeHere } from './shape-here.ts';
 import type { ServiceStatus } from './status.ts';
 
 /** Wait before a socket that broke is opened again. */
@@ -37,7 +37,7 @@ export interface Service {
 }
 
 export interface ServiceOptions {
-  /** How packets find their class; absent: the best that this kernel can. */
+  /** How packets find their class; absent: the best way that works on this kernel. */
   readonly datapath?: DatapathName | undefined;
 }
 
@@ -57,9 +57,9 @@ export async function startService(
 ): Promise<Service> {
   ensureRoot('making qdiscs and devices');
   const capabilities = await getCapabilities();
-  const name = options.datapath ?? pickDatapath(capabilities);
   let policy = first;
-  let shapes = shapePolicy(policy, qdiscsOf(capabilities));
+  let shapes = await shapeHere(policy, qdiscsOf(capabilities));
+  const name = options.datapath ?? bestDatapath(capabilities, shapes);
   const effects = effectOperations(policy, shapes);
   const opened = new Closers();
   let keep = false;
@@ -78,7 +78,8 @@ export async function startService(
     opened.add(() => delFiles());
     await delFiles();
     let generation = 0;
-    let prepared = await prepareDatapath(name, policy, capabilities, generation);
+    const prepare = (of: Policy, number: number) => prepareDatapath(name, of, DEFAULT_MARK_FIELD, number, capabilities);
+    let prepared = await prepare(policy, generation);
     const { datapath } = prepared;
     if (datapath.map) checkMap(scene);
     for (const shape of shapes) checkLink(shape, scene, datapath);
@@ -141,8 +142,8 @@ export async function startService(
       ...counts,
     });
     const change = async (next: Policy): Promise<void> => {
-      const nextShapes = shapePolicy(next, qdiscsOf(capabilities));
-      const made = await prepareDatapath(name, next, capabilities, generation + 1);
+      const nextShapes = await shapeHere(next, qdiscsOf(capabilities));
+      const made = await prepare(next, generation + 1);
       const from = { policy, shapes, datapath: prepared.datapath };
       const to = { policy: next, shapes: nextShapes, datapath: made.datapath };
       const after = await changeKernel(from, to, keepers).catch(async (error) => {

@@ -63,9 +63,6 @@ export const ladderOf = (capabilities: Capabilities): Rung[] =>
     return { datapath, answer: worst, lacks };
   });
 
-/** The datapath that is taken where nobody names one: the best that works; undefined: none is known to. */
+/** The datapath that is taken where nobody names one: the best that works; undefined: none does. */
 export const chooseDatapath = (capabilities: Capabilities): DatapathName | undefined =>
-  ladderOf(capabilities)
-    .filter(({ answer }) => answer === 'yes')
-    .map(({ datapath }) => datapath)
-    .at(0);
+  ladderOf(capabilities).find(({ answer }) => answer === 'yes')?.datapath;

@@ -1,4 +1,4 @@
-import type { LinkPolicy, Policy } from '../language/index.ts';
+import type { LinkPolicy, Overhead, Policy, TreeKind } from '../language/index.ts';
 import { formatRate, HeadgateError, MAX_BANDS, MAX_TINS, type Rate } from '../model/index.ts';
 import { leafQueues } from './classes.ts';
 import type { LinkShape } from './link.ts';
@@ -8,10 +8,15 @@ import { computeTree, type Qdisc } from './tree.ts';
 /**
  * What each link of the policy is to become, on a kernel with these qdiscs ({@link qdiscsOf}): links that others share come before those.
  *
+ * @param headerOf bytes of a device's own header, which the kernel counts with each packet
  * @throws HeadgateError HG_LINK_INCOMPLETE where a link names no device, or shares a tree that there is not;
  * HG_DEVICE_NAME; HG_RATE; HG_NO_KERNEL where the kernel lacks a qdisc that nothing else can stand for
  */
-export function shapePolicy(policy: Policy, qdiscs: ReadonlySet<Qdisc>): LinkShape[] {
+export function shapePolicy(
+  policy: Policy,
+  qdiscs: ReadonlySet<Qdisc>,
+  headerOf: (device: string) => number = () => ETHERNET_HEADER,
+): LinkShape[] {
   const { links, queues } = policy;
   const shaped = links.some(({ download, upload }) => download !== undefined || upload !== undefined);
   if (shaped && queues.some(({ fair }) => fair === 'host') && !qdiscs.has('cake'))
@@ -25,7 +30,7 @@ export function shapePolicy(policy: Policy, qdiscs: ReadonlySet<Qdisc>): LinkSha
     const plan = {
       kind: link.tree,
       policy,
-      overhead: link.overhead,
+      overhead: link.overhead && { ...link.overhead, bytes: bytesOf(link.overhead, headerOf(device), link.tree) },
       leaves: qdiscs,
     } as const;
     return {
@@ -50,6 +55,16 @@ export function shapePolicy(policy: Policy, qdiscs: ReadonlySet<Qdisc>): LinkSha
     ...shapes.filter(({ shares }) => shares !== undefined),
   ];
 }
+
+/** ETH_HLEN (linux/if_ether.h). */
+export const ETHERNET_HEADER = 14;
+
+/**
+ * What is to be added to a packet as the kernel counts it. The name of a kind of line counts from the IP header on, as
+ * cake does by itself (tc-cake(8)).
+ */
+const bytesOf = ({ preset, bytes }: Overhead, header: number, tree: TreeKind): number =>
+  preset === undefined || tree === 'cake' ? bytes : bytes - header;
 
 function deviceOf({ name, device }: LinkPolicy): string {
   if (device === undefined) throw new HeadgateError('HG_LINK_INCOMPLETE', { link: name, missing: 'device' });

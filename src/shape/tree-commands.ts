@@ -1,3 +1,4 @@
+import type { Overhead } from '../language/index.ts';
 import { formatHandle, LEAF_MAJOR, LINK_MINOR, shaperMajor } from './names.ts';
 import { burstOf, type CakeFairness, type LeafQdisc, type Tree, type TreeClass } from './tree.ts';
 
@@ -131,20 +132,25 @@ const FAIRNESS = {
 
 const fairArguments = (fair: CakeFairness | undefined): readonly string[] => (fair ? FAIRNESS[fair] : []);
 
-/** `raw`: counted from what the kernel counts, as with the other kinds, where cake would leave the device's header out. */
 function cakeArguments({ rate, cake, overhead }: Tree): string[] {
-  const line = overhead && [
-    'raw',
-    'overhead',
-    `${overhead.bytes}`,
-    'mpu',
-    `${overhead.mpu}`,
-    CELLS[overhead.linkLayer],
-  ];
   const { mode, arrives, fair } = cake!;
   // What it drops of arriving packets has come over the line: `ingress` counts it.
   const way = arrives ? ['ingress'] : [];
-  return ['cake', 'bandwidth', `${rate}bit`, mode, ...way, ...fairArguments(fair), ...(line ?? [])];
+  return [
+    'cake',
+    'bandwidth',
+    `${rate}bit`,
+    mode,
+    ...way,
+    ...fairArguments(fair),
+    ...(overhead ? cells(overhead) : []),
+  ];
 }
+
+/** `raw`: counted from what the kernel counts, as a number is; cake would leave the device's header out. */
+const cells = ({ preset, bytes, mpu, linkLayer }: Overhead): string[] => [
+  ...(preset === undefined ? ['raw'] : []),
+  ...['overhead', `${bytes}`, 'mpu', `${mpu}`, CELLS[linkLayer]],
+];
 
 const CELLS = { ethernet: 'noatm', atm: 'atm', ptm: 'ptm' } as const;

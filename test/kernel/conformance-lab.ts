@@ -166,6 +166,14 @@ export class ConformanceLab {
       await ns.run('ip', 'address', 'add', `${end.v4}/24`, 'dev', 'wan');
       await ns.run('ip', 'address', 'add', `${end.v6}/64`, 'dev', 'wan', 'nodad');
     }
+    if (link === 'veth')
+      // What looks for a neighbour has no class, which with prio is the first queue's band.
+      for (const [ns, other] of [
+        [box, WORLD],
+        [world, BOX],
+      ] as const)
+        for (const v of ['v4', 'v6'] as const)
+          await ns.run('ip', 'neighbour', 'replace', other[v], 'lladdr', other.mac, 'dev', 'wan', 'nud', 'permanent');
     await box.run('ip', 'address', 'add', '10.0.0.1/24', 'dev', 'lan');
     await inside.run('ip', 'address', 'add', `${INSIDE.v4}/24`, 'dev', 'lan');
     await inside.run('ip', 'route', 'add', 'default', 'via', '10.0.0.1');

@@ -23,15 +23,16 @@ if (role === 'serve' && transport === 'tcp') {
   socket.on('close', () => process.exit(back === size ? 0 : 1));
   socket.on('error', fail);
 } else {
-  // Datagrams may be lost: asked again until an answer is there, 20 times, 250 ms apart. Connected, so that ICMP
-  // errors come back.
+  // Datagrams may be lost: asked again until an answer is there, 20 times, 250 ms apart, or more where all is slow
+  // (soon.ts): tests count packets. Connected, so that ICMP errors
+  // come back.
   const socket = createSocket(family);
   let left = 20;
   const ask = () => (left-- > 0 ? socket.send(Buffer.alloc(size)) : fail(new Error('no answer')));
   socket.on('error', fail);
   socket.on('message', (message) => process.exit(message.length === size ? 0 : 1));
   socket.bind(localPort, () => socket.connect(port, host, ask));
-  setInterval(ask, 250);
+  setInterval(ask, 250 * Number(process.env.HEADGATE_PATIENCE ?? 1));
 }
 
 function fail(error) {

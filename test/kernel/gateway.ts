@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { start } from '../../src/kernel/index.ts';
 import { addVeth, Namespace, Program, packageFile } from '../../src/lab/index.ts';
 import type { LinkStatus, Status } from '../../src/service/index.ts';
+import { PATIENCE } from './soon.ts';
 
 export const HEADGATE = [process.execPath, packageFile('dist/cli/headgate.js')] as const;
 const ECHO = packageFile('test/kernel/echo.mjs');
@@ -85,7 +86,7 @@ export class Gateway {
     const program = Program.start('headgate up', ['env', ...HEADGATE, 'up', '--json', ...args, ...rates], {
       netns: this.box.name,
     });
-    await program.line((line) => line.includes('"kind":"ready"'), 120_000);
+    await program.line((line) => line.includes('"kind":"ready"'), 20_000 * PATIENCE);
     return program;
   }
 
@@ -133,7 +134,7 @@ export class Gateway {
     const program = Program.start('echo', [process.execPath, ECHO, 'serve', transport, host, String(port)], {
       netns: where.name,
     });
-    await program.line((line) => line === 'ready', 60_000);
+    await program.line((line) => line === 'ready', 10_000 * PATIENCE);
   }
 
   /** Sends `bytes` to an echo server; fails unless they come back. */

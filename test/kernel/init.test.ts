@@ -171,13 +171,27 @@ describe('the file', () => {
 
   it('that cannot be written is an error that leaves nothing', async () => {
     await mkdir(join(folder, 'folder'));
-    expect(await init(join(folder, 'none', 'my.gate'))).toMatchObject({ status: 2, stdout: '' });
+    expect(await init(join(folder, 'none', 'my.gate'))).toMatchObject({
+      status: 2,
+      stdout: '',
+      stderr: expect.stringContaining('its folder does not exist'),
+    });
     expect(await init(join(folder, 'folder'), '--force')).toMatchObject({ status: 2, stdout: '' });
   });
 
   it('is told as JSON', async () => {
     const file = join(folder, 'my.gate');
-    const { stdout } = await init(file, '--json', '--device', 'eth7', '--download', '5mbit', '--seed-ports', '1,3-4');
+    const { stdout, stderr } = await init(
+      file,
+      '--json',
+      '--device',
+      'eth7',
+      '--download',
+      '5mbit',
+      '--seed-ports',
+      '1,3-4',
+    );
+    expect(stderr).toContain('there is no device eth7 here');
     expect(JSON.parse(stdout)).toEqual({
       file,
       device: 'eth7',

@@ -38,7 +38,11 @@ function check(text: string): boolean {
   expect(sequence(formatted)).toEqual(sequence(text));
   expect(format(formatted)).toBe(formatted);
   expect(meaning(formatted)).toEqual(meaning(text));
-  expect(formatted).not.toMatch(/[ \t]\n|\r\n|^\ufeff|\n\n\n|^\n|\n\n$/);
+  // Line ends are those of the first line.
+  const ends = new Set(formatted.match(/\r?\n/g));
+  const first = /\r?\n/.exec(text)?.[0] ?? '\n';
+  expect([...ends]).toEqual(formatted === '' ? [] : [first]);
+  expect(formatted.replaceAll('\r\n', '\n')).not.toMatch(/[ \t\r]\n|^\ufeff|\n\n\n|^\n|\n\n$/);
   if (formatted !== '') expect(formatted.endsWith('\n')).toBe(true);
   return true;
 }
@@ -100,7 +104,8 @@ describe('layout', () => {
     ['blanks alone', ' \n\t\n', ''],
     ['a comment alone', '  # why  ', '# why\n'],
     ['no line end at the end', 'let a = 5s', 'let a = 5s\n'],
-    ['CR LF', 'let a = 5s\r\n# why\r\nlet bb = 6s\r\n', 'let a  = 5s\n# why\nlet bb = 6s\n'],
+    ['CR LF', 'let a = 5s\r\n# why\r\nlet bb = 6s\r\n', 'let a  = 5s\r\n# why\r\nlet bb = 6s\r\n'],
+    ['mixed line ends', 'let a = 5s\n# why\r\nlet bb = 6s\r\n', 'let a  = 5s\n# why\nlet bb = 6s\n'],
     ['a byte order mark', '\ufefflet a = 5s\n', 'let a = 5s\n'],
     ['statements on one line', 'let a = 5s;;let b = 6s', 'let a = 5s;;\nlet b = 6s\n'],
     ['an empty block', 'link wan{}', 'link wan { }\n'],

@@ -5,7 +5,21 @@ import { packageFile } from '../../src/lab/index.ts';
 
 const CLI = packageFile('dist/cli/headgate.js');
 const help = (...args: string[]) => execFileSync(process.execPath, [CLI, ...args, '--help'], { encoding: 'utf8' });
-const COMMANDS = ['up', 'down', 'status', 'events', 'tap', 'check', 'fmt', 'explain', 'compile', 'init', 'lsp', 'demo'];
+const COMMANDS = [
+  'up',
+  'down',
+  'status',
+  'events',
+  'check',
+  'fmt',
+  'explain',
+  'plan',
+  'compile',
+  'doctor',
+  'init',
+  'lsp',
+  'demo',
+];
 
 it('lists every command, and the exit statuses that docs/errors.md lists', () => {
   const text = help();
@@ -19,8 +33,8 @@ it('lists every command, and the exit statuses that docs/errors.md lists', () =>
 it.each(COMMANDS)('%s --help has an example and says how it ends', (command) => {
   const text = help(command);
   expect(text).toMatch(/Examples?:\n.*headgate/);
-  // What lsp says is JSON by itself, compile has it as one of its forms, and tap passes packets on.
-  if (!['lsp', 'compile', 'tap'].includes(command)) expect(text).toContain('--json');
+  // What lsp says is JSON by itself, compile has it as one of its forms, and plan prints a script.
+  if (!['lsp', 'compile', 'plan'].includes(command)) expect(text).toContain('--json');
   expect(text).toContain('Exit status');
 });
 

@@ -185,6 +185,12 @@ describe('headgate check', () => {
     });
   });
 
+  test('--sarif and --json together are wrong usage', () => {
+    const { status, stdout, stderr } = check('--sarif', '--json', 'whole.gate');
+    expect([status, stdout]).toEqual([2, '']);
+    expect(JSON.parse(stderr).error).toMatchObject({ code: 'HG_USAGE', message: expect.stringContaining('--json') });
+  });
+
   test('--sarif is a log for a code host', () => {
     const { status, stdout, stderr } = check('--sarif', 'bad.gate', 'warned.gate', 'whole.gate');
     expect([status, stderr]).toEqual([1, '']);

@@ -279,6 +279,20 @@ describe('link operations', () => {
     );
   });
 
+  it('count a kind of line from the IP packet on, a number from what the kernel counts', () => {
+    const overhead = { preset: 'docsis', bytes: 18, mpu: 64, linkLayer: 'ethernet' } as const;
+    const said = (link: Partial<LinkPolicy>, header: number) => {
+      const shaped = withLinks({ device: 'eth0', upload: 1e6, ...link });
+      const [shape] = shapePolicy(shaped, new Set([...bfifo, 'cake'] as const), () => header);
+      return / (raw )?overhead \S+ mpu 64/.exec(linkOperations(shape!, site, bpf)[0]!.command.input!)?.[0];
+    };
+    expect(said({ overhead }, 14)).toBe(' overhead 4 mpu 64');
+    expect(said({ overhead }, 0)).toBe(' overhead 18 mpu 64');
+    expect(said({ overhead: { ...overhead, preset: undefined } }, 14)).toBe(' overhead 18 mpu 64');
+    expect(said({ overhead, tree: 'cake' }, 14)).toBe(' overhead 18 mpu 64');
+    expect(said({ overhead: { ...overhead, preset: undefined }, tree: 'cake' }, 14)).toBe(' raw overhead 18 mpu 64');
+  });
+
   it('tell cake by skb->priority what leaves', () => {
     const [shape] = shapePolicy(
       withLinks({ device: 'eth0', upload: 1e6, tree: 'cake' }),

@@ -1,0 +1,102 @@
+import type { Command } from '../model/index.ts';
+import type { Operation } from './operation.ts';
+
+/** A file that the commands read, in base64 of what gzip(1) made of it. */
+export interface ScriptFile {
+  readonly name: string;
+  readonly content: string;
+}
+
+/** Stands in commands for the folder of the script's files. */
+export const SCRIPT_FOLDER = '$folder';
+
+/** One for each network namespace, empty after a boot, as the kernel is. */
+const FOLDER = 'folder=/run/headgate-script-$(readlink /proc/self/ns/net | tr -dc 0-9)';
+
+/**
+ * A POSIX shell script that runs the operations, by itself and `up`; one that fails has all before it undone. `down` runs
+ * the inverses of what was done, the last first.
+ *
+ * @param about lines for the comment at its head
+ * @param files written to {@link SCRIPT_FOLDER} before
+ */
+export function formatScript(
+  about: readonly string[],
+  operations: readonly Operation[],
+  files: readonly ScriptFile[] = [],
+): string {
+  const lines = [
+    '#!/bin/sh',
+    ...about.map((line) => `# ${line}`),
+    'set -e',
+    '# Holds what tc reads, and what was done, for `down`.',
+    FOLDER,
+    ...operations.flatMap(({ undo }, i) => (undo ? ['', `undo_${i + 1}() {`, ...formatUndo(undo), '}'] : [])),
+    '',
+    '# What was done, the last first.',
+    'did() {',
+    '\tdone="$1 $done"',
+    '\techo "$done" >$folder/done',
+    '}',
+    '',
+    'back() {',
+    '\tset +e',
+    '\tfor one in $done; do $one; done',
+    '\trm -r $folder',
+    '}',
+    '',
+    'up() {',
+    '\tmkdir $folder',
+    '\ttrap back EXIT',
+    ...files.flatMap(formatFile),
+    ...operations.flatMap(({ about, command, undo }, i) => {
+      const did = undo ? [`\tdid undo_${i + 1}`] : [];
+      // Of many commands some may have been done when one fails.
+      return ['', `\t# ${about}`, ...(isBatch(command) ? [...did, ...format(command)] : [...format(command), ...did])];
+    }),
+    '',
+    '\ttrap - EXIT',
+    '}',
+    '',
+    `case \${1:-up} in`,
+    'up) up ;;',
+    'down)',
+    '\tdone=$(cat $folder/done)',
+    '\tback',
+    '\t;;',
+    '*)',
+    '\techo "usage: $0 [up|down]" >&2',
+    '\texit 2',
+    '\t;;',
+    'esac',
+  ];
+  return `${lines.join('\n')}\n`;
+}
+
+const isBatch = ({ argv }: Command): boolean => argv.includes('-batch');
+
+const END = 'HEADGATE';
+
+/** The command with its input as a here-document. */
+function format({ argv, input }: Command): string[] {
+  const line = `\t${argv.map(quote).join(' ')}`;
+  return input === undefined ? [line] : [`${line} <<'${END}'`, ...input.trimEnd().split('\n'), END];
+}
+
+/** A clsact goes only where nobody has put filters of their own there since. */
+function formatUndo(undo: Command): string[] {
+  const [tool, what, verb, , device, kind] = undo.argv;
+  if (tool !== 'tc' || what !== 'qdisc' || verb !== 'del' || kind !== 'clsact') return format(undo);
+  const show = (way: string) => `$(tc filter show dev ${quote(device!)} ${way})`;
+  return [`\t[ -n "${show('ingress')}${show('egress')}" ] ||`, `\t${format(undo)[0]}`];
+}
+
+const formatFile = ({ name, content }: ScriptFile): string[] => [
+  '',
+  `\tbase64 -d <<'${END}' | gzip -d >$folder/${quote(name)}`,
+  ...(content.match(/.{1,120}/g) ?? []),
+  END,
+];
+
+const quote = (word: string): string =>
+  word.startsWith(SCRIPT_FOLDER) || /^[\w.,:/=@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
