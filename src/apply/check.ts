@@ -42,9 +42,16 @@ export function checkLink(shape: LinkShape, scene: Scene, { hook }: Pick<Datapat
       found: [...new Set(foreign.map((f) => `pref ${f.pref} ${f.kind}`))].join(', '),
     });
 
-  const chains = scene.chains.filter((c) => c.device === device && !isOurChain(scene, c)).map((c) => c.name);
-  if (chains.length > 0) throw new HeadgateError('HG_CHAIN_TAKEN', { device, found: chains.join(', ') });
+  const chains = passedBy(shape, scene, { hook });
+  if (chains.length > 0 && !shape.bypass)
+    throw new HeadgateError('HG_CHAIN_TAKEN', { device, found: chains.join(', ') });
 }
+
+/** Names of other people's chains and flowtables that what arrives on the link does not pass any more when it is redirected. */
+export const passedBy = (shape: LinkShape, scene: Scene, { hook }: Pick<Datapath, 'hook'>): string[] =>
+  ifbOf(shape) === undefined || !hook
+    ? []
+    : scene.chains.flatMap((c) => (c.device === shape.device && !isOurChain(scene, c) ? [c.name] : []));
 
 /** The devices that are there, for a message. */
 export const namesOf = (scene: Scene): string => scene.devices.map(({ name }) => name).join(', ');

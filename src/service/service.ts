@@ -1,5 +1,14 @@
 import { retry } from 'rxjs';
-import { checkEffects, checkLink, checkMap, checkTable, inspect, runOperations, teardown } from '../apply/index.ts';
+import {
+  checkEffects,
+  checkLink,
+  checkMap,
+  checkTable,
+  inspect,
+  passedBy,
+  runOperations,
+  teardown,
+} from '../apply/index.ts';
 import { acquireInstance, delFiles, ensureRoot, getCapabilities, MarkWriter, runCommand } from '../kernel/index.ts';
 import { conntrackDump, conntrackEvents, linkEvents } from '../kernel/sources.ts';
 import type { Policy } from '../language/index.ts';
@@ -186,6 +195,12 @@ export async function startService(
         ...(shares !== undefined && { shares }),
       })),
     });
+    for (const shape of shapes)
+      for (const chain of passedBy(shape, scene, datapath))
+        stream.emit({
+          kind: 'warning',
+          message: `link ${shape.link}: what arrives on ${shape.device} passes by ${chain}, as bypass netdev-ingress allows`,
+        });
     const advise = () => {
       for (const message of advice(policy, shapes)) stream.emit({ kind: 'warning', message });
     };
