@@ -27,21 +27,28 @@ const attempt = (work) => {
   }
 };
 
-/** The lines that the load prints, one after the other. */
+/** The lines that the load prints, one after the other. It goes before all else: while we count, it must send on time. */
 async function* startLoad(...numbers) {
-  const child = spawn(process.env.LOAD ?? `${import.meta.dirname}/load`, numbers.map(String), {
+  const child = spawn('chrt', ['-f', '50', `${import.meta.dirname}/load`, ...numbers.map(String)], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   for await (const line of createInterface({ input: child.stdout })) yield JSON.parse(line);
 }
+
+const MAC = {
+  world: '02:00:00:00:00:01',
+  lan: '02:00:00:00:00:02',
+  line: '02:00:00:00:00:03',
+  box: '02:00:00:00:00:04',
+};
 
 function layPath() {
   for (const ns of ['world', 'isp', 'box']) {
     words(`ip netns add ${ns}`);
     inside(ns, 'ip link set lo up');
   }
-  words('ip link add name eth0 netns world type veth peer name lan netns isp');
-  words('ip link add name wan netns box type veth peer name line netns isp');
+  words(`ip link add name eth0 address ${MAC.world} netns world type veth peer name lan address ${MAC.lan} netns isp`);
+  words(`ip link add name wan address ${MAC.box} netns box type veth peer name line address ${MAC.line} netns isp`);
   inside('world', 'ip link set dev eth0 gso_max_segs 1 up');
   inside('isp', 'ip link set dev lan up');
   inside('isp', 'ip link set dev line up');
@@ -50,6 +57,11 @@ function layPath() {
   inside('isp', 'ip addr add 10.9.0.2/24 dev lan');
   inside('isp', 'ip addr add 10.9.1.1/24 dev line');
   inside('box', 'ip addr add 10.9.1.2/24 dev wan');
+  // What waits for an address to be resolved, behind netem, would come as a burst.
+  inside('world', `ip neigh add 10.9.0.2 dev eth0 lladdr ${MAC.lan} nud permanent`);
+  inside('isp', `ip neigh add 10.9.0.1 dev lan lladdr ${MAC.world} nud permanent`);
+  inside('isp', `ip neigh add 10.9.1.2 dev line lladdr ${MAC.box} nud permanent`);
+  inside('box', `ip neigh add 10.9.1.1 dev wan lladdr ${MAC.line} nud permanent`);
   inside('world', 'ip route add default via 10.9.0.2');
   inside('box', 'ip route add default via 10.9.1.1');
   inside('isp', 'sysctl -qw net.ipv4.ip_forward=1');

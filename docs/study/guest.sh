@@ -14,7 +14,7 @@ ram=/run/ram
 mkdir $ram
 mount -t tmpfs tmpfs $ram
 mkdir -p $ram/proc $ram/sys $ram/dev $ram/run $ram/tmp
-cp --parents -L $(for program in $(which node tc ip nft nsenter sysctl) "$study/load"; do
+cp --parents -L $(for program in $(which node tc ip nft nsenter sysctl chrt) "$study/load"; do
 	echo "$program"
 	ldd "$program" | grep -o '/[^ ]*'
 done | sort -u) $ram
