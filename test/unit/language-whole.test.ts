@@ -291,6 +291,11 @@ describe('links and queues', () => {
     expect(diagnostics.map(({ message, hint }) => `${message} ${hint}`).join('\n')).toContain(expected);
   });
 
+  test('a tree without queues yet', () => {
+    const { diagnostics } = parsePolicy('link wan { tree cake }', 'test.gate');
+    expect(diagnostics.map(({ code }) => code)).toContain('no-queue');
+  });
+
   test('a link that shares a tree, and trees of three kinds', () => {
     const { links } = read(
       'link wan { tree cake download 5mbit }\nlink b { device eth1 share tree with wan bypass netdev-ingress }\nlink c { numtxqueues 4 }',
