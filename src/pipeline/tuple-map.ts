@@ -26,19 +26,15 @@ export class TupleMap {
   readonly #size = { 4: 0, 6: 0 };
   readonly #changed = new Set<Entry>();
   #running: Promise<void> | undefined;
-  #left = 0;
+  /** A flow has found no room, and that was said. */
+  #full = false;
   /** A run has failed: who knows what is in the kernel's maps. */
   #doubtful = false;
 
-  /** @param failed hears why the map could not be written; the next change tries again */
+  /** @param failed hears why the map could not be written, when the next change tries again; and once that it is full */
   constructor(run: (command: Command) => Promise<unknown>, failed: (error: unknown) => void) {
     this.#run = run;
     this.#failed = failed;
-  }
-
-  /** Flows that found no room so far. */
-  get left(): number {
-    return this.#left;
   }
 
   /** Gives a tuple a class, or none any more. */
@@ -47,7 +43,9 @@ export class TupleMap {
     if (!entry) {
       if (number === undefined) return;
       if (this.#size[key.family] >= MAX_TUPLES) {
-        this.#left++;
+        if (!this.#full)
+          this.#failed(new Error(`it has room for ${MAX_TUPLES} flows; others go where unknown ones go`));
+        this.#full = true;
         return;
       }
       entry = { key, wanted: undefined, written: undefined };

@@ -107,7 +107,7 @@ export async function startService(
     const marks = MarkWriter.open();
     opened.add(() => marks.close());
     const counts = { overruns: 0, resyncs: 0 };
-    const map = new TupleMap((command) => runCommand(command), warn('the map of flows could not be written'));
+    const map = new TupleMap((command) => runCommand(command), warn('the map of flows'));
     const classifier = new FlowClassifier({
       policy,
       field: DEFAULT_MARK_FIELD,

@@ -15,7 +15,7 @@ import { INJECT } from './classifier-lab.ts';
 import { HEADGATE } from './gateway.ts';
 import { type Ask, Host } from './host.ts';
 import { type Bytes, hex } from './packets.ts';
-import { soon } from './soon.ts';
+import { PATIENCE, soon } from './soon.ts';
 
 export const BOX = { v4: '192.0.2.1', v6: '2001:db8::1', mac: '02:00:00:00:00:01' };
 export const WORLD = { v4: '192.0.2.2', v6: '2001:db8::2', mac: '02:00:00:00:00:02' };
@@ -213,8 +213,8 @@ export class ConformanceLab {
     await writeFile(file, policy(tree));
     const argv = ['env', ...HEADGATE, 'up', file, '--json', '--datapath', datapath] as const;
     this.service = Program.start('headgate up', argv, { netns: this.box.name });
-    await this.service.line((line) => line.includes('"kind":"ready"'), 120_000);
-    await this.service.line((line) => line.includes('"kind":"resync"'), 60_000);
+    await this.service.line((line) => line.includes('"kind":"ready"'), 30_000 * PATIENCE);
+    await this.service.line((line) => line.includes('"kind":"resync"'), 30_000 * PATIENCE);
     for (const port of [6100, 6200]) await this.known(port);
     this.indexes = new Map((await listDevices({ netns: this.box.name })).map(({ name, index }) => [name, index]));
   }
