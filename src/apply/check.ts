@@ -1,15 +1,25 @@
 import { tryRuleset } from '../kernel/index.ts';
 import type { Policy } from '../language/index.ts';
 import { HeadgateError } from '../model/index.ts';
-import { ifbName, ifbOf, isOurFilter, type LinkShape, TABLE, tapsOf, wantedRulesets } from '../shape/index.ts';
-import { isIngressHook, isOurUpload, type Scene } from './inspect.ts';
+import {
+  ARRIVAL_FAMILY,
+  type Datapath,
+  ifbName,
+  ifbOf,
+  isOurFilter,
+  type LinkShape,
+  TABLE,
+  tapsOf,
+  wantedRulesets,
+} from '../shape/index.ts';
+import { isIngressHook, isOurChain, isOurUpload, type Scene } from './inspect.ts';
 
 /**
  * Makes sure that everything a link needs is there and free, before the first change.
  *
  * @throws HeadgateError HG_NO_DEVICE, HG_IFB_TAKEN, HG_QDISC_TAKEN, HG_FILTER_TAKEN, HG_CHAIN_TAKEN
  */
-export function checkLink(shape: LinkShape, scene: Scene): void {
+export function checkLink(shape: LinkShape, scene: Scene, { hook }: Pick<Datapath, 'hook'>): void {
   const { device } = shape;
   if (!scene.devices.some((d) => d.name === device))
     throw new HeadgateError('HG_NO_DEVICE', { device, devices: namesOf(scene) });
@@ -23,17 +33,25 @@ export function checkLink(shape: LinkShape, scene: Scene): void {
   if (shape.upload && root && root.handle !== '0:' && !isOurUpload(root))
     throw new HeadgateError('HG_QDISC_TAKEN', { device, found: `${root.kind} ${root.handle}` });
 
+  // What does not stand on the hook comes after all that others have there.
+  if (ifbOf(shape) === undefined || !hook) return;
   const foreign = (scene.hooks.get(device)?.ingress ?? []).filter((f) => !isOurFilter(f));
-  if (ifbOf(shape) !== undefined && foreign.length > 0)
+  if (foreign.length > 0)
     throw new HeadgateError('HG_FILTER_TAKEN', {
       device,
       found: [...new Set(foreign.map((f) => `pref ${f.pref} ${f.kind}`))].join(', '),
     });
 
-  const chains = scene.chains.filter((c) => c.device === device).map((c) => c.name);
-  if (ifbOf(shape) !== undefined && chains.length > 0)
+  const chains = passedBy(shape, scene, { hook });
+  if (chains.length > 0 && !shape.bypass)
     throw new HeadgateError('HG_CHAIN_TAKEN', { device, found: chains.join(', ') });
 }
+
+/** Names of other people's chains and flowtables that what arrives on the link does not pass any more when it is redirected. */
+export const passedBy = (shape: LinkShape, scene: Scene, { hook }: Pick<Datapath, 'hook'>): string[] =>
+  ifbOf(shape) === undefined || !hook
+    ? []
+    : scene.chains.flatMap((c) => (c.device === shape.device && !isOurChain(scene, c) ? [c.name] : []));
 
 /** The devices that are there, for a message. */
 export const namesOf = (scene: Scene): string => scene.devices.map(({ name }) => name).join(', ');
@@ -41,6 +59,11 @@ export const namesOf = (scene: Scene): string => scene.devices.map(({ name }) =>
 /** @throws HeadgateError HG_TABLE_TAKEN */
 export function checkTable(scene: Scene): void {
   if (scene.table === 'foreign') throw new HeadgateError('HG_TABLE_TAKEN', { table: `inet ${TABLE}` });
+}
+
+/** The same for the datapath `map`. @throws HeadgateError HG_TABLE_TAKEN */
+export function checkMap(scene: Scene): void {
+  if (scene.arrivals === 'foreign') throw new HeadgateError('HG_TABLE_TAKEN', { table: `${ARRIVAL_FAMILY} ${TABLE}` });
 }
 
 /**

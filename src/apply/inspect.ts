@@ -12,7 +12,9 @@ import {
 } from '../kernel/index.ts';
 import { HeadgateError } from '../model/index.ts';
 import {
+  ARRIVAL_FAMILY,
   formatHandle,
+  isOurFilter,
   MIRROR_FAMILIES,
   type MirrorFamily,
   type Ownership,
@@ -34,6 +36,8 @@ export interface Scene {
   readonly chains: readonly IngressChain[];
   readonly ifbs: readonly OwnedIfb[];
   readonly table: Whose;
+  /** The table of the datapath `map`, with a chain for each device. */
+  readonly arrivals: Whose;
   /** The tables that copy packets to taps; those that are there. */
   readonly mirrors: ReadonlyMap<MirrorFamily, Whose>;
   /** Names of the taps that we made. */
@@ -77,6 +81,7 @@ export async function inspect(where: Where = {}): Promise<Scene> {
       return ownership ? [{ device, ownership }] : [];
     }),
     table: tables.get('inet') ?? 'none',
+    arrivals: tables.get(ARRIVAL_FAMILY) ?? 'none',
     mirrors: new Map(MIRROR_FAMILIES.flatMap((f) => (tables.has(f) ? [[f, tables.get(f)!]] : []))),
     taps: devices.filter(({ kind, alias }) => kind === 'ifb' && alias === TAP_ALIAS).map(({ name }) => name),
   };
@@ -94,6 +99,14 @@ export function uploadMajor(q: Qdisc): number | undefined {
 const ROOTS = new Set(['htb', 'tbf', 'cake']);
 
 export const isOurUpload = (q: Qdisc): boolean => uploadMajor(q) !== undefined;
+
+export const isOurChain = ({ arrivals }: Scene, { name }: IngressChain): boolean =>
+  arrivals === 'ours' && name.startsWith(`table ${ARRIVAL_FAMILY} ${TABLE} `);
+
+/** What arrives on the device is sent to an ifb by us. */
+export const isRedirected = (scene: Scene, device: string): boolean =>
+  (scene.hooks.get(device)?.ingress.some(isOurFilter) ?? false) ||
+  scene.chains.some((chain) => chain.device === device && isOurChain(scene, chain));
 
 /** The tables that have our name, by their family. */
 async function getTables(where: Where): Promise<Map<string, Whose>> {

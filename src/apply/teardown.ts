@@ -1,8 +1,10 @@
 import { runCommand, type Where } from '../kernel/index.ts';
 import type { Command } from '../model/index.ts';
 import {
+  ARRIVAL_FAMILY,
   hooksOf,
   isOurFilter,
+  removeArrivals,
   removeClsact,
   removeFilters,
   removeIfb,
@@ -45,6 +47,9 @@ export function teardownOf(scene: Scene): Removal[] {
       return clsact ? (hookRemoval(scene, hooked) ?? []) : [];
     });
   return [
+    ...(scene.arrivals === 'ours'
+      ? [{ about: `remove nft table ${ARRIVAL_FAMILY} ${TABLE}, which redirects`, command: removeArrivals() }]
+      : []),
     ...filters.map(({ device, entries, chains }) => ({
       about: `stop redirecting what arrives on ${device}`,
       command: removeFilters({ device, parent: 'ingress' }, entries, chains),

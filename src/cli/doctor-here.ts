@@ -2,7 +2,7 @@ import { checkLink, inspect, isIngressHook } from '../apply/index.ts';
 import { getSysctl, run } from '../kernel/index.ts';
 import { overrideLink, type Policy } from '../language/index.ts';
 import { type Capabilities, HeadgateError } from '../model/index.ts';
-import { qdiscsOf, shapePolicy } from '../shape/index.ts';
+import { chooseDatapath, qdiscsOf, shapePolicy } from '../shape/index.ts';
 
 /** What of the caller's network namespace an admin should know before `headgate up`. */
 export interface Here {
@@ -38,7 +38,7 @@ export async function lookHere(capabilities: Capabilities, policy: Policy, devic
     for (const rates of [{ download: 1e8 }, { upload: 1e8 }])
       for (const shape of shapePolicy(overrideLink(policy, { device, ...rates }), qdiscsOf(capabilities)))
         try {
-          checkLink(shape, scene);
+          checkLink(shape, scene, { hook: chooseDatapath(capabilities) !== 'map' });
         } catch (error) {
           if (!(error instanceof HeadgateError) || error.code === 'HG_NO_DEVICE') throw error;
           refusals.push(error);

@@ -1,5 +1,5 @@
 import type { Capabilities, Capability, Finding } from '../model/index.ts';
-import { chooseDatapath, isBuilt, ladderOf, type Rung } from '../shape/index.ts';
+import { chooseDatapath, ladderOf, type Rung } from '../shape/index.ts';
 import type { Here } from './doctor-here.ts';
 
 /** Everything that `headgate doctor` found out. */
@@ -87,9 +87,8 @@ class Report {
   }
 
   rung({ datapath, answer, lacks }: Rung): string[] {
-    const later = answer === 'yes' && !isBuilt(datapath) ? ', but headgate up cannot take it yet' : '';
     return [
-      `  ${this.#sign(answer)} ${datapath.padEnd(5)}${WORDS[answer]}${later}`,
+      `  ${this.#sign(answer)} ${datapath.padEnd(5)}${WORDS[answer]}`,
       ...lacks.flatMap((group) => group.flatMap((one, i) => this.#explain(one, i === 0 ? '' : 'or '))),
     ];
   }

@@ -2,7 +2,7 @@ import { machine } from 'node:os';
 import type { Command } from 'commander';
 import { getCapabilities, getModule, hasModules } from '../kernel/index.ts';
 import { CAPABILITIES, CAPABILITY_NAMES, type Capabilities, HeadgateError } from '../model/index.ts';
-import { chooseDatapath, isBuilt, ladderOf } from '../shape/index.ts';
+import { chooseDatapath, ladderOf } from '../shape/index.ts';
 import { type Here, lookHere } from './doctor-here.ts';
 import { enablingHint, folderNote, type ModuleFacts } from './doctor-hints.ts';
 import { type Diagnosis, formatDiagnosis } from './doctor-report.ts';
@@ -87,7 +87,6 @@ function asJson({ capabilities, hints, here }: Diagnosis): unknown {
     datapaths: ladderOf(capabilities).map(({ datapath, answer, lacks }) => ({
       name: datapath,
       answer,
-      built: isBuilt(datapath),
       lacks,
     })),
     capabilities: Object.fromEntries(

@@ -18,7 +18,9 @@ interface Result {
 export function addFmtCommand(program: Command): void {
   program
     .command('fmt')
-    .description('lay policies out: columns, line lengths, empty lines; comments and meaning stay as they are')
+    .description(
+      'lay policies out: columns, line lengths, empty lines; comments, line ends (LF or CR LF) and meaning stay as they are',
+    )
     .argument('<file...>', 'policies, written in place where they change; - reads standard input and prints')
     .option('--check', 'write nothing: print what would change, and exit 1 where something would')
     .option('--json', 'print one JSON object: {ok, files: [{file, changed, diagnostics}]}')

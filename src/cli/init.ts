@@ -15,6 +15,7 @@ import {
   sameAddress,
 } from '../model/index.ts';
 import { type BoxWishes, canBeWritten, joinRanges, planBox } from './box-plan.ts';
+import { noteBytes } from './options.ts';
 import { note, print, printJson } from './output.ts';
 
 /** Where a policy goes that nobody names a file for. */
@@ -138,6 +139,7 @@ const portsOf = ({ first, last }: PortRange): number[] => Array.from({ length: l
 function readRate(what: string, text: string): Rate {
   const rate = parseRate(text);
   if (rate === undefined) throw usage(`${what} ${text}: that is no rate. Write a number and a unit, such as 95mbit`);
+  noteBytes(what, text, rate);
   return rate;
 }
 

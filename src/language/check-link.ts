@@ -6,7 +6,7 @@ import type { LinkPolicy } from './policy.ts';
 import { resolveToken, type Scope } from './scope.ts';
 import { type Defined, settingsOf, settingValue } from './settings.ts';
 import type { LinkSyntax, SettingSyntax } from './syntax.ts';
-import { TREES } from './vocabulary.ts';
+import { BYPASSES, TREES } from './vocabulary.ts';
 
 /** Settings that are of the tree, and so of the link whose tree it is. */
 const OF_TREE = ['download', 'upload', 'overhead', 'tree', 'numtxqueues'] as const;
@@ -34,6 +34,9 @@ export function checkLinks(links: readonly Defined<LinkSyntax>[], scope: Scope):
       overhead: overhead && checkOverhead(overhead, scope),
       tree: read('tree', (token) => readChoice(token, 'a tree', TREES, diagnostics)) ?? 'htb',
       numtxqueues: read('numtxqueues', (token) => readTxQueues(token, diagnostics)),
+      bypass: read('bypass', (token) =>
+        readChoice(token, 'one of the hooks that can be passed by', BYPASSES, diagnostics),
+      ),
       shareTreeWith: checkShare(link.name.text, settings, sharing, scope),
     };
     if (policy.device !== undefined) {

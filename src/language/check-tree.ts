@@ -45,7 +45,8 @@ export function reportTrees(
           diagnostics.add('tree-ignores', written, { tree, link, setting, name: queue.name.text });
       }
     }
-    if (tree === 'cake' && flat.length <= MAX_TINS) reportParts(link, at, flat, queues.policies, scope);
+    if (tree === 'cake' && flat.length > 0 && flat.length <= MAX_TINS)
+      reportParts(link, at, flat, queues.policies, scope);
   }
 }
 

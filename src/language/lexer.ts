@@ -41,7 +41,7 @@ const MEANT: Readonly<Record<string, string>> = {
 };
 
 /** What comments and strings must not hold: it could show a person another text than the one that is read. */
-const HIDING = /[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069\ufffd]/g;
+const HIDING = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufffd]/g;
 
 /** What to do with a stretch of text of some form. */
 type Step = (lexer: Lexer, span: Span) => void;
@@ -127,8 +127,10 @@ class Lexer implements Tokens {
   }
 
   pushString(span: Span): void {
+    const { start, end } = span;
+    for (const quote of [start, end - 1]) this.reportLookAlikes({ start: quote, end: quote + 1 });
     this.reportHiding(span);
-    this.add('string', span, this.text.slice(span.start + 1, span.end - 1));
+    this.add('string', span, this.text.slice(start + 1, end - 1));
   }
 
   /** Stands as the string that was meant, so that it is complained of once. */

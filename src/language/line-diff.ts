@@ -60,7 +60,9 @@ export function formatDiff(file: string, changes: readonly LineChange[]): string
     const span = (start: number, count: number) =>
       `${count === 0 ? start : start + 1}${count === 1 ? '' : `,${count}`}`;
     lines.push(`@@ -${span(at, removed.length)} +${span(at + shift, added.length)} @@`);
-    lines.push(...removed.map((line) => `-${line}`), ...added.map((line) => `+${line}`));
+    // One by one: a change may have more lines than a call takes arguments.
+    for (const line of removed) lines.push(`-${line}`);
+    for (const line of added) lines.push(`+${line}`);
     shift += added.length - removed.length;
   }
   return lines.map(printable).join('\n');

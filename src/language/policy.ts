@@ -33,6 +33,8 @@ export interface LinkPolicy {
   readonly numtxqueues?: number | undefined;
   /** Name of the link whose ifb and tree this one's arriving packets use: `share tree with NAME`. It has no rates of its own then. */
   readonly shareTreeWith?: string | undefined;
+  /** Other people's nft chains of family netdev that the redirect may switch off for what arrives; absent: none. */
+  readonly bypass?: 'netdev-ingress' | undefined;
 }
 
 export type TreeKind = 'htb' | 'prio' | 'cake';

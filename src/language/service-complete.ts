@@ -8,6 +8,7 @@ import type { SymbolKind } from './service-symbols.ts';
 import { WORDS } from './service-words.ts';
 import type { Span } from './source.ts';
 import {
+  BYPASSES,
   EFFECTS,
   FAIRNESS,
   isSubject,
@@ -101,6 +102,7 @@ const firstLine = (text: string): string => text.split('\n', 1)[0]!.slice(0, 120
 function valuesOf(key: string, names: (...kinds: SymbolKind[]) => Completion[]): Completion[] {
   if (key === 'leaf') return words(...LEAVES);
   if (key === 'tree') return words(...TREES);
+  if (key === 'bypass') return words(...BYPASSES);
   if (key === 'fair') return words(...FAIRNESS);
   if (key === 'overhead') return words(...Object.keys(OVERHEADS));
   return names('let');

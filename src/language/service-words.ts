@@ -70,6 +70,8 @@ export const WORDS: Readonly<Record<string, string>> = {
   mpu: 'Least bytes that a packet takes on the line.',
   tree: "The qdisc of the link: `htb`, `prio` or `cake`. `share tree with LINK` uses another link's.",
   numtxqueues: 'Transmit queues of the ifb, for as many processors to hand packets on; unless written, one.',
+  bypass: "What may be passed by unseen: `netdev-ingress`, other people's nft chains at the link's ingress hook.",
+  'netdev-ingress': "Chains of nft's family netdev at hook ingress, and flowtables.",
   share: 'The part of the rate that the queue is sure of. In a link: `share tree with LINK`.',
   ceiling: 'The part of the rate that the queue may take while others leave room.',
   leaf: 'The qdisc below the queue; unless written, the best that the kernel has.',

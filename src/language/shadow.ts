@@ -26,7 +26,7 @@ export interface Shadows {
  */
 export function findShadows(rules: readonly Rule[]): Shadows {
   const space = new Space();
-  space.learn(rules.map(({ when }) => when));
+  space.learn(rules.flatMap(({ when, until }) => (until ? [when, until] : [when])));
   const search = new Search(rules, space);
   const shadowed = new Map<number, readonly number[]>();
   const never = new Set<number>();
@@ -35,11 +35,17 @@ export function findShadows(rules: readonly Rule[]): Shadows {
     if (!boxes) continue;
     const parts = boxes.flatMap((box) => space.possible(box));
     const by = parts.length > 0 && search.findCover(rules.length > MAX_ALL ? boxes : parts);
-    if (parts.length === 0) never.add(number);
+    if (parts.length === 0 || letsGo(rule, space)) never.add(number);
     else if (by) shadowed.set(number, by);
     else if (rule.queue !== undefined) search.add(number, boxes);
   }
   return { shadowed, never };
+}
+
+/** Whether a rule's `until` holds whenever its condition does, so that it takes nothing. */
+function letsGo({ when, until }: Rule, space: Space): boolean {
+  const boxes = until && space.boxesOf({ kind: 'and', terms: [when, { kind: 'not', term: until }] });
+  return boxes?.flatMap((box) => space.possible(box)).length === 0;
 }
 
 /** A box of a rule's condition. */

@@ -12,9 +12,10 @@ import type { LetSyntax, RuleSyntax, SetSyntax } from './syntax.ts';
 const MAX_NAMED = 8;
 
 /** Nothing in the condition need be wrong by itself: `not (tcp or not tcp)`. */
-function reportNever({ when }: RuleSyntax, diagnostics: Diagnostics, sources: Sources): void {
-  if (when && !diagnostics.hasWithin(when, ['contradiction', 'never-holds']))
-    diagnostics.add('never-holds', when, { text: oneLine(sources.slice(when)) });
+function reportNever({ when, until }: RuleSyntax, diagnostics: Diagnostics, sources: Sources): void {
+  if (!when || diagnostics.hasWithin(when, ['contradiction', 'never-holds'])) return;
+  const text = until ? `${sources.slice(when)} and not (${sources.slice(until)})` : sources.slice(when);
+  diagnostics.add('never-holds', until ?? when, { text: oneLine(text) });
 }
 
 /** Reports what is there and does nothing: rules that are never the first, queues, sets and constants that nothing uses. */

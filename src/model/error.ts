@@ -77,7 +77,7 @@ export const ERRORS = {
   HG_CHAIN_TAKEN: {
     exit: 4,
     message: '{device} has netdev ingress rules of somebody else: {found}.',
-    hint: 'Packets that Headgate redirects would pass by them unseen. Move them to a prerouting chain, or leave download out of the link.',
+    hint: 'Packets that Headgate redirects would pass by them unseen. Move them to a prerouting chain, take --datapath map, or write `bypass netdev-ingress` into the link.',
   },
   HG_TABLE_TAKEN: {
     exit: 4,

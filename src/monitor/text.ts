@@ -32,7 +32,7 @@ function describe(item: MonitorItem): string {
     case 'link':
       return `${`link.${item.state}`.padEnd(13)}${item.name} on ${item.device}: ${item.reason}`;
     case 'policy':
-      return `${`policy.${item.state}`.padEnd(13)}${item.file}: ${item.reason}`;
+      return `${`policy.${item.state}`.padEnd(14)} ${item.reason.startsWith(item.file) ? '' : `${item.file}: `}${item.reason}`;
     case 'missed':
       return `missed       ${item.count} items: this reader was too slow`;
     case 'warning':

@@ -11,10 +11,11 @@ import {
   protocolName,
 } from '../model/index.ts';
 import type { FlowEvent } from '../monitor/index.ts';
-import { classOf } from '../shape/index.ts';
+import { classOf, mapKeyOf } from '../shape/index.ts';
 import { factsOf } from './facts.ts';
 import { type Flow, FlowTable } from './flow-table.ts';
 import type { Sides } from './sides.ts';
+import type { TupleMap } from './tuple-map.ts';
 
 /** What the pipeline reads of a conntrack record. */
 export type FlowNews = Pick<
@@ -41,6 +42,8 @@ export interface ClassifierOptions {
   readonly field: MarkField;
   /** The datapath knows a flow by its mark alone (src/shape: Datapath): also one that goes by its origin gets one. */
   readonly marksOrigin?: boolean | undefined;
+  /** Where the datapath finds classes by the arriving tuple. */
+  readonly map?: Pick<TupleMap, 'set' | 'flush'> | undefined;
   readonly sides: Sides;
   /** Writes marks and says of each what became of it: MARK_WRITTEN, MARK_GONE, or another negative errno. */
   readonly writeMarks: (requests: readonly MarkRequest[]) => ArrayLike<number>;
@@ -124,7 +127,8 @@ export class FlowClassifier {
     const flow = this.#read(key, record, kind === 'flow.known');
     if (!flow) return false;
     this.table.add(flow);
-    if (!(kind === 'flow.new' && isSettled(flow, this.#byOrigin))) this.#requestMark(flow);
+    if (kind === 'flow.new' && isSettled(flow, this.#byOrigin)) this.#place(flow, flow.class);
+    else this.#requestMark(flow);
     this.#emit(kind, flow);
     return true;
   }
@@ -132,16 +136,22 @@ export class FlowClassifier {
   /** A flow has ended. */
   end(record: FlowNews): void {
     const flow = this.table.end(record.key, record.id);
-    if (flow) this.#emit('flow.end', flow, record);
+    if (!flow) return;
+    this.#place(flow, undefined);
+    this.#emit('flow.end', flow, record);
   }
 
   /** Says of flows that a resync found gone that they ended. */
   ended(flows: readonly Flow[]): void {
-    for (const flow of flows) this.#emit('flow.end', flow);
+    for (const flow of flows) {
+      this.#place(flow, undefined);
+      this.#emit('flow.end', flow);
+    }
   }
 
   /** Writes the marks that have been decided since the last flush. */
   flush(): void {
+    void this.#options.map?.flush();
     const pending = this.#pending;
     if (pending.length === 0) return;
     this.#pending = [];
@@ -168,6 +178,10 @@ export class FlowClassifier {
       id: record.id,
       zone: record.zone,
       original,
+      arriving:
+        this.#options.map && origin !== 'new' && record.zone === 0
+          ? mapKeyOf(record.protocol, origin === 'local' ? reply : original)
+          : undefined,
       decision: this.#decide(facts),
       class: classOfMark(this.#options.field, record.mark),
       generation: 0,
@@ -182,7 +196,13 @@ export class FlowClassifier {
     this.#request(flow, byOrigin ? this.#byOrigin[origin] : this.#classes.get(decision.queue)!);
   }
 
+  /** Has the flow's arriving packets go to a class, or where unknown ones go. */
+  #place({ arriving }: Flow, number: number | undefined): void {
+    if (arriving) this.#options.map?.set(arriving, number);
+  }
+
   #request(flow: Flow, number: number): void {
+    this.#place(flow, number === 0 ? this.#classes.get(flow.decision.queue) : number);
     if (number !== flow.class) this.#pending.push({ flow, request: this.#markRequest(flow, number) });
   }
 

@@ -1,5 +1,6 @@
 import type { Decision } from '../language/index.ts';
 import type { FlowFacts, Origin, Tuple } from '../model/index.ts';
+import type { MapKey } from '../shape/index.ts';
 
 /** A connection that conntrack knows, and what we made of it. */
 export interface Flow extends FlowFacts {
@@ -9,6 +10,8 @@ export interface Flow extends FlowFacts {
   readonly id: number;
   readonly zone: number;
   readonly original: Tuple;
+  /** What its arriving packets carry, where the datapath has a map of that. */
+  readonly arriving?: MapKey | undefined;
   decision: Decision;
   /** Class number that our bits of the conntrack mark hold, as far as we know. */
   class: number;

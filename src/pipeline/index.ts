@@ -4,3 +4,4 @@ export * from './facts.ts';
 export * from './flow-table.ts';
 export * from './pipeline.ts';
 export * from './sides.ts';
+export * from './tuple-map.ts';

@@ -21,6 +21,7 @@ import {
   ifbOf,
   type LinkShape,
   ladderOf,
+  mapDatapath,
   markDatapath,
   UPLOAD_MAJOR,
 } from '../shape/index.ts';
@@ -81,6 +82,8 @@ export async function prepareDatapath(
       return prepareBpf(plan, generation, write);
     case 'ct':
       return { datapath: ctDatapath(plan, generation), files: [] };
+    case 'map':
+      return { datapath: mapDatapath(plan), files: [] };
     case 'mark':
       return {
         datapath: markDatapath(

@@ -1,4 +1,4 @@
-import { inspect, isOurUpload, type Scene } from '../apply/index.ts';
+import { inspect, isOurUpload, isRedirected, type Scene } from '../apply/index.ts';
 import {
   type Filter,
   getBpfCounters,
@@ -54,13 +54,12 @@ async function getLink(
   const known = scene.devices.find((d) => d.name === device);
   const hasUpload = scene.qdiscs.some((q) => q.device === device && isOurUpload(q));
   const uploadFilters = hasUpload ? await listFilters(device, formatHandle(UPLOAD_MAJOR)) : [];
-  const redirected = scene.hooks.get(device)?.ingress.some(isOurFilter) ?? false;
   return {
     name,
     device,
     state: stateOf(
       service?.links.find((link) => link.device === device)?.state ?? 'kept',
-      ifb !== undefined && !redirected,
+      ifb !== undefined && !isRedirected(scene, device),
     ),
     ifb: ifb?.name,
     strays: ifb?.rxDropped,

@@ -1,4 +1,4 @@
-import { checkLink, hookRemoval, inspect, namesOf, runOperations } from '../apply/index.ts';
+import { checkLink, hookRemoval, inspect, isRedirected, namesOf, runOperations } from '../apply/index.ts';
 import { type LinkItem, type NetDevice, runCommand } from '../kernel/index.ts';
 import { type Command, HeadgateError } from '../model/index.ts';
 import type { LinkEvent, LinkState } from '../monitor/index.ts';
@@ -71,7 +71,7 @@ export class LinkKeeper {
     const { device, shares } = this.shape;
     const name = ifbOf(this.shape);
     const scene = await inspect();
-    checkLink(this.shape, scene);
+    checkLink(this.shape, scene, this.#datapath);
     const ifb = scene.ifbs.find((own) => own.device.name === name)?.ownership;
     if (shares !== undefined && !ifb)
       throw new HeadgateError('HG_NO_DEVICE', { device: name!, devices: namesOf(scene) });
@@ -150,8 +150,8 @@ export class LinkKeeper {
   /** Lets arriving packets pass. What cannot be removed is said: traffic hangs on it. */
   async #open(reason: string): Promise<void> {
     const { device } = this.shape;
-    const failure = await tryCommand(this.#datapath.unredirect(device));
-    const left = failure && (await inspect()).hooks.get(device)?.ingress.length;
+    const failure = await tryCommand(this.#datapath.unredirect(device, this.shape.device));
+    const left = failure && isRedirected(await inspect(), device);
     this.#change('open', left ? `the redirect of ${device} could not be removed: ${failure.message}` : reason);
   }
 
@@ -175,7 +175,7 @@ export class LinkKeeper {
   /** Takes the link's part from the device that has this name now, filter first; what went with it is no failure. */
   async #leave(device: string): Promise<void> {
     if (ifbOf(this.shape) !== undefined) {
-      await tryCommand(this.#datapath.unredirect(device));
+      await tryCommand(this.#datapath.unredirect(device, this.shape.device));
       await this.#removeHook(device);
     }
     if (this.shape.upload) await tryCommand(removeUpload(device, rootMajor(this.shape.upload, UPLOAD_MAJOR)));

@@ -1,12 +1,21 @@
 import { retry } from 'rxjs';
-import { checkEffects, checkLink, checkTable, inspect, runOperations, teardown } from '../apply/index.ts';
-import { acquireInstance, delFiles, ensureRoot, getCapabilities, MarkWriter } from '../kernel/index.ts';
+import {
+  checkEffects,
+  checkLink,
+  checkMap,
+  checkTable,
+  inspect,
+  passedBy,
+  runOperations,
+  teardown,
+} from '../apply/index.ts';
+import { acquireInstance, delFiles, ensureRoot, getCapabilities, MarkWriter, runCommand } from '../kernel/index.ts';
 import { conntrackDump, conntrackEvents, linkEvents } from '../kernel/sources.ts';
 import type { Policy } from '../language/index.ts';
 import { DEFAULT_MARK_FIELD, HeadgateError, type MarkField } from '../model/index.ts';
 import type { MonitorItem } from '../monitor/index.ts';
 import { MonitorStream } from '../monitor/stream.ts';
-import { clearMarks, FlowClassifier, runPipeline, Sides } from '../pipeline/index.ts';
+import { clearMarks, FlowClassifier, runPipeline, Sides, TupleMap } from '../pipeline/index.ts';
 import {
   type DatapathName,
   effectOperations,
@@ -69,7 +78,6 @@ export async function startService(
     opened.add(leave);
     const scene = await inspect();
     checkTable(scene);
-    for (const shape of shapes) checkLink(shape, scene);
     await checkEffects(policy, scene);
 
     const stream = new MonitorStream();
@@ -82,6 +90,8 @@ export async function startService(
     const prepare = (of: Policy, number: number) => prepareDatapath(name, of, DEFAULT_MARK_FIELD, number, capabilities);
     let prepared = await prepare(policy, generation);
     const { datapath } = prepared;
+    if (datapath.map) checkMap(scene);
+    for (const shape of shapes) checkLink(shape, scene, datapath);
 
     opened.add(() => (keep ? undefined : takeDown()));
     await teardown();
@@ -97,10 +107,12 @@ export async function startService(
     const marks = MarkWriter.open();
     opened.add(() => marks.close());
     const counts = { overruns: 0, resyncs: 0 };
+    const map = new TupleMap((command) => runCommand(command), warn('the map of flows'));
     const classifier = new FlowClassifier({
       policy,
       field: DEFAULT_MARK_FIELD,
       marksOrigin: datapath.marksOrigin,
+      map: datapath.map ? map : undefined,
       sides,
       writeMarks: (requests) => marks.write(requests),
       emit: (event) => stream.emit(event),
@@ -183,6 +195,12 @@ export async function startService(
         ...(shares !== undefined && { shares }),
       })),
     });
+    for (const shape of shapes)
+      for (const chain of passedBy(shape, scene, datapath))
+        stream.emit({
+          kind: 'warning',
+          message: `link ${shape.link}: what arrives on ${shape.device} passes by ${chain}, as bypass netdev-ingress allows`,
+        });
     const advise = () => {
       for (const message of advice(policy, shapes)) stream.emit({ kind: 'warning', message });
     };

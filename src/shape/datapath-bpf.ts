@@ -19,6 +19,7 @@ export function bpfDatapath(objects: BpfObjects): Datapath {
   return {
     name: 'bpf',
     hook: true,
+    map: false,
     marksOrigin: false,
     leavesByNft: false,
     inPlace: true,

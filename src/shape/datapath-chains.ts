@@ -46,6 +46,7 @@ export function chainsDatapath({ name, ask, mark }: Lookup, { byOrigin }: ClassP
   return {
     name,
     hook: true,
+    map: false,
     marksOrigin: true,
     leavesByNft: true,
     inPlace: false,

@@ -5,7 +5,7 @@ import type { Operation } from './operation.ts';
 import type { Tree } from './tree.ts';
 
 /** The ways in which a packet finds its class, best first: docs/architecture.md, "Four datapaths". */
-export const DATAPATHS = ['bpf', 'ct', 'mark'] as const;
+export const DATAPATHS = ['bpf', 'ct', 'mark', 'map'] as const;
 export type DatapathName = (typeof DATAPATHS)[number];
 
 /**
@@ -14,8 +14,10 @@ export type DatapathName = (typeof DATAPATHS)[number];
  */
 export interface Datapath {
   readonly name: DatapathName;
-  /** It needs a clsact or ingress qdisc on the device. */
+  /** Its filters stand on a clsact or ingress qdisc of the device, before nft's chains there. */
   readonly hook: boolean;
+  /** It finds classes by the arriving tuple, in a map that has to be kept (src/pipeline/tuple-map.ts). */
+  readonly map: boolean;
   /** It knows a flow by its mark alone: every flow that crosses a link is marked, also one that goes by its origin. */
   readonly marksOrigin: boolean;
   /** Our nft table gives what leaves by the links its class. */
@@ -24,8 +26,11 @@ export interface Datapath {
   readonly inPlace: boolean;
   /** Classifies what arrives on the device and redirects it to the ifb, which must be up. Live when all of it is there. */
   redirect(device: string, ifb: string): Operation;
-  /** Lets what arrives pass untouched again. The redirect stops before the rest goes. */
-  unredirect(device: string): Command;
+  /**
+   * Lets what arrives pass untouched again. The redirect stops before the rest goes.
+   * @param named what the device was called when it was redirected
+   */
+  unredirect(device: string, named: string): Command;
   /** Classifies what leaves by the device, whose tree is there; undefined where there is nothing to do. */
   classifyLeaving(device: string, tree: Tree): Operation | undefined;
 }

@@ -1,13 +1,6 @@
 import type { Capabilities, Capability, Finding } from '../model/index.ts';
 import { DATAPATHS, type DatapathName } from './datapath.ts';
 
-/** The datapaths of docs/architecture.md, best first: those that are built ({@link DATAPATHS}), and those to come. */
-const RUNGS = ['bpf', 'ct', 'mark', 'map'] as const;
-export type RungName = (typeof RUNGS)[number];
-
-/** True where `headgate up` can take it. */
-export const isBuilt = (rung: RungName): rung is DatapathName => (DATAPATHS as readonly string[]).includes(rung);
-
 /** Of each group one is enough. */
 type Needs = readonly (readonly Capability[])[];
 
@@ -22,7 +15,7 @@ const EVERY: Needs = [
 ];
 const REDIRECT: Needs = [['qdisc clsact', 'qdisc ingress'], ['action mirred']];
 
-const NEEDS: Readonly<Record<RungName, Needs>> = {
+const NEEDS: Readonly<Record<DatapathName, Needs>> = {
   bpf: [...EVERY, ...REDIRECT, ['classifier bpf']],
   ct: [
     ...EVERY,
@@ -48,7 +41,7 @@ const NEEDS: Readonly<Record<RungName, Needs>> = {
 
 /** One datapath: whether it works here, and if not, for want of what. */
 export interface Rung {
-  readonly datapath: RungName;
+  readonly datapath: DatapathName;
   readonly answer: Finding['answer'];
   /** Empty where it works. Of one that does not: what is known to be missing; of one that is not known to: what could not be told. */
   readonly lacks: readonly Lack[];
@@ -59,7 +52,7 @@ export type Lack = readonly Capability[];
 
 /** Every datapath, best first. */
 export const ladderOf = (capabilities: Capabilities): Rung[] =>
-  RUNGS.map((datapath) => {
+  DATAPATHS.map((datapath) => {
     const answerOf = (group: Lack): Finding['answer'] => {
       const answers = group.map((capability) => capabilities.findings[capability].answer);
       return answers.includes('yes') ? 'yes' : answers.includes('unknown') ? 'unknown' : 'no';
@@ -72,6 +65,4 @@ export const ladderOf = (capabilities: Capabilities): Rung[] =>
 
 /** The datapath that is taken where nobody names one: the best that works; undefined: none does. */
 export const chooseDatapath = (capabilities: Capabilities): DatapathName | undefined =>
-  ladderOf(capabilities).flatMap(({ datapath, answer }) =>
-    answer === 'yes' && isBuilt(datapath) ? [datapath] : [],
-  )[0];
+  ladderOf(capabilities).find(({ answer }) => answer === 'yes')?.datapath;

@@ -44,8 +44,8 @@ export const LEFT_ALONE_U32: Readonly<Record<'ipv4' | 'ipv6', readonly (readonly
 /** As matches of nft, for a chain of family inet or netdev. */
 export const LEFT_ALONE_NFT: readonly string[] = [
   'meta l4proto igmp',
-  'meta nfproto ipv4 udp dport { 67, 68 }',
-  'meta nfproto ipv6 udp dport { 546, 547 }',
+  'meta protocol ip udp dport { 67, 68 }',
+  'meta protocol ip6 udp dport { 546, 547 }',
   'icmpv6 type 133-137 ip6 hoplimit 255',
   'icmpv6 type { 130, 131, 132, 143 } ip6 hoplimit 1',
 ];

@@ -39,6 +39,7 @@ export function shapePolicy(
       download: download === undefined ? undefined : computeTree({ ...plan, rate: download, direction: 'download' }),
       upload: upload === undefined ? undefined : computeTree({ ...plan, rate: upload, direction: 'upload' }),
       numtxqueues: link.numtxqueues,
+      bypass: link.bypass !== undefined,
       shares: link.shareTreeWith === undefined ? undefined : ownerOf(link, links),
       sharedBy: links.filter((other) => other.shareTreeWith === name).map(deviceOf),
     };

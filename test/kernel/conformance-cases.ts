@@ -1,6 +1,7 @@
 // What is sent, and which class each packet takes: by the definition of the origins (docs/architecture.md), on any datapath.
 // Where one differs, conformance-differences.ts says so, and why.
 
+import type { Namespace } from '../../src/lab/index.ts';
 import { BOX, type BothWays, type ConformanceLab, WORLD } from './conformance-lab.ts';
 import {
   type Bytes,
@@ -41,10 +42,8 @@ const ping = (version: Version, host: { readonly v4: string; readonly v6: string
 
 function* ofVersion(v: Version): Generator<Case> {
   const name = (text: string) => `IP${v}, ${text}`;
-  const fromBox = (lab: ConformanceLab, ask: object = {}) =>
-    lab.host(lab.box).ask({ ...UDP, address: WORLD[v], ...ask });
-  const fromWorld = (lab: ConformanceLab, ask: object = {}) =>
-    lab.host(lab.world).ask({ ...UDP, address: BOX[v], ...ask });
+  const fromBox = (lab: ConformanceLab, ask: object = {}) => lab.talk(lab.box, { ...UDP, address: WORLD[v], ...ask });
+  const fromWorld = (lab: ConformanceLab, ask: object = {}) => lab.talk(lab.world, { ...UDP, address: BOX[v], ...ask });
 
   yield { name: name('UDP, opened by the box'), act: (lab) => fromBox(lab), in: { local: 2 }, out: { local: 2 } };
   yield {
@@ -55,13 +54,13 @@ function* ofVersion(v: Version): Generator<Case> {
   };
   yield {
     name: name('TCP, opened by the box'),
-    act: (lab) => fromBox(lab, TCP),
+    act: (lab) => lab.host(lab.box).ask({ ...TCP, address: WORLD[v] }),
     in: { local: 'some' },
     out: { local: 'some' },
   };
   yield {
     name: name('TCP, opened by the world: the first packet is new'),
-    act: (lab) => fromWorld(lab, TCP),
+    act: (lab) => lab.host(lab.world).ask({ ...TCP, address: BOX[v] }),
     in: { new: 1, remote: 'some' },
     out: { remote: 'some' },
   };
@@ -109,13 +108,13 @@ function* ofVersion(v: Version): Generator<Case> {
   };
   yield {
     name: name('a flow that the box opened before Headgate was up'),
-    act: (lab) => fromBox(lab, { from: 6100 }),
+    act: (lab) => lab.host(lab.box).ask({ ...UDP, address: WORLD[v], from: 6100 }),
     in: { local: 2 },
     out: { local: 2 },
   };
   yield {
     name: name('a flow that the world opened before Headgate was up'),
-    act: (lab) => fromWorld(lab, { from: 6100 }),
+    act: (lab) => lab.host(lab.world).ask({ ...UDP, address: BOX[v], from: 6100 }),
     in: { remote: 2 },
     out: { remote: 2 },
   };
@@ -136,16 +135,18 @@ function* ofVersion(v: Version): Generator<Case> {
 function* forwarded(): Generator<Case> {
   for (const ask of [UDP, TCP]) {
     const some = ask.transport === 'tcp';
+    const talk = (lab: ConformanceLab, ns: Namespace, address: string, port: number) =>
+      some ? lab.host(ns).ask({ ...ask, address, port }) : lab.talk(ns, { ...ask, address, port });
     const packets = (number: number) => (some ? 'some' : number);
     yield {
       name: `${ask.transport} from behind masquerade`,
-      act: (lab) => lab.host(lab.inside).ask({ ...ask, address: WORLD.v4 }),
+      act: (lab) => talk(lab, lab.inside, WORLD.v4, 7000),
       in: { local: packets(2) },
       out: { local: packets(2) },
     };
     yield {
       name: `${ask.transport} to a forwarded port`,
-      act: (lab) => lab.host(lab.world).ask({ ...ask, address: BOX.v4, port: 7100 }),
+      act: (lab) => talk(lab, lab.world, BOX.v4, 7100),
       in: { new: 1, remote: packets(1) },
       out: { remote: packets(2) },
     };

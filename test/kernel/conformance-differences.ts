@@ -17,6 +17,7 @@ export const REASONS = {
   errors: 'ICMP errors that arrive are `new`',
   depth: 'two VLAN tags, or PPPoE on an Ethernet link: `new`',
   zones: 'what leaves is known in every conntrack zone',
+  late: 'a flow is `new` until the pipeline has put it into the map',
   protocols: 'protocols other than TCP, UDP and ICMP are `new`',
 } as const;
 
@@ -43,6 +44,26 @@ export const DIFFERENCES: Readonly<Record<DatapathName, ReadonlyMap<string, Diff
   ]),
   mark: new Map([
     ...both('fragments, of what the box asked', { in: { local: 1, new: 2 }, reason: 'later fragments' }),
+    ...both('fragments, of what the world asked', { in: { new: 5, remote: 1 }, reason: 'later fragments' }),
+    ...both('an ICMP error about what the box asked', { in: { new: 1 }, reason: 'errors' }),
+    ['an ICMP error about what is masqueraded', { in: { new: 1 }, reason: 'errors' }],
+    ...deep,
+    zones,
+  ]),
+  map: new Map([
+    ...both('ping by the world', { in: { remote: 3 }, reason: 'type' }),
+    ...both('UDP, opened by the box', { in: { local: 'some', new: 'any' }, reason: 'late' }),
+    ...both('TCP, opened by the box', { in: { local: 'any', new: 'some' }, reason: 'late' }),
+    ...both('TCP, opened by the world: the first packet is new', {
+      in: { new: 'some', remote: 'any' },
+      reason: 'late',
+    }),
+    ...both('UDP that nobody answers, from the world', { in: { new: 'some', remote: 'any' }, reason: 'late' }),
+    ...both('a rule sends what the box opens to another queue', { in: { new: 'any', voice: 'some' }, reason: 'late' }),
+    ['udp from behind masquerade', { in: { local: 'some', new: 'any' }, reason: 'late' }],
+    ['tcp from behind masquerade', { in: { local: 'any', new: 'some' }, reason: 'late' }],
+    ['tcp to a forwarded port', { in: { new: 'some', remote: 'any' }, reason: 'late' }],
+    ...both('fragments, of what the box asked', { in: { new: 3 }, reason: 'later fragments' }),
     ...both('fragments, of what the world asked', { in: { new: 5, remote: 1 }, reason: 'later fragments' }),
     ...both('an ICMP error about what the box asked', { in: { new: 1 }, reason: 'errors' }),
     ['an ICMP error about what is masqueraded', { in: { new: 1 }, reason: 'errors' }],

@@ -80,7 +80,7 @@ export class Gateway {
 
   /** Starts `headgate up` in the box; resolves when it steers. */
   async up(...args: string[]): Promise<Program> {
-    const rates = args.some((arg) => arg.startsWith('--d'))
+    const rates = args.some((arg) => /^--(device|download)/.test(arg) || arg.endsWith('.gate'))
       ? []
       : ['--device', 'wan', '--download', '50mbit', '--upload', '50mbit'];
     const program = Program.start('headgate up', ['env', ...HEADGATE, 'up', '--json', ...args, ...rates], {

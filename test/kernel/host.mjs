@@ -43,7 +43,7 @@ const orders = {
       socket.connect(port, address);
       await once(socket, 'connect');
       for (let i = 0; i < times; i++) {
-        const answer = once(socket, 'message', { signal: AbortSignal.timeout(30_000) });
+        const answer = once(socket, 'message', { signal: AbortSignal.timeout(120_000) });
         socket.send(Buffer.alloc(size));
         await answer;
       }

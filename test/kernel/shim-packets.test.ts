@@ -87,7 +87,7 @@ it('have the fields of their headers', async () => {
 it('come soon, also when there is one alone', async () => {
   const items = follow(7);
   await sendUdp(ns, '127.0.0.9', 7002);
-  await vi.waitFor(() => expect(items).toHaveLength(1), { interval: 2 });
+  await vi.waitFor(() => expect(items).toHaveLength(1), { interval: 2, timeout: 10_000 });
   // The kernel's default would let it wait for a second.
   expect(Date.now() - (items[0] as PacketSample).time).toBeLessThan(500);
 });

@@ -161,6 +161,16 @@ describe('what is refused', () => {
     expect(await gateway.snapshot()).toBe(before);
     const program = await gateway.up('--device', 'wan', '--upload', '20mbit');
     expect((await program.stop('SIGTERM')).status).toBe(0);
+
+    const file = join(gateway.folder, 'bypass.gate');
+    await writeFile(
+      file,
+      'link wan { device wan  download 50mbit  bypass netdev-ingress }\nqueue q { share 50% }\ndefault local -> q  remote -> q  new -> q\n',
+    );
+    const allowed = await gateway.up(file);
+    await allowed.line((line) => line.includes('what arrives on wan passes by table netdev fw chain i'));
+    expect((await allowed.stop('SIGTERM')).status).toBe(0);
+    expect(await gateway.snapshot()).toBe(before);
   });
 
   it('a root without the capabilities', async () => {

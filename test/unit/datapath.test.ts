@@ -37,10 +37,10 @@ describe.each(Object.keys(make))('datapath %s', (name) => {
   });
 
   it('stops letting packets in before it removes what is behind', () => {
-    const lines = datapath.unredirect('wan').input!.trim().split('\n');
+    const lines = datapath.unredirect('wan', 'wan').input!.trim().split('\n');
     expect(lines[0]).toBe('filter del dev wan ingress pref 32736');
     expect(lines.slice(1)).toEqual([0, 1, 2, 3, 4].map((i) => `filter del dev wan ingress chain ${0x7fe0 + i}`));
-    expect(redirect.undo).toEqual(datapath.unredirect('wan'));
+    expect(redirect.undo).toEqual(datapath.unredirect('wan', 'wan'));
   });
 
   it('shares no number with the policy before or after it', () => {

@@ -1,6 +1,7 @@
 import { OVERHEADS } from '../../src/language/check-overhead.ts';
 import { FACTS } from '../../src/language/parse-flow.ts';
 import {
+  BYPASSES,
   CONNECTIVES,
   COUNTED,
   EFFECTS,
@@ -30,6 +31,7 @@ export const GROUPS: Readonly<Record<string, readonly string[]>> = (() => {
       ...Object.values(VALUES).flat(),
       ...LEAVES,
       ...TREES,
+      ...BYPASSES,
       ...FAIRNESS,
       ...LINK_LAYERS,
       ...Object.keys(OVERHEADS),

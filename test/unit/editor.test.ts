@@ -29,6 +29,7 @@ describe('the grammars', () => {
       ...vocabulary.LEAVES,
       ...vocabulary.TREES,
       ...vocabulary.FAIRNESS,
+      ...vocabulary.BYPASSES,
       ...vocabulary.EFFECTS,
       ...vocabulary.COUNTED,
       ...vocabulary.LINK_LAYERS,

@@ -16,7 +16,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { packageFile } from '../../src/lab/index.ts';
 
 const CLI = packageFile('dist/cli/headgate.js');
-const UNTIDY = '\ufeffqueue a{share 5%}\r\nqueue bb{share 6%}';
+const UNTIDY = '\ufeffqueue a{share 5%}\nqueue bb{share 6%}';
 const TIDY = 'queue a  { share 5% }\nqueue bb { share 6% }\n';
 
 let folder: string;
@@ -47,6 +47,13 @@ describe('headgate fmt', () => {
     expect(fmt(['a.gate', 'b.gate'])).toMatchObject({ status: 0, stderr: '' });
   });
 
+  test('keeps line ends', () => {
+    put('a.gate', UNTIDY.replace('\n', '\r\n'));
+    expect(fmt(['a.gate']).status).toBe(0);
+    expect(read('a.gate')).toBe(TIDY.replaceAll('\n', '\r\n'));
+    expect(fmt(['--check', 'a.gate']).status).toBe(0);
+  });
+
   test('writes through a symbolic link', () => {
     put('real.gate', UNTIDY);
     symlinkSync('real.gate', join(folder, 'link.gate'));
@@ -56,11 +63,11 @@ describe('headgate fmt', () => {
   });
 
   test('--check writes nothing and shows what would change, fit for a terminal', () => {
-    put('a.gate', 'queue a { share 5% }\r\n# why\n');
+    put('a.gate', 'queue a { share 5% }\n# why\r\n');
     const { status, stdout } = fmt(['--check', 'a.gate']);
     expect(status).toBe(1);
-    expect(stdout).toBe('--- a.gate\n+++ a.gate\n@@ -1 +1 @@\n-queue a { share 5% }␍\n+queue a { share 5% }\n');
-    expect(read('a.gate')).toBe('queue a { share 5% }\r\n# why\n');
+    expect(stdout).toBe('--- a.gate\n+++ a.gate\n@@ -2 +2 @@\n-# why␍\n+# why\n');
+    expect(read('a.gate')).toBe('queue a { share 5% }\n# why\r\n');
     put('a.gate', TIDY);
     expect(fmt(['--check', 'a.gate'])).toMatchObject({ status: 0, stdout: '', stderr: '' });
   });

@@ -12,6 +12,7 @@ import {
 import { UNITS } from '../../src/language/literal.ts';
 import { FACTS } from '../../src/language/parse-flow.ts';
 import {
+  BYPASSES,
   CONNECTIVES,
   COUNTED,
   EFFECTS,
@@ -107,6 +108,7 @@ const WORDS: Readonly<Record<string, readonly string[]>> = {
   settings: Object.values(SETTINGS).flat(),
   leaves: LEAVES,
   trees: TREES,
+  bypasses: BYPASSES,
   fairness: FAIRNESS,
   'link layers': LINK_LAYERS,
   overheads: Object.keys(OVERHEADS),

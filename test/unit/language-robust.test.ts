@@ -112,13 +112,19 @@ default local -> a remote -> b new -> a\nexpect udp 10.0.0.1:5 -> 10.0.0.2:90 or
   });
 });
 
-/** The quickest of a few runs, in milliseconds: the machine has other things to do as well. */
+/** Milliseconds that the processor spent since `start`: the machine has other things to do as well. */
+function spentSince(start: NodeJS.CpuUsage): number {
+  const { user, system } = process.cpuUsage(start);
+  return (user + system) / 1000;
+}
+
+/** The quickest of a few runs. */
 function time(text: string, runs = 3): number {
   let best = Number.POSITIVE_INFINITY;
   for (let i = 0; i < runs; i++) {
-    const start = performance.now();
+    const start = process.cpuUsage();
     parsePolicy(text, 'large.gate');
-    best = Math.min(best, performance.now() - start);
+    best = Math.min(best, spentSince(start));
   }
   return best;
 }
@@ -211,14 +217,14 @@ describe('large texts', () => {
     'a megabyte of %s is read in seconds',
     (_, make) => {
       const text = make(1 << 20);
-      const start = performance.now();
+      const start = process.cpuUsage();
       const { diagnostics } = parsePolicy(text, 'large.gate');
-      const spent = performance.now() - start;
+      const spent = spentSince(start);
       expect(diagnostics.length).toBeGreaterThan(0);
       expect(spent).toBeLessThan(5000);
       for (const d of diagnostics) expect(formatDiagnostic(d, text).length).toBeLessThan(1500);
     },
-    30_000,
+    120_000,
   );
 
   test('ten megabytes are read and checked', () => {

@@ -189,6 +189,16 @@ describe('shadowing', () => {
     expect(read(rulesOf([above, below])).shadowed.has('r1')).toBe(expected);
   });
 
+  test.each([
+    ['tcp -> local until tcp', ['never-holds']],
+    ['bytes.in > 5MB -> local until bytes.in > 1MB', ['never-holds']],
+    ['bytes.in > 5MB -> local until bytes.in > 9MB', []],
+    ['tcp -> local until rate.in < 1mbit for 10s', []],
+  ])('a rule that its until lets go at once: %s', (rule, expected) => {
+    const { diagnostics } = parsePolicy(`${EXAMPLE_BASE}rule a when ${rule}\n`, 'test.gate');
+    expect(diagnostics.map(({ code }) => code)).toEqual(expected);
+  });
+
   test('several together, and a rule with until leaves what it would let go', () => {
     const text =
       'rule a when tcp -> seed\nrule b when udp and origin remote -> seed\nrule c when udp and not origin remote -> local\nrule d when tcp or udp -> seed\n';

@@ -278,6 +278,8 @@ describe('links and queues', () => {
     ['link wan { overhead 18B }', 'overhead needs a number of bytes'],
     ['link wan { numtxqueues 0 }', 'numtxqueues is a whole number from 1 to 256, not 0'],
     ['link wan { tree hbt }', 'did you mean "htb"?'],
+    ['link wan { bypass netdev-ingres }', 'did you mean "netdev-ingress"?'],
+    ['link wan { bypass firewall }', 'known: netdev-ingress'],
     ['link wan { share 10% }', 'write share tree with LINK'],
     ['link wan { share tree with wan }', 'link "wan" has no tree of its own: it uses that of "wan"'],
     ['link wan { } link b { share tree with c }', 'there is no link "c"'],
@@ -289,12 +291,21 @@ describe('links and queues', () => {
     expect(diagnostics.map(({ message, hint }) => `${message} ${hint}`).join('\n')).toContain(expected);
   });
 
+  test('a tree without queues yet', () => {
+    const { diagnostics } = parsePolicy('link wan { tree cake }', 'test.gate');
+    expect(diagnostics.map(({ code }) => code)).toContain('no-queue');
+  });
+
   test('a link that shares a tree, and trees of three kinds', () => {
     const { links } = read(
-      'link wan { tree cake download 5mbit }\nlink b { device eth1 share tree with wan }\nlink c { numtxqueues 4 }',
+      'link wan { tree cake download 5mbit }\nlink b { device eth1 share tree with wan bypass netdev-ingress }\nlink c { numtxqueues 4 }',
       BASE,
     );
-    expect(links).toMatchObject([{ tree: 'cake' }, { tree: 'htb', shareTreeWith: 'wan' }, { numtxqueues: 4 }]);
+    expect(links).toMatchObject([
+      { tree: 'cake' },
+      { tree: 'htb', shareTreeWith: 'wan', bypass: 'netdev-ingress' },
+      { numtxqueues: 4 },
+    ]);
   });
 
   test('queues within queues: each before those within it, shares for each level', () => {

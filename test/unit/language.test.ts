@@ -491,6 +491,8 @@ queue "games" = { share: 5% }
     }
     expect(codesOf('rule größe when tcp -> local')).toEqual(['bad-name 1:6']);
     expect(codesOf('rule a when remote in 10.0.0.1–10.0.0.9 -> local')).toEqual(['no-range 1:23', 'look-alike 1:31']);
+    expect(codesOf('rule a when user “x” -> local')).toEqual(['look-alike 1:18', 'look-alike 1:20']);
+    expect(codesOf('rule a when process "a\u009b31m" -> local')).toEqual(['control-character 1:23']);
   });
 
   test('colours stand around the text, and only when asked for', () => {

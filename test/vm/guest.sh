@@ -15,7 +15,7 @@ mount -t bpf bpf /sys/fs/bpf
 mkdir -p /lib/modules
 mount --bind "$HG_MODULES" /lib/modules
 # The classifier's kfuncs are in nf_conntrack: a program that calls them loads only when it is there.
-modprobe -a virtio_console nf_conntrack
+modprobe -a virtio_console nf_conntrack tun
 ip link set lo up
 until [ -e /dev/vport*p1 ]; do sleep 0.1; done
 export HG_REPORTS=$(echo /dev/vport*p1)

@@ -7,4 +7,4 @@ for module in /modules/*; do /bin/busybox insmod "$module"; done
 /bin/busybox mkdir /changes/upper /changes/work
 /bin/busybox mount -t overlay -o lowerdir=/host,upperdir=/changes/upper,workdir=/changes/work overlay /root
 /bin/busybox umount /proc
-exec /bin/busybox switch_root /root /bin/sh "$HG_CLONE/test/vm/guest.sh"
+exec /bin/busybox switch_root /root /bin/sh "$HG_CLONE/${HG_GUEST:-test/vm/guest.sh}"

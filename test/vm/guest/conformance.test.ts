@@ -9,4 +9,5 @@ conformance([
   { datapath: 'ct', tree: 'prio', link: 'tun' },
   { datapath: 'mark', tree: 'prio', link: 'tun' },
   { datapath: 'bpf', tree: 'prio', link: 'veth' },
+  { datapath: 'map', tree: 'prio', link: 'veth' },
 ]);

@@ -1,0 +1,79 @@
+import type { Command } from '../model/index.ts';
+import type { ClassPlan, Datapath } from './datapath.ts';
+import { LEFT_ALONE_NFT } from './left-alone.ts';
+import { DOWNLOAD_MAJOR, formatHandle, TABLE } from './names.ts';
+import { chain } from './nft-chain.ts';
+import { formatTupleMaps, TUPLE_MAPS } from './nft-tuples.ts';
+import { TABLE_COMMENT } from './table.ts';
+
+/** Family of the table with the maps and a chain for each device. */
+export const ARRIVAL_FAMILY = 'netdev';
+
+/** The last of all at the ingress hook: other people's chains and flowtables on the device see what arrives before we take it. */
+const LAST = 0x7fffffff;
+
+/**
+ * `map`: a chain at the device's netdev ingress hook finds the arriving tuple in a map from tuples to classes, which the
+ * pipeline fills (src/pipeline/flow-map.ts), and forwards the packet to the ifb. It needs nothing of tc but the trees.
+ *
+ * A flow's packets are not known until the pipeline has heard of it, a few milliseconds. ICMP echo goes by its type.
+ */
+export function mapDatapath({ byOrigin }: ClassPlan): Datapath {
+  const classid = (number: number) => `meta priority set ${formatHandle(DOWNLOAD_MAJOR, number)}`;
+  const rules = [
+    // IP, also behind tags that are still in line, and in PPPoE. Written so that nft 1.0.6 can list it: of some ways to ask
+    // for raw bytes behind a protocol it dies (payload.c, payload_expr_complete()).
+    'meta protocol != { ip, ip6, 0x8100, 0x88a8, 0x8864 } accept',
+    'meta protocol { 0x8100, 0x88a8 } @nh,16,16 != { 0x0800, 0x86dd } accept',
+    'meta protocol 0x8864 @nh,0,16 != 0x1100 accept',
+    'meta protocol 0x8864 @nh,48,16 != 0x0021 @nh,48,16 != 0x0057 accept',
+    ...LEFT_ALONE_NFT.map((match) => `${match} accept`),
+    classid(byOrigin.new),
+    `icmp type { echo-request, timestamp-request } ${classid(byOrigin.remote)}`,
+    `icmp type { echo-reply, timestamp-reply } ${classid(byOrigin.local)}`,
+    `icmpv6 type echo-request ${classid(byOrigin.remote)}`,
+    `icmpv6 type echo-reply ${classid(byOrigin.local)}`,
+    `meta priority set ip saddr . ip daddr . meta l4proto . th sport . th dport map @${TUPLE_MAPS[4]}`,
+    `meta priority set ip6 saddr . ip6 daddr . meta l4proto . th sport . th dport map @${TUPLE_MAPS[6]}`,
+  ];
+  const nft = (...lines: string[]) => ({ argv: ['nft', '-f', '-'] as const, input: `${lines.join('\n')}\n` });
+  const unredirect = (_: string, named: string) => {
+    const name = `${ARRIVAL_FAMILY} ${TABLE} ${chainName(named)}`;
+    return nft(`flush chain ${name}`, `delete chain ${name}`);
+  };
+  return {
+    name: 'map',
+    hook: false,
+    map: true,
+    marksOrigin: false,
+    leavesByNft: true,
+    inPlace: true,
+    redirect(device, ifb) {
+      const name = chainName(device);
+      const hook = `type filter hook ingress device "${device}" priority ${LAST}; policy accept;`;
+      const table = [`comment "${TABLE_COMMENT}"`, ...formatTupleMaps(), ...chain(name, [hook])];
+      return {
+        about: `redirect what arrives on ${device} to ${ifb}`,
+        command: nft(
+          `table ${ARRIVAL_FAMILY} ${TABLE} {`,
+          ...table.map((line) => `  ${line}`),
+          '}',
+          `flush chain ${ARRIVAL_FAMILY} ${TABLE} ${name}`,
+          `table ${ARRIVAL_FAMILY} ${TABLE} {`,
+          ...chain(name, [...rules, `fwd to "${ifb}"`]).map((line) => `  ${line}`),
+          '}',
+        ),
+        undo: unredirect(device, device),
+      };
+    },
+    unredirect,
+    classifyLeaving: () => undefined,
+  };
+}
+
+/** All that the datapath has made, redirects and maps. */
+export const removeArrivals = (): Command => ({ argv: ['nft', 'delete', 'table', ARRIVAL_FAMILY, TABLE] });
+
+/** Names of chains are letters, digits and few signs; names of devices nearly anything. */
+const chainName = (device: string): string =>
+  `arrive-${device.replace(/[^a-zA-Z0-9.]/g, (sign) => `_${sign.codePointAt(0)!.toString(16)}`)}`;

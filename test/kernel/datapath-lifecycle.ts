@@ -1,0 +1,170 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Program } from '../../src/lab/index.ts';
+import type { DatapathName } from '../../src/shape/index.ts';
+import { Gateway, WORLD } from './gateway.ts';
+import { PATIENCE, soon } from './soon.ts';
+
+/** What up.test.ts and up-devices.test.ts say of `bpf`, of other datapaths: they come and go whole, whatever happens to devices. */
+export function lifecycle(datapath: DatapathName): void {
+  describe(`datapath ${datapath}`, () => {
+    let gateway: Gateway;
+    let program: Program | undefined;
+    beforeEach(async () => {
+      gateway = await Gateway.build();
+    });
+    afterEach(async () => {
+      await program?.stop('SIGTERM');
+      program = undefined;
+      await gateway.close();
+    });
+    const up = async (...args: string[]) => {
+      program = await gateway.up('--datapath', datapath, ...args);
+      return program;
+    };
+    const state = (wanted: string) =>
+      program!.line(
+        (line) => line.includes('"kind":"link"') && line.includes(`"state":"${wanted}"`),
+        10_000 * PATIENCE,
+      );
+    /** Answers to pings take a class of ours. */
+    const steered = async () => {
+      const packets = async () => (await gateway.link()).download!.queues.reduce((sum, q) => sum + q.packets, 0);
+      const before = await packets();
+      expect(await gateway.ping(5)).toBe(0);
+      expect(await packets()).toBeGreaterThanOrEqual(before + 5);
+    };
+    /** What stands between the device and the ifb: filters of tc, chains of nft. */
+    const redirects = async (device: string) =>
+      (await gateway.box.run('tc', 'filter', 'show', 'dev', device, 'ingress').catch(() => '')) +
+      (await gateway.box.run('nft', 'list', 'ruleset')).replace(/^(?!.*hook ingress).*\n/gm, '');
+
+    it('leaves no trace when it ends', async () => {
+      const before = await gateway.snapshot();
+      await up();
+      await steered();
+      expect(await gateway.status()).toMatchObject({ service: { datapath } });
+      expect((await program!.stop('SIGTERM')).status).toBe(0);
+      expect(await gateway.snapshot()).toBe(before);
+    });
+
+    it('kept or killed it goes on, until the next one or down takes it away', async () => {
+      const before = await gateway.snapshot();
+      await (await up('--keep')).stop('SIGTERM');
+      await steered();
+      expect(await gateway.status()).toMatchObject({ running: false, links: [{ state: 'kept' }] });
+      await (await up()).stop('SIGKILL');
+      await steered();
+      await gateway.headgate('down');
+      expect(await gateway.snapshot()).toBe(before);
+    });
+
+    it('an ifb taken down: the redirect goes; up again: it is back', async () => {
+      await up();
+      await gateway.box.run('ip', 'link', 'set', 'hg-wan', 'down');
+      await state('open');
+      expect(await redirects('wan')).toBe('');
+      expect(await gateway.ping(5)).toBe(0);
+      await gateway.box.run('ip', 'link', 'set', 'hg-wan', 'up');
+      await state('steering');
+      await steered();
+    });
+
+    it('an ifb deleted: the redirect goes', async () => {
+      const before = await gateway.snapshot();
+      await up();
+      await gateway.box.run('ip', 'link', 'del', 'hg-wan');
+      await state('open');
+      expect(await redirects('wan')).toBe('');
+      expect(await gateway.ping(5)).toBe(0);
+      await program!.stop('SIGTERM');
+      expect(await gateway.snapshot()).toBe(before);
+    });
+
+    it('the device deleted, and back: it is steered again', async () => {
+      await up();
+      await gateway.box.run('ip', 'link', 'del', 'wan');
+      await state('absent');
+      expect(await gateway.box.run('ip', 'link', 'show')).not.toContain('hg-wan');
+      await gateway.layWan();
+      await state('steering');
+      await steered();
+      expect((await program!.stop('SIGTERM')).status).toBe(0);
+      expect(await gateway.box.run('nft', 'list', 'tables')).not.toContain('headgate');
+    });
+
+    it('the device renamed: nothing is left on it; of the old name again: it is steered', async () => {
+      await up();
+      await gateway.box.run('ip', 'link', 'set', 'wan', 'name', 'wan9');
+      await state('absent');
+      expect(await redirects('wan9')).toBe('');
+      expect(await gateway.ping(3)).toBe(0);
+      await gateway.box.run('ip', 'link', 'set', 'wan9', 'name', 'wan');
+      await state('steering');
+      await steered();
+    });
+
+    it('a reload to other classes and back loses no packet, and leaves what starting anew would', async () => {
+      const file = join(gateway.folder, 'test.gate');
+      const link = 'link wan { device wan  download 50mbit  upload 20mbit }\n';
+      const rest = 'default local -> mine  remote -> seed  new -> new\n';
+      const policies = [
+        `${link}queue mine { share 70% }  queue new { share 10% }  queue seed { share 5% }\n${rest}`,
+        `${link}queue voice { share 20% }  queue new { share 10% }  queue seed { share 5% }  queue mine { share 50% }\nrule voice when udp and remote.port 5000 -> voice\n${rest}`,
+      ];
+      const shown: string[][] = [];
+      for (const policy of policies) {
+        await writeFile(file, policy);
+        await (await up(file)).line((line) => line.includes('"kind":"resync"'));
+        shown.push(numberless(await gateway.snapshot()));
+        await program!.stop('SIGTERM');
+      }
+      await writeFile(file, policies[0]!);
+      await up(file);
+      const lost = gateway.ping(60);
+      for (const i of [1, 0, 1]) {
+        await writeFile(file, policies[i]!);
+        const exit = await gateway.headgate('reload');
+        expect({ status: exit.status, stderr: exit.stderr }).toMatchObject({ status: 0 });
+        expect(numberless(await gateway.snapshot())).toEqual(shown[i]);
+        await steered();
+      }
+      expect(await lost).toBe(0);
+    });
+
+    it('flows that a rule names have its class both ways', async () => {
+      const file = join(gateway.folder, 'test.gate');
+      await writeFile(
+        file,
+        `link wan { device wan  download 50mbit  upload 50mbit }
+queue mine { share 60% }  queue special { share 10% }
+rule five when udp and remote.port 5000 -> special
+default local -> mine  remote -> mine  new -> mine
+`,
+      );
+      await up(file);
+      await gateway.serve(gateway.world, 'udp', WORLD, 5000);
+      await gateway.ask(gateway.inside, 'udp', WORLD, 5000, 200, 6000);
+      await soon(async () => {
+        await gateway.ask(gateway.inside, 'udp', WORLD, 5000, 200, 6000);
+        const { download, upload } = await gateway.link();
+        const special = (queues: typeof download) => queues!.queues.find(({ name }) => name === 'special')!.packets;
+        expect(special(download)).toBeGreaterThan(0);
+        expect(special(upload)).toBeGreaterThan(0);
+      });
+    });
+  });
+}
+
+/**
+ * Which of their two sets of numbers the filters have is of no meaning, nor in which order tables and filters were made, nor
+ * which flows are in a map.
+ */
+const numberless = (snapshot: string): string[] =>
+  snapshot
+    .replace(/\b(pref|chain|fh|ht|index|order) [0-9a-f:]+/g, '$1 N')
+    .replace(/^\d+: |link\/ether [0-9a-f:]+/gm, '')
+    .replace(/^\s*elements = \{[^}]*\}\n/gm, '')
+    .split(/^(?=table |filter |qdisc |class |\S+: )/m)
+    .sort();
