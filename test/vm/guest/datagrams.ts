@@ -1,6 +1,7 @@
 // Numbered UDP datagrams of 1000 bytes, sent once each, and who heard which.
 
 import { type Namespace, Program } from '../../../src/lab/index.ts';
+import { PATIENCE } from '../../kernel/soon.ts';
 
 export interface Ends {
   readonly from: string;
@@ -37,7 +38,7 @@ socket.bind(${port}, '${host}', () => { socket.setRecvBufferSize(1 << 20); conso
   const program = Program.start('listener', [process.execPath, '-e', script], { netns: ns.name });
   const heard: number[] = [];
   program.onLine((line) => line.startsWith('heard ') && heard.push(Number(line.slice(6))));
-  await program.line((line) => line === 'ready', 60_000);
+  await program.line((line) => line === 'ready', 10_000 * PATIENCE);
   return heard;
 }
 

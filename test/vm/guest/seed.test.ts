@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { addVeth, Program } from '../../../src/lab/index.ts';
 import { Gateway, HEADGATE, WAN, WORLD } from '../../kernel/gateway.ts';
-import { soon } from '../../kernel/soon.ts';
+import { PATIENCE, soon } from '../../kernel/soon.ts';
 import { type Ends, listen, readCapture, send } from './datagrams.ts';
 
 const [WAN6, WORLD6] = ['2001:db8::1', '2001:db8::2'];
@@ -75,7 +75,7 @@ describe('(b) what passes the policer is mirrored to a tap', () => {
       ['sh', '-c', 'exec "$@" 2>&1 >"$0"', file, ...HEADGATE, 'tap', 'spy', 'udp'],
       { netns: gateway.box.name },
     );
-    await tap.line((line) => line.includes('listening on spy'), 60_000);
+    await tap.line((line) => line.includes('listening on spy'), 10_000 * PATIENCE);
     const passed: number[] = [];
     for (const [i, ends] of TO_BOX.entries()) {
       const heard = await listen(gateway.box, ends.to, ends.port);
@@ -98,10 +98,10 @@ describe('(b) what passes the policer is mirrored to a tap', () => {
     }
     const command = [...HEADGATE, 'tap', 'spy', 'udp'].join(' ');
     const tap = Program.start('headgate tap', ['script', '-qec', command, '/dev/null'], { netns: gateway.box.name });
-    await tap.line((line) => line.includes('listening on spy'), 60_000);
+    await tap.line((line) => line.includes('listening on spy'), 10_000 * PATIENCE);
     const [ends] = TO_BOX;
     await send(gateway.world, ends, 1);
-    await tap.line((line) => line.includes(`IP ${WORLD}.17000 > ${WAN}.17001: UDP, length 1000`), 60_000);
+    await tap.line((line) => line.includes(`IP ${WORLD}.17000 > ${WAN}.17001: UDP, length 1000`), 10_000 * PATIENCE);
     await headgate.stop('SIGTERM');
     expect(await tap.ended).toEqual({ status: 0, signal: null });
   });
@@ -154,7 +154,7 @@ describe('(g) two devices share one ifb', () => {
     const links = 'link a { device wan  download 10mbit }\nlink b { device wan2  share tree with a }\n';
     await writeFile(file, `${links}${QUEUES}`);
     const program = Program.start('headgate up', ['env', ...HEADGATE, 'up', '--json', file], { netns: box.name });
-    await program.line((line) => line.includes('"kind":"ready"'), 120_000);
+    await program.line((line) => line.includes('"kind":"ready"'), 20_000 * PATIENCE);
     await world.run('ping', '-q', '-c', '3', '-i', '0.05', WAN);
     await world.run('ping', '-q', '-c', '5', '-i', '0.05', '198.51.100.1');
     const status = await gateway.status();
