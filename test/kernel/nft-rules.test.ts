@@ -479,7 +479,7 @@ describe('headgate up', () => {
         file,
         'link wan { }\nqueue local { share 50% }\nqueue new { share 10% }\nqueue seed { share 5% }\nrule seeders when origin remote and local.port 51413 -> new\nrule odd when origin local and remote.port 9999 -> seed\ndefault local -> local remote -> seed new -> new\n',
       );
-      const program = await gateway.up(file);
+      const program = await gateway.up(file, '--device', 'wan', '--download', '50mbit', '--upload', '50mbit');
       await gateway.serve(gateway.inside, 'udp', '0.0.0.0', 51413);
       await gateway.ask(gateway.world, 'udp', WAN, 51413);
       await gateway.serve(gateway.world, 'tcp', GATEWAY_WORLD, 9999);
