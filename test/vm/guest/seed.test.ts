@@ -1,5 +1,5 @@
 // What ifb.txt, the text that Headgate began with, does by hand, each scenario from a policy, with real packets, read
-// from the kernel's counters. Shown on Linux 6.1 (Debian 12) and on 6.18.
+// from the kernel's counters. Shown on Linux 6.18; (a), (b), (e), (f) on 6.1 (Debian 12), too.
 
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
