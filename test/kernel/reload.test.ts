@@ -131,13 +131,13 @@ describe('reload', () => {
     await start(POLICIES.plain);
     const log: string[] = [];
     program!.onLine((line) => log.push(line));
-    const said = (state: string) => () => log.some((line) => line.includes(`"kind":"policy","state":"${state}"`));
+    const says = (state: string) => soon(() => expect(log.join('\n')).toContain(`"kind":"policy","state":"${state}"`));
     await writeFile(file, 'nonsense\n');
     process.kill(program!.pid!, 'SIGHUP');
-    await soon(said('kept'));
+    await says('kept');
     await writeFile(file, POLICIES.renumbered);
     process.kill(program!.pid!, 'SIGHUP');
-    await soon(said('changed'));
+    await says('changed');
     expect((await gateway.link()).download!.queues.map(({ name }) => name)).toContain('voice');
   });
 
