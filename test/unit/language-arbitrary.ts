@@ -6,6 +6,7 @@ import {
   type FlowFacts,
   formatAddress,
   formatPrefix,
+  hasPorts,
   maskAddress,
   ORIGINS,
   type Prefix,
@@ -34,7 +35,7 @@ export const flow: fc.Arbitrary<FlowFacts> = fc
   .chain(([origin, number, six, ports]) => {
     const end: fc.Arbitrary<End> = fc.record({
       address: six ? ipv6 : ipv4,
-      port: ports ? port : fc.constant(undefined),
+      port: ports && hasPorts(number) ? port : fc.constant(undefined),
     });
     return fc.record({ origin: fc.constant(origin), protocol: fc.constant(number), local: end, remote: end });
   });

@@ -1,0 +1,11 @@
+// The conformance suite (test/kernel/conformance*.ts) with another tree, and on a device without a link layer.
+// Shown on Linux 6.1.
+
+import { conformance } from '../../kernel/conformance.ts';
+
+conformance([
+  { datapath: 'ct', tree: 'prio', link: 'tun' },
+  { datapath: 'mark', tree: 'prio', link: 'tun' },
+  { datapath: 'bpf', tree: 'prio', link: 'veth' },
+  { datapath: 'map', tree: 'prio', link: 'veth' },
+]);
