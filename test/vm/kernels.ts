@@ -16,7 +16,7 @@ export interface DebianKernel {
   readonly name: string;
   readonly debian: number;
   readonly suite: string;
-  /** What `npm test` runs on it, of test/vm/guest: emulation is slow, and all of it takes most of an hour. */
+  /** What `npm test` runs on it, of test/vm/guest. */
   readonly always: readonly string[];
 }
 
