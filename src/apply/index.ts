@@ -1,3 +1,4 @@
+export * from './built.ts';
 export * from './check.ts';
 export * from './inspect.ts';
 export * from './read-back.ts';

@@ -1,23 +1,34 @@
-import { runCommand, type Where } from '../kernel/index.ts';
+import { type Journal, runCommand, type Where } from '../kernel/index.ts';
+import type { Command } from '../model/index.ts';
 import type { Operation } from '../shape/index.ts';
 import { checkFilters } from './read-back.ts';
+
+export interface RunOptions extends Where {
+  /** Gets the way back of each step before it is tried. */
+  readonly journal?: Pick<Journal, 'add'> | undefined;
+}
 
 /**
  * Runs the operations in order. Where one fails, it and all before it are undone, last first, and its error is
  * thrown. Inverses that fail are passed over: the object is gone, or was never made.
  */
-export async function runOperations(operations: readonly Operation[], where: Where = {}): Promise<void> {
-  for (const [i, operation] of operations.entries()) {
+export async function runOperations(operations: readonly Operation[], options: RunOptions = {}): Promise<void> {
+  for (const [i, { about, command, undo, filters }] of operations.entries()) {
     try {
-      await runCommand(operation.command, where);
-      if (operation.filters) await checkFilters(operation.filters, where);
+      if (undo) options.journal?.add({ about, undo });
+      await runCommand(command, options);
+      if (filters) await checkFilters(filters, options);
     } catch (error) {
-      await undoOperations(operations.slice(0, i + 1), where);
+      await undoSteps(operations.slice(0, i + 1), options);
       throw error;
     }
   }
 }
 
-async function undoOperations(operations: readonly Operation[], where: Where = {}): Promise<void> {
-  for (const { undo } of [...operations].reverse()) if (undo) await runCommand(undo, where).catch(() => {});
+/** Takes steps back, the last first. */
+export async function undoSteps(
+  steps: readonly { readonly undo?: Command | undefined }[],
+  where: Where = {},
+): Promise<void> {
+  for (const { undo } of [...steps].reverse()) if (undo) await runCommand(undo, where).catch(() => {});
 }

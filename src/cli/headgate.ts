@@ -30,6 +30,7 @@ Exit status:
 const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
   up: async () => (await import('./up.ts')).addUpCommand,
   down: async () => (await import('./down.ts')).addDownCommand,
+  recover: async () => (await import('./recover.ts')).addRecoverCommand,
   reload: async () => (await import('./reload.ts')).addReloadCommand,
   status: async () => (await import('./status.ts')).addStatusCommand,
   events: async () => (await import('./events.ts')).addEventsCommand,

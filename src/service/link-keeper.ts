@@ -5,6 +5,7 @@ import type { LinkEvent, LinkState } from '../monitor/index.ts';
 import {
   changeLink,
   type Datapath,
+  hooksOf,
   ifbOf,
   type LinkChange,
   type LinkShape,
@@ -86,6 +87,22 @@ export class LinkKeeper {
       await this.#leave(device);
       throw new HeadgateError('HG_NO_DEVICE', { device, devices: namesOf(after) });
     }
+    this.#state = this.#built;
+  }
+
+  /** Takes over the link's part, which is there, whole. @throws HeadgateError HG_NO_DEVICE */
+  async adopt(): Promise<void> {
+    const { device } = this.shape;
+    const name = ifbOf(this.shape);
+    const scene = await inspect();
+    const ifb = scene.ifbs.find((own) => own.device.name === name)?.ownership;
+    this.#device = known(scene.devices, device);
+    this.#ifb = name === undefined ? undefined : known(scene.devices, name);
+    if (!this.#device || (name !== undefined && !ifb))
+      throw new HeadgateError('HG_NO_DEVICE', { device: this.#device ? name! : device, devices: namesOf(scene) });
+    const ours = ifb && hooksOf(ifb).some((hook) => hook.device === device && hook.clsact);
+    this.#site = { ingressHook: !ours, ifb };
+    this.#ifbSeenUp = true;
     this.#state = this.#built;
   }
 

@@ -52,10 +52,10 @@ export class LinkWatch {
     return watch!;
   }
 
-  /** Builds a link's part, and from then on tells its keeper what happens. What happened before is past. */
-  add(keeper: LinkKeeper): Promise<void> {
+  /** Builds a link's part, or takes it as it is, and from then on tells its keeper what happens. What happened before is past. */
+  add(keeper: LinkKeeper, how: 'anew' | 'as it is'): Promise<void> {
     return this.exclusively(async () => {
-      await keeper.add();
+      await (how === 'anew' ? keeper.add() : keeper.adopt());
       this.#keepers.push(keeper);
     });
   }

@@ -1,4 +1,4 @@
-import { checkEffects, inspect, runOperations } from '../apply/index.ts';
+import { checkEffects, inspect, type RunOptions, runOperations } from '../apply/index.ts';
 import { countErrors, type Diagnostic, type ParsedPolicy, type Policy } from '../language/index.ts';
 import { type ErrorCode, HeadgateError } from '../model/index.ts';
 import {
@@ -62,6 +62,7 @@ export async function changeKernel(
   from: Shaped,
   to: Shaped,
   keepers: readonly LinkKeeper[],
+  journal: NonNullable<RunOptions['journal']>,
 ): Promise<readonly Operation[]> {
   const reason = whyNotInPlace(from.shapes, to.shapes);
   if (reason !== undefined) throw new HeadgateError('HG_RELOAD', { reason });
@@ -70,7 +71,7 @@ export async function changeKernel(
   const families = [...scene.mirrors].flatMap(([family, whose]) => (whose === 'ours' ? [family] : []));
   const shapeOf = ({ shape }: LinkKeeper) => to.shapes.find(({ link }) => link === shape.link)!;
   const changes = keepers.map((keeper) => keeper.change(shapeOf(keeper), to.datapath));
-  await runOperations([...replaceTables(from, to, families), ...changes.flatMap(({ before }) => before)]);
+  await runOperations([...replaceTables(from, to, families), ...changes.flatMap(({ before }) => before)], { journal });
   for (const keeper of keepers) keeper.become(shapeOf(keeper), to.datapath);
   const taps = tapsOf(from.policy).filter((tap) => !tapsOf(to.policy).includes(tap));
   return [

@@ -9,28 +9,41 @@ import {
   runOperations,
   teardown,
 } from '../apply/index.ts';
-import { acquireInstance, delFiles, ensureRoot, getCapabilities, MarkWriter, runCommand } from '../kernel/index.ts';
+import {
+  acquireInstance,
+  delFiles,
+  ensureRoot,
+  getCapabilities,
+  Journal,
+  MarkWriter,
+  replaceApplied,
+  runCommand,
+} from '../kernel/index.ts';
 import { conntrackDump, conntrackEvents, linkEvents } from '../kernel/sources.ts';
 import type { Policy } from '../language/index.ts';
-import { DEFAULT_MARK_FIELD, HeadgateError, type MarkField } from '../model/index.ts';
+import { DEFAULT_MARK_FIELD, HeadgateError } from '../model/index.ts';
 import type { MonitorItem } from '../monitor/index.ts';
 import { MonitorStream } from '../monitor/stream.ts';
-import { clearMarks, FlowClassifier, runPipeline, Sides, TupleMap } from '../pipeline/index.ts';
+import { FlowClassifier, runPipeline, Sides, TupleMap } from '../pipeline/index.ts';
 import {
   type DatapathName,
   effectOperations,
   ifbOf,
   type LinkShape,
   numberedQueues,
+  type Operation,
   qdiscsOf,
   tableOperation,
 } from '../shape/index.ts';
+import { writeApplied } from './applied.ts';
 import { Closers } from './closers.ts';
 import { requestStatus, serveControl } from './control.ts';
 import { bestDatapath, prepareDatapath } from './datapath.ts';
 import { LinkKeeper } from './link-keeper.ts';
 import { LinkWatch } from './link-watch.ts';
+import { recover, takeDown } from './recover.ts';
 import { changeKernel, type LoadPolicy, type ReloadResult, reloadPolicy } from './reload.ts';
+import { findInForce, isSamePolicy } from './resume.ts';
 import { shapeHere } from './shape-here.ts';
 import type { ServiceStatus } from './status.ts';
 
@@ -76,6 +89,7 @@ export async function startService(
     const leave = await acquireInstance();
     if (!leave) throw new HeadgateError('HG_RUNNING', { pid: (await requestStatus())?.pid ?? 'unknown' });
     opened.add(leave);
+    const recovered = await recover();
     const scene = await inspect();
     checkTable(scene);
     await checkEffects(policy, scene);
@@ -84,25 +98,41 @@ export async function startService(
     stream.items.subscribe(onItem);
     const warn = (what: string) => (error: unknown) =>
       stream.emit({ kind: 'warning', message: `${what}: ${error instanceof Error ? error.message : error}` });
-    opened.add(() => delFiles());
-    await delFiles();
-    let generation = 0;
+    opened.add(() => (keep ? undefined : delFiles()));
+    const inForce = await findInForce({ shapes, datapath: name }, scene, capabilities);
+    if (!inForce) await delFiles();
+    const same = inForce !== undefined && isSamePolicy(inForce.policy, policy);
+    let generation = inForce ? inForce.generation + (same ? 0 : 1) : 0;
     const prepare = (of: Policy, number: number) => prepareDatapath(name, of, DEFAULT_MARK_FIELD, number, capabilities);
-    let prepared = await prepare(policy, generation);
+    let prepared = same ? inForce.prepared : await prepare(policy, generation);
     const { datapath } = prepared;
     if (datapath.map) checkMap(scene);
     for (const shape of shapes) checkLink(shape, scene, datapath);
 
     opened.add(() => (keep ? undefined : takeDown()));
-    await teardown();
-    // From here on the kernel tracks connections in this namespace, and has the functions that the classifier calls.
-    await runOperations([tableOperation(policy, shapes, datapath), ...effects]);
+    const journal = await Journal.begin(inForce ? { kind: 'reload', applied: writeApplied(inForce) } : { kind: 'up' });
+    if (!inForce) {
+      await teardown();
+      // From here on the kernel tracks connections in this namespace, and has the functions that the classifier calls.
+      await runOperations([tableOperation(policy, shapes, datapath), ...effects], { journal });
+    }
 
-    const keepers = shapes.map((shape) => new LinkKeeper(shape, datapath, (event) => stream.emit(event)));
+    const keepers = (inForce?.shapes ?? shapes).map(
+      (shape) => new LinkKeeper(shape, inForce?.prepared.datapath ?? datapath, (event) => stream.emit(event)),
+    );
     const sides = new Sides((ifindex) => keepers.some((keeper) => keeper.deviceIndex === ifindex));
     const watch = await LinkWatch.open(linkEvents(), sides, warn('the watch on links'));
     opened.add(() => watch.close());
-    for (const keeper of keepers) await watch.add(keeper);
+    for (const keeper of keepers) await watch.add(keeper, inForce ? 'as it is' : 'anew');
+    let rest: readonly Operation[] = [];
+    if (inForce && !same) {
+      const from = { policy: inForce.policy, shapes: inForce.shapes, datapath: inForce.prepared.datapath };
+      rest = await watch.exclusively(() => changeKernel(from, { policy, shapes, datapath }, keepers, journal));
+    }
+    await replaceApplied(writeApplied({ policy, datapath: name, generation }));
+    await journal.end();
+    for (const operation of rest) await runOperations([operation]).catch(warn(operation.about));
+    if (inForce && !same) await delFiles(inForce.prepared.files);
 
     const marks = MarkWriter.open();
     opened.add(() => marks.close());
@@ -155,14 +185,19 @@ export async function startService(
       const made = await prepare(next, generation + 1);
       const from = { policy, shapes, datapath: prepared.datapath };
       const to = { policy: next, shapes: nextShapes, datapath: made.datapath };
-      const after = await changeKernel(from, to, keepers).catch(async (error) => {
+      const before = { policy, datapath: name, generation };
+      const journal = await Journal.begin({ kind: 'reload', applied: writeApplied(before) });
+      const after = await changeKernel(from, to, keepers, journal).catch(async (error) => {
         await delFiles(made.files);
+        await journal.end();
         throw error;
       });
       const old = prepared.files;
       ({ policy, shapes } = to);
       prepared = made;
       generation++;
+      await replaceApplied(writeApplied({ policy, datapath: name, generation })).catch(warn('the record'));
+      await journal.end();
       classifier.replacePolicy(policy);
       for (const operation of after) await runOperations([operation]).catch(warn(operation.about));
       await delFiles(old);
@@ -195,6 +230,7 @@ export async function startService(
         ...(shares !== undefined && { shares }),
       })),
     });
+    if (recovered.length > 0) stream.emit({ kind: 'warning', message: recovered.join('; ') });
     for (const shape of shapes)
       for (const chain of passedBy(shape, scene, datapath))
         stream.emit({
@@ -230,16 +266,4 @@ function advice(policy: Policy, shapes: readonly LinkShape[]): string[] {
     ),
     ...live.map(({ name }) => `rule ${name} is live: its mirror or police reaches no packet`),
   ];
-}
-
-/** Takes everything of ours out of the kernel, and returns in words what it was. */
-export async function takeDown(field: MarkField = DEFAULT_MARK_FIELD): Promise<string[]> {
-  const removed = await teardown();
-  await delFiles();
-  // Marks without our objects are not ours to touch.
-  if (removed.length > 0) {
-    const marks = MarkWriter.open();
-    await clearMarks(field, conntrackDump(), (requests) => marks.write(requests)).finally(() => marks.close());
-  }
-  return removed.map(({ about }) => about);
 }

@@ -1,0 +1,111 @@
+import { type Argv, HeadgateError } from '../model/index.ts';
+import {
+  ARRIVAL_FAMILY,
+  formatHandle,
+  isOurFilter,
+  MIRROR_FAMILIES,
+  shaperMajor,
+  TABLE,
+  UPLOAD_MAJOR,
+} from '../shape/index.ts';
+
+/** Runs a command in the network namespace that is looked at. @throws HeadgateError HG_KERNEL */
+export type RunThere = (argv: Argv) => Promise<string>;
+
+/** Where objects of ours can be. */
+export interface Places {
+  /** Devices of links. */
+  readonly devices: readonly string[];
+  /** Ifbs and taps. */
+  readonly ifbs: readonly string[];
+}
+
+/**
+ * What the kernel holds of ours, by object, in the tools' own words without what differs from one time to the next.
+ * Equal words, equal objects: so a policy's objects can be made in another place, and compared with those in force.
+ */
+export async function listBuilt({ devices, ifbs }: Places, run: RunThere): Promise<Map<string, string>> {
+  const told = (argv: Argv): Promise<string> =>
+    run(argv).catch((error) => {
+      // What is not there says nothing.
+      if (error instanceof HeadgateError && error.code === 'HG_KERNEL') return '';
+      throw error;
+    });
+  const objects: [string, Promise<string>][] = [
+    ...ifbs.flatMap((ifb): [string, Promise<string>][] => [
+      [`ifb ${ifb}`, told(['ip', '-json', '-details', 'link', 'show', ifb]).then(plainLink)],
+      [`tree on ${ifb}`, listTree(ifb, told, () => true)],
+    ]),
+    ...devices.flatMap((device): [string, Promise<string>][] => [
+      [`tree on ${device}`, listTree(device, told, isOfUpload)],
+      [`filters on ${device}`, listOurFilters(device, 'ingress', told)],
+      [`leaving filters on ${device}`, listOurFilters(device, formatHandle(UPLOAD_MAJOR), told)],
+    ]),
+    ...['inet', ...MIRROR_FAMILIES].map((family): [string, Promise<string>] => [
+      `table ${family} ${TABLE}`,
+      told(['nft', '--stateless', 'list', 'table', family, TABLE]),
+    ]),
+    // The pipeline fills its maps.
+    [
+      `table ${ARRIVAL_FAMILY} ${TABLE}`,
+      told(['nft', '--stateless', '--terse', 'list', 'table', ARRIVAL_FAMILY, TABLE]),
+    ],
+  ];
+  const found = await Promise.all(objects.map(async ([name, text]) => [name, await text] as const));
+  return new Map(found.filter(([, text]) => text !== ''));
+}
+
+function plainLink(json: string): string {
+  const [link] = json === '' ? [] : (JSON.parse(json) as Record<string, unknown>[]);
+  if (!link) return '';
+  const { ifalias, mtu, txqlen, num_tx_queues: queues, flags } = link;
+  // Whose clsact it is depends on the place.
+  const alias = String(ifalias).replace(/(clsact=|:)(ours|found)/g, '$1');
+  return JSON.stringify({ alias, mtu, txqlen, queues, up: (flags as string[]).includes('UP') });
+}
+
+async function listTree(device: string, told: RunThere, isOurs: (line: string) => boolean): Promise<string> {
+  const [qdiscs, classes] = await Promise.all(
+    ['qdisc', 'class'].map((what) => told(['tc', '-details', what, 'show', 'dev', device])),
+  );
+  return [...qdiscs!.split('\n').filter(isOurs), ...classes!.split('\n').filter(isOurs)]
+    .filter((line) => line !== '' && !/^qdisc (noqueue|ingress|clsact)/.test(line))
+    .map(plainLine)
+    .sort()
+    .join('\n');
+}
+
+const UPLOAD = [UPLOAD_MAJOR, shaperMajor(UPLOAD_MAJOR)].map((major) => formatHandle(major));
+const isOfUpload = (line: string): boolean => UPLOAD.some((major) => line.includes(` ${major}`));
+
+/** A leaf's quantum follows the device's MTU; the rest are counters. */
+const plainLine = (line: string): string =>
+  line
+    .replace(/ (direct_packets_stat|direct_qlen|refcnt) \d+/g, '')
+    .replace(/^(qdisc (?!htb).*?) quantum \w+/, '$1')
+    .trimEnd();
+
+async function listOurFilters(device: string, parent: string, told: RunThere): Promise<string> {
+  const at = parent === 'ingress' ? [parent] : ['parent', parent];
+  const text = await told(['tc', 'filter', 'show', 'dev', device, ...at]);
+  return text
+    .split(/^filter /m)
+    .filter((filter) => filter !== '')
+    .filter((filter) => parent !== 'ingress' || isOurs(filter))
+    .map(plainFilter)
+    .join('\n');
+}
+
+function isOurs(filter: string): boolean {
+  const pref = Number(/\bpref (\d+)/.exec(filter)?.[1]);
+  const kind = /\bpref \d+ (\w+)/.exec(filter)?.[1] ?? '';
+  return isOurFilter({ pref, kind, chain: Number(/\bchain (\d+)/.exec(filter)?.[1] ?? 0) });
+}
+
+/** Without the numbers that the kernel hands out. */
+const plainFilter = (filter: string): string =>
+  filter
+    .replace(/\b(id|index|ref|bind) \d+/g, '')
+    .replace(/\bparent \S+/g, '')
+    .replace(/\s+/g, ' ')
+    .trim();

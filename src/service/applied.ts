@@ -1,0 +1,73 @@
+import { deserialize, serialize } from 'node:v8';
+import { listBuilt, type Scene } from '../apply/index.ts';
+import { getApplied, run, Scratch } from '../kernel/index.ts';
+import type { Policy } from '../language/index.ts';
+import type { Command } from '../model/index.ts';
+import { type Datapath, type DatapathName, ifbOf, type LinkShape, planOperations, tapsOf } from '../shape/index.ts';
+
+/** What is in force, as it is remembered on the disk: the kernel holds the objects, and not the policy that they came from. */
+export interface Applied {
+  readonly policy: Policy;
+  readonly datapath: DatapathName;
+  readonly generation: number;
+}
+
+/** Whoever changes what a policy turns into, or the policy's own shape, changes this: other records are as none. */
+const FORMAT = 1;
+
+export const writeApplied = (applied: Applied): string => serialize([FORMAT, applied]).toString('base64');
+
+/** The record of this network namespace; undefined where there is none that can be read. */
+export async function readApplied(): Promise<Applied | undefined> {
+  const text = await getApplied();
+  if (text === undefined) return undefined;
+  try {
+    const [format, applied] = deserialize(Buffer.from(text, 'base64')) as [number, Applied];
+    return format === FORMAT ? applied : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A policy with what it is to become here. */
+export interface Wanted {
+  readonly policy: Policy;
+  readonly shapes: readonly LinkShape[];
+  readonly datapath: Datapath;
+}
+
+/** Objects whose words differ between what is there and what is wanted; on either side they may be missing. */
+export interface Difference {
+  readonly object: string;
+  readonly there: boolean;
+  readonly wanted: boolean;
+}
+
+/**
+ * Compares what the kernel holds of ours with what `up` would make of a policy. That is made, in a network namespace
+ * that lives as long as the comparison, with devices of the same names: kernels write down many things otherwise than
+ * they are asked for, and this one knows best how.
+ *
+ * @throws HeadgateError HG_KERNEL where it cannot be made
+ */
+export async function compareBuilt(wanted: Wanted, scene: Scene): Promise<Difference[]> {
+  const { policy, shapes, datapath } = wanted;
+  const devices = [...new Set([...shapes.map(({ device }) => device), ...scene.hooks.keys()])];
+  const ours = [...scene.ifbs.map(({ device }) => device.name), ...scene.taps];
+  const ifbs = [...new Set([...shapes.flatMap((shape) => ifbOf(shape) ?? []), ...tapsOf(policy), ...ours])];
+  const scratch = await Scratch.open();
+  try {
+    for (const { device } of shapes) await scratch.run(['ip', 'link', 'add', 'name', device, 'type', 'dummy']);
+    const runThere = ({ argv, input }: Command) => scratch.run(argv, input);
+    for (const { command } of planOperations(policy, shapes, datapath)) await runThere(command);
+    const [there, made] = await Promise.all([
+      listBuilt({ devices, ifbs }, (argv) => run(argv)),
+      listBuilt({ devices, ifbs }, (argv) => scratch.run(argv)),
+    ]);
+    return [...new Set([...there.keys(), ...made.keys()])]
+      .filter((object) => there.get(object) !== made.get(object))
+      .map((object) => ({ object, there: there.has(object), wanted: made.has(object) }));
+  } finally {
+    await scratch.close();
+  }
+}

@@ -1,0 +1,56 @@
+import { inspect, isRedirected, teardown, undoSteps } from '../apply/index.ts';
+import { delFiles, delJournal, getJournal, Journal, MarkWriter, replaceApplied, runCommand } from '../kernel/index.ts';
+import { conntrackDump } from '../kernel/sources.ts';
+import { DEFAULT_MARK_FIELD, type MarkField } from '../model/index.ts';
+import { clearMarks } from '../pipeline/index.ts';
+import { hooksOf } from '../shape/index.ts';
+
+/**
+ * Finishes or takes back what a process that is no more was about: of a start nothing is left, of a reload the policy
+ * before it, of a way down nothing. Then sees to it that no redirect leads to an ifb that is down or gone. Returns in
+ * words what was done; nothing, where all is well. Needs the place of the service ({@link acquireInstance}).
+ */
+export async function recover(): Promise<string[]> {
+  const journal = await getJournal();
+  if (journal && journal.kind !== 'reload')
+    return [`the ${journal.kind === 'up' ? 'start' : 'way down'} was interrupted`, ...(await takeDown())];
+  const done: string[] = [];
+  if (journal) {
+    await undoSteps(journal.steps);
+    await replaceApplied(journal.applied);
+    await delJournal();
+    done.push(
+      'the reload was interrupted; the policy before it is in force',
+      ...journal.steps.map(({ about }) => `take back: ${about}`).reverse(),
+    );
+  }
+  return [...done, ...(await openDeadEnds())];
+}
+
+/** What is redirected to an ifb that is down is lost, and to one that is gone, too. */
+async function openDeadEnds(): Promise<string[]> {
+  const scene = await inspect();
+  const led = new Set(scene.ifbs.flatMap(({ ownership }) => hooksOf(ownership).map(({ device }) => device)));
+  const lost = scene.devices.filter(({ name }) => isRedirected(scene, name) && !led.has(name));
+  if (lost.length > 0)
+    return [`what arrives on ${lost.map(({ name }) => name).join(', ')} led nowhere`, ...(await takeDown())];
+  const down = scene.ifbs.filter(({ device }) => !device.up);
+  for (const { device } of down) await runCommand({ argv: ['ip', 'link', 'set', device.name, 'up'] });
+  return down.map(({ device }) => `set ${device.name} up`);
+}
+
+/** Takes everything of ours out of the kernel, and returns in words what it was. */
+export async function takeDown(field: MarkField = DEFAULT_MARK_FIELD): Promise<string[]> {
+  // Traffic first: without a place to write, it goes down all the same.
+  const journal = await Journal.begin({ kind: 'down' }).catch(() => undefined);
+  const removed = await teardown();
+  await delFiles();
+  await replaceApplied(undefined);
+  // Marks without our objects are not ours to touch.
+  if (removed.length > 0) {
+    const marks = MarkWriter.open();
+    await clearMarks(field, conntrackDump(), (requests) => marks.write(requests)).finally(() => marks.close());
+  }
+  await journal?.end();
+  return removed.map(({ about }) => about);
+}
