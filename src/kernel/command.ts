@@ -1,4 +1,4 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { type Argv, HeadgateError } from '../model/index.ts';
 
 /** Debian's name for the package that holds a tool, where it differs from the tool's. */
@@ -51,26 +51,31 @@ export const noTool = (tool: string, cause?: unknown): HeadgateError =>
 export function execute(argv: Argv, options: CommandOptions = {}): Promise<Outcome> {
   const [tool, args] = within(argv, options);
   return new Promise((resolve, reject) => {
-    const child = execFile(tool, args, { maxBuffer: 64 << 20, encoding: 'utf8' }, (error, stdout, stderr) => {
-      clearTimeout(timer);
-      if ((error as NodeJS.ErrnoException | null)?.code === 'ENOENT') return reject(noTool(tool, error));
-      if (error && typeof error.code !== 'number') stderr ||= error.message;
-      resolve({ status: error ? Number(error.code ?? -1) : 0, stdout, stderr });
-    });
-    const timer = options.timeout === undefined ? undefined : setTimeout(() => giveUp(), options.timeout);
+    // In a session of its own: Ctrl-C is for us to answer, and must not cut short what takes everything down.
+    const child = spawn(tool, args, { stdio: 'pipe', detached: true });
     let [stdout, stderr] = ['', ''];
-    child.stdout?.on('data', (text: string) => (stdout += text));
-    child.stderr?.on('data', (text: string) => (stderr += text));
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
     const giveUp = () => {
       resolve({ status: TIMED_OUT, stdout, stderr });
       child.kill('SIGKILL');
       // One that waits for a lock of the kernel lives on; it must not keep us.
-      for (const stream of [child.stdin, child.stdout, child.stderr]) stream?.destroy();
+      for (const stream of [child.stdin, child.stdout, child.stderr]) stream.destroy();
       child.unref();
     };
+    const timer = options.timeout === undefined ? undefined : setTimeout(giveUp, options.timeout);
+    child.once('error', (error: NodeJS.ErrnoException) => {
+      clearTimeout(timer);
+      if (error.code === 'ENOENT') reject(noTool(tool, error));
+      else resolve({ status: -1, stdout, stderr: stderr || error.message });
+    });
+    child.once('close', (status, signal) => {
+      clearTimeout(timer);
+      resolve({ status: status ?? -1, stdout, stderr: stderr || (signal ? `it was ended by ${signal}` : '') });
+    });
     // A command that ends before it has read its input gives EPIPE; its exit status says what went wrong.
-    child.stdin?.on('error', () => {});
-    child.stdin?.end(options.input ?? '');
+    child.stdin.on('error', () => {});
+    child.stdin.end(options.input ?? '');
   });
 }
 

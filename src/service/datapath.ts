@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import {
   addFiles,
   CLASSIFIER_OBJECT,
@@ -79,7 +80,7 @@ export async function prepareDatapath(
   const plan = classPlanOf(policy, field);
   switch (name) {
     case 'bpf':
-      return prepareBpf(plan, generation, write);
+      return prepareBpf(plan, write);
     case 'ct':
       return { datapath: ctDatapath(plan, generation), files: [] };
     case 'map':
@@ -96,16 +97,20 @@ export async function prepareDatapath(
   }
 }
 
-/** Writes the classifier's two objects, configured, for tc to read. */
-async function prepareBpf(plan: ClassPlan, generation: number, write: WriteFiles): Promise<PreparedDatapath> {
-  const [ingress, egress] = [`ingress-${generation}.bpf.o`, `egress-${generation}.bpf.o`];
+/**
+ * Writes the classifier's two objects, configured, for tc to read. Their names, which tc tells with the filter, say what
+ * is in them: the program's own tag leaves the configuration out.
+ */
+async function prepareBpf(plan: ClassPlan, write: WriteFiles): Promise<PreparedDatapath> {
   const object = await getFile(CLASSIFIER_OBJECT);
-  const paths = await write({
-    [ingress]: patchClassifier(object, configOf(plan, DOWNLOAD_MAJOR)),
-    [egress]: patchClassifier(object, configOf(plan, UPLOAD_MAJOR)),
+  const made = [DOWNLOAD_MAJOR, UPLOAD_MAJOR].map((major, i) => {
+    const content = patchClassifier(object, configOf(plan, major));
+    const digest = createHash('sha256').update(content).digest('hex').slice(0, 12);
+    return [`${i === 0 ? 'ingress' : 'egress'}-${digest}.bpf.o`, content] as const;
   });
-  const objects = { ingress: paths[ingress]!, egress: paths[egress]! };
-  return { datapath: bpfDatapath(objects), files: Object.values(objects) };
+  const paths = await write(Object.fromEntries(made));
+  const [ingress, egress] = made.map(([name]) => paths[name]!);
+  return { datapath: bpfDatapath({ ingress: ingress!, egress: egress! }), files: [ingress!, egress!] };
 }
 
 const configOf = ({ field, count, byOrigin }: ClassPlan, major: number): ClassifierConfig => ({

@@ -132,7 +132,7 @@ export async function startService(
     await replaceApplied(writeApplied({ policy, datapath: name, generation }));
     await journal.end();
     for (const operation of rest) await runOperations([operation]).catch(warn(operation.about));
-    if (inForce && !same) await delFiles(inForce.prepared.files);
+    if (inForce) await delFiles(inForce.prepared.files.filter((path) => !prepared.files.includes(path)));
 
     const marks = MarkWriter.open();
     opened.add(() => marks.close());
@@ -188,11 +188,11 @@ export async function startService(
       const before = { policy, datapath: name, generation };
       const journal = await Journal.begin({ kind: 'reload', applied: writeApplied(before) });
       const after = await changeKernel(from, to, keepers, journal).catch(async (error) => {
-        await delFiles(made.files);
+        await delFiles(made.files.filter((path) => !prepared.files.includes(path)));
         await journal.end();
         throw error;
       });
-      const old = prepared.files;
+      const old = prepared.files.filter((path) => !made.files.includes(path));
       ({ policy, shapes } = to);
       prepared = made;
       generation++;

@@ -1,0 +1,70 @@
+// Faults at the doors of the kernel: tc, ip and nft as they are, until the one call that is to go wrong. Nothing in Headgate knows.
+
+import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+/**
+ * `dies before`, `dies after`: headgate is killed with kill -9 when it was about to change something, or had done it.
+ * `fails`: the kernel refuses.
+ */
+export type Fault = 'dies before' | 'dies after' | 'fails';
+
+/** What the kernel says where memory is short: ENOBUFS, as tc and ip write it. */
+export const REFUSAL = 'No buffer space available';
+
+/** A folder for the front of PATH. */
+export class Faults {
+  readonly folder: string;
+
+  private constructor(folder: string) {
+    this.folder = folder;
+  }
+
+  static async build(folder: string): Promise<Faults> {
+    const faults = new Faults(join(folder, 'faults'));
+    await mkdir(faults.folder);
+    for (const tool of ['tc', 'ip', 'nft']) {
+      const file = join(faults.folder, tool);
+      await writeFile(file, wrapper(tool, faults.folder));
+      await chmod(file, 0o755);
+    }
+    return faults;
+  }
+
+  /** The PATH for the headgate that is to suffer. */
+  get path(): string {
+    return `PATH=${this.folder}:${process.env.PATH}`;
+  }
+
+  /** Nothing goes wrong any more. */
+  clear(): Promise<void> {
+    return rm(join(this.folder, 'fault'), { force: true });
+  }
+
+  /** From now on the `n`th command that changes something (from 1) goes wrong, once. */
+  async set(fault: Fault, n: number): Promise<void> {
+    await rm(join(this.folder, 'count'), { force: true });
+    await writeFile(join(this.folder, 'fault'), `${fault}\n${n}\n`);
+  }
+}
+
+const wrapper = (tool: string, folder: string): string => `#!/bin/sh
+real=/usr/sbin/${tool}
+case " $* " in
+*" show "*|*" list "*) exec $real "$@" ;;
+esac
+[ -e ${folder}/fault ] || exec $real "$@"
+# What is tried out in a namespace of its own is no step.
+[ "$(readlink /proc/self/ns/net)" = "$(readlink /proc/$PPID/ns/net)" ] || exec $real "$@"
+{ read -r fault; read -r at; } <${folder}/fault
+count=$(($(cat ${folder}/count 2>/dev/null || echo 0) + 1))
+echo $count >${folder}/count
+[ $count = "$at" ] || exec $real "$@"
+rm ${folder}/fault
+echo "${tool} $*" >${folder}/hit
+case $fault in
+"dies before") kill -9 $PPID ;;
+"dies after") $real "$@"; kill -9 $PPID ;;
+fails) cat >/dev/null; echo "RTNETLINK answers: ${REFUSAL}" >&2; exit 2 ;;
+esac
+`;

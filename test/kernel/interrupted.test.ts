@@ -1,0 +1,214 @@
+// kill -9, and a refusal of the kernel, at every single step of up, reload and down, while packets flow: nothing is lost
+// for longer than a packet, and what is there at the end is the old policy, the new one, or nothing. Shown on the
+// machine's own kernel (6.18: cls_bpf, HTB, bfifo).
+
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { listBuilt } from '../../src/apply/index.ts';
+import { Program } from '../../src/lab/index.ts';
+import { type Fault, Faults, REFUSAL } from './faults.ts';
+import { type Exit, Gateway, HEADGATE, WORLD } from './gateway.ts';
+import { PATIENCE } from './soon.ts';
+
+const OLD = `link wan { device wan  download 50mbit  upload 20mbit }
+queue mine { share 70% }  queue seed { share 5% }
+rule less when udp and remote.port 9 -> seed, police 1mbit
+default local -> mine  remote -> seed  new -> seed
+`;
+const NEW = `link wan { device wan  download 40mbit  upload 10mbit }
+queue voice { share 20%  leaf tbf }  queue mine { share 50% }  queue seed { share 5% }
+rule look when udp and remote.port 7 -> voice, mirror to spy
+default local -> mine  remote -> seed  new -> seed
+`;
+/** Far more than there are. */
+const MOST = 40;
+
+let gateway: Gateway;
+let faults: Faults;
+let file: string;
+let nothing: string;
+let pinging: Program;
+/** Numbers of the packets that came back. */
+let answered: number[];
+beforeEach(async () => {
+  gateway = await Gateway.build();
+  faults = await Faults.build(gateway.folder);
+  file = join(gateway.folder, 'test.gate');
+  nothing = await gateway.snapshot();
+  pinging = Program.start('ping', ['ping', '-i', '0.2', '-W', '1', WORLD], { netns: gateway.inside.name });
+  answered = [];
+  pinging.onLine((line) => {
+    const seq = Number(/icmp_seq=(\d+)/.exec(line)?.[1]);
+    if (seq) answered.push(seq);
+  });
+  await pinging.line((line) => line.includes('icmp_seq=1 '));
+});
+afterEach(() => gateway.close());
+
+/**
+ * Ends the stream of packets, one in 200 ms, TCP's least wait before it sends again: never were two in a row lost. One
+ * can be: the kernel drops what leaves while it puts another root qdisc in place (dev_deactivate(), net/sched/sch_generic.c).
+ */
+async function expectTraffic(): Promise<void> {
+  await pinging.stop('SIGINT');
+  expect(answered.length).toBeGreaterThan(10);
+  const gaps = answered.slice(1).map((seq, i) => seq - answered[i]! - 1);
+  expect(Math.max(...gaps)).toBeLessThanOrEqual(1);
+}
+
+const there = async (): Promise<string> => {
+  const built = await listBuilt({ devices: ['wan'], ifbs: ['hg-wan', 'spy'] }, (argv) => gateway.box.run(...argv));
+  return [...built].flat().join('\n');
+};
+
+const up = (): Program =>
+  Program.start('headgate up', ['env', faults.path, ...HEADGATE, 'up', '--json', file], { netns: gateway.box.name });
+const ready = (program: Program): Promise<string> =>
+  program.line((line) => line.includes('"kind":"ready"'), 20_000 * PATIENCE);
+const recover = (): Promise<Exit> => gateway.headgate('recover', '--json');
+
+/** Does it with the fault at step 1, 2, ... until one goes through; says how many steps there were. */
+async function atEachStep(fault: Fault, attempt: () => Promise<'hit' | 'through'>): Promise<void> {
+  for (let step = 1; step < MOST; step++) {
+    await faults.set(fault, step);
+    if ((await attempt()) === 'hit') continue;
+    expect(step).toBeGreaterThan(4);
+    return;
+  }
+  expect.unreachable('there is no end of steps');
+}
+
+describe('killed', () => {
+  it.each(['dies before', 'dies after'] as const)('up %s a step: recover leaves nothing', async (fault) => {
+    await writeFile(file, OLD);
+    await atEachStep(fault, async () => {
+      const program = up();
+      const through = await Promise.race([
+        ready(program).then(
+          () => true,
+          () => false,
+        ),
+        program.ended.then(() => false),
+      ]);
+      if (through) {
+        await faults.clear();
+        await program.stop('SIGTERM');
+        return 'through';
+      }
+      expect((await program.ended).signal).toBe('SIGKILL');
+      expect((await recover()).status).toBe(0);
+      expect(await gateway.snapshot()).toBe(nothing);
+      return 'hit';
+    });
+    await expectTraffic();
+    expect(await gateway.snapshot()).toBe(nothing);
+  });
+
+  it.each(['dies before', 'dies after'] as const)(
+    'a reload %s a step: recover brings the old policy, up the new one',
+    async (fault) => {
+      await writeFile(file, NEW);
+      let program = up();
+      await ready(program);
+      const fresh = await there();
+      await program.stop('SIGTERM');
+
+      await writeFile(file, OLD);
+      program = up();
+      await ready(program);
+      const old = await there();
+      let [hits, through] = [0, false];
+      for (let step = 1; !through; step++) {
+        await writeFile(file, NEW);
+        await faults.set(fault, step);
+        through = (await gateway.headgate('reload')).status === 0;
+        if (through) break;
+        hits++;
+        expect((await program.ended).signal).toBe('SIGKILL');
+        expect((await recover()).status).toBe(0);
+        expect(await there()).toBe(old);
+        if (step % 2) {
+          program = up();
+          await ready(program);
+          expect(await there()).toBe(fresh);
+          await program.stop('SIGTERM');
+        }
+        await writeFile(file, OLD);
+        program = up();
+        await ready(program);
+        expect(await there()).toBe(old);
+      }
+      await faults.clear();
+      expect(hits).toBeGreaterThan(3);
+      expect(await there()).toBe(fresh);
+      expect(await program.stop('SIGTERM')).toEqual({ status: 0, signal: null });
+      await expectTraffic();
+      expect(await gateway.snapshot()).toBe(nothing);
+    },
+  );
+
+  it.each(['dies before', 'dies after'] as const)('the way down %s a step: recover finishes it', async (fault) => {
+    await writeFile(file, OLD);
+    let [hits, killed] = [0, true];
+    while (killed) {
+      const program = up();
+      await ready(program);
+      await faults.set(fault, hits + 1);
+      killed = (await program.stop('SIGTERM')).signal === 'SIGKILL';
+      await faults.clear();
+      if (killed) hits++;
+      expect((await recover()).status).toBe(0);
+      expect(await gateway.snapshot()).toBe(nothing);
+    }
+    expect(hits).toBeGreaterThan(4);
+    await expectTraffic();
+  });
+});
+
+describe('refused', () => {
+  it('up at any step: it says why, and nothing is left', async () => {
+    await writeFile(file, OLD);
+    await atEachStep('fails', async () => {
+      const program = up();
+      const through = await Promise.race([
+        ready(program).then(
+          () => true,
+          () => false,
+        ),
+        program.ended.then(() => false),
+      ]);
+      if (through) {
+        await faults.clear();
+        await program.stop('SIGTERM');
+        return 'through';
+      }
+      expect((await program.ended).status).toBe(5);
+      expect(await gateway.snapshot()).toBe(nothing);
+      return 'hit';
+    });
+    await expectTraffic();
+  });
+
+  it('a reload at any step: it says why, and the old policy stays', async () => {
+    await writeFile(file, OLD);
+    const program = up();
+    await ready(program);
+    const old = await there();
+    await writeFile(file, NEW);
+    for (let step = 1; ; step++) {
+      await faults.set('fails', step);
+      const { status, stderr } = await gateway.headgate('reload');
+      if (status === 0) {
+        await faults.clear();
+        expect(step).toBeGreaterThan(3);
+        break;
+      }
+      expect([status, stderr]).toEqual([5, expect.stringContaining(REFUSAL)]);
+      expect(await there()).toBe(old);
+    }
+    await program.stop('SIGTERM');
+    await expectTraffic();
+    expect(await gateway.snapshot()).toBe(nothing);
+  });
+});
