@@ -71,6 +71,8 @@ export function execute(argv: Argv, options: CommandOptions = {}): Promise<Outco
     });
     child.once('close', (status, signal) => {
       clearTimeout(timer);
+      // It came before the child had left our session: the program has not begun.
+      if (signal === 'SIGINT') return resolve(execute(argv, options));
       resolve({ status: status ?? -1, stdout, stderr: stderr || (signal ? `it was ended by ${signal}` : '') });
     });
     // A command that ends before it has read its input gives EPIPE; its exit status says what went wrong.

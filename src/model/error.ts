@@ -40,13 +40,13 @@ export const ERRORS = {
   HG_NO_KERNEL: { exit: 3, message: 'this kernel cannot do {what}: {problem}', hint: 'It needs {needs}.' },
   HG_DEVICE_NAME: {
     exit: 2,
-    message: 'the device name "{device}" cannot be written for tc and ip.',
-    hint: 'Rename the device: white space, quotes, # and \\ have a meaning there.',
+    message: '"{device}" is no device name that can be written for tc and ip.',
+    hint: 'It is not empty, and has no white space, quotes, # or \\ in it; rename a device that has.',
   },
   HG_RATE: {
     exit: 2,
-    message: 'link {link}: {direction} {rate} is too low to be divided into queues.',
-    hint: 'The least is {least}; units are kbit, mbit, gbit.',
+    message: 'link {link}: {direction} {rate} is too {amiss}.',
+    hint: 'The least is {least}, the most {most}; units are kbit, mbit, gbit.',
   },
   HG_NO_PLACE: {
     exit: 3,

@@ -97,8 +97,17 @@ const missing = (what: string, problem: string, needs: string) =>
 
 /** Below it the parts of the queues are less than a packet in a second. */
 const LEAST_RATE: Rate = 64_000;
+/** Above it the bursts are more than tc can say. */
+const MOST_RATE: Rate = 10_000_000_000_000;
 
 function checkRate(link: string, direction: string, rate: Rate | undefined): void {
-  if (rate !== undefined && rate < LEAST_RATE)
-    throw new HeadgateError('HG_RATE', { link, direction, rate: formatRate(rate), least: formatRate(LEAST_RATE) });
+  if (rate !== undefined && (rate < LEAST_RATE || rate > MOST_RATE))
+    throw new HeadgateError('HG_RATE', {
+      link,
+      direction,
+      rate: formatRate(rate),
+      amiss: rate < LEAST_RATE ? 'little to be divided into queues' : 'much for tc',
+      least: formatRate(LEAST_RATE),
+      most: formatRate(MOST_RATE),
+    });
 }

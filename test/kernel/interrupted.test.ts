@@ -4,7 +4,7 @@
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { listBuilt } from '../../src/apply/index.ts';
 import { Program } from '../../src/lab/index.ts';
 import { type Fault, Faults, REFUSAL } from './faults.ts';
@@ -21,6 +21,9 @@ queue voice { share 20%  leaf tbf }  queue mine { share 50% }  queue seed { shar
 rule look when udp and remote.port 7 -> voice, mirror to spy
 default local -> mine  remote -> seed  new -> seed
 `;
+// Each starts headgate twenty times and more.
+vi.setConfig({ testTimeout: 240_000 });
+
 /** Far more than there are. */
 const MOST = 40;
 

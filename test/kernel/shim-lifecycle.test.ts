@@ -35,6 +35,8 @@ const held = () => ({
   timers: process.getActiveResourcesInfo().filter((name) => /Immediate/.test(name)),
 });
 
+const countTimers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+
 /** What is held once what came before has gone: the same in two looks with turns of the event loop between them. */
 async function settled(): Promise<ReturnType<typeof held>> {
   let last: ReturnType<typeof held> | undefined;
@@ -53,6 +55,7 @@ describe.each(sources)('%s', (_, observe) => {
   it(`leaves nothing behind after ${times} times open and close`, async () => {
     observe(ns.path).subscribe().unsubscribe();
     const before = await settled();
+    const timers = countTimers();
     for (let i = 0; i < times; i++) {
       let error: unknown;
       const subscription = observe(ns.path).subscribe({
@@ -67,6 +70,8 @@ describe.each(sources)('%s', (_, observe) => {
       expect(error).toBeUndefined();
     }
     await soon(() => expect(held()).toEqual(before));
+    // The test runner has some of its own, which come and go.
+    expect(countTimers()).toBeLessThan(timers + 10);
   });
 
   it('has ended its thread and closed its socket when unsubscribe returns', () => {

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Program } from '../../src/lab/index.ts';
 import type { DirectionStatus } from '../../src/service/index.ts';
 import { Gateway, HEADGATE, INSIDE, WAN, WORLD } from './gateway.ts';
+import { PATIENCE } from './soon.ts';
 
 let gateway: Gateway;
 beforeEach(async () => {
@@ -72,6 +73,33 @@ describe('up', () => {
     expect(await gateway.snapshot()).not.toBe(before);
     expect((await program.stop(signal)).status).toBe(0);
     expect(await gateway.snapshot()).toBe(before);
+  });
+
+  it('takes everything down however often Ctrl-C is pressed', async () => {
+    const before = await gateway.snapshot();
+    for (const gap of [5, 15, 40, 80]) {
+      // A group of its own, as on a terminal: all who are in it get the signal.
+      const argv = [
+        'setsid',
+        ...HEADGATE,
+        'up',
+        '--json',
+        '--device',
+        'wan',
+        '--download',
+        '9mbit',
+        '--upload',
+        '9mbit',
+      ];
+      const program = Program.start('headgate up', argv as [string, ...string[]], { netns: gateway.box.name });
+      await program.line((line) => line.includes('"kind":"ready"'), 20_000 * PATIENCE);
+      for (let i = 0; i < 8; i++) {
+        process.kill(-program.pid!, 'SIGINT');
+        await new Promise((resolve) => setTimeout(resolve, gap));
+      }
+      expect(await program.ended).toEqual({ status: 0, signal: null });
+      expect(await gateway.snapshot()).toBe(before);
+    }
   });
 
   it('puts a flow where a rule says, both ways, and takes its mark away at the end, and no bit of anybody else’s', async () => {
