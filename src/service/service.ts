@@ -9,10 +9,10 @@ import {
   runOperations,
   teardown,
 } from '../apply/index.ts';
-import { acquireInstance, delFiles, ensureRoot, getCapabilities, MarkWriter, runCommand } from '../kernel/index.ts';
+import { acquireInstance, delFiles, ensureRoot, MarkWriter, runCommand } from '../kernel/index.ts';
 import { conntrackDump, conntrackEvents, linkEvents } from '../kernel/sources.ts';
 import type { Policy } from '../language/index.ts';
-import { DEFAULT_MARK_FIELD, HeadgateError, type MarkField } from '../model/index.ts';
+import { type Capabilities, DEFAULT_MARK_FIELD, HeadgateError, type MarkField } from '../model/index.ts';
 import type { MonitorItem } from '../monitor/index.ts';
 import { MonitorStream } from '../monitor/stream.ts';
 import { clearMarks, FlowClassifier, runPipeline, Sides, TupleMap } from '../pipeline/index.ts';
@@ -33,6 +33,7 @@ import { LinkWatch } from './link-watch.ts';
 import { changeKernel, type LoadPolicy, type ReloadResult, reloadPolicy } from './reload.ts';
 import { shapeHere } from './shape-here.ts';
 import type { ServiceStatus } from './status.ts';
+import { withCapabilities } from './with-capabilities.ts';
 
 /** Wait before a socket that broke is opened again. */
 const REOPEN_MS = 1000;
@@ -65,7 +66,16 @@ export async function startService(
   options: ServiceOptions = {},
 ): Promise<Service> {
   ensureRoot('making qdiscs and devices');
-  const capabilities = await getCapabilities();
+  return withCapabilities((capabilities) => startWith(capabilities, first, load, onItem, options));
+}
+
+async function startWith(
+  capabilities: Capabilities,
+  first: Policy,
+  load: LoadPolicy,
+  onItem: (item: MonitorItem) => void,
+  options: ServiceOptions,
+): Promise<Service> {
   let policy = first;
   let shapes = await shapeHere(policy, qdiscsOf(capabilities));
   const name = options.datapath ?? bestDatapath(capabilities, shapes);
@@ -78,7 +88,7 @@ export async function startService(
     opened.add(leave);
     const scene = await inspect();
     checkTable(scene);
-    await checkEffects(policy, scene);
+    checkEffects(policy, scene, capabilities);
 
     const stream = new MonitorStream();
     stream.items.subscribe(onItem);
@@ -155,7 +165,7 @@ export async function startService(
       const made = await prepare(next, generation + 1);
       const from = { policy, shapes, datapath: prepared.datapath };
       const to = { policy: next, shapes: nextShapes, datapath: made.datapath };
-      const after = await changeKernel(from, to, keepers).catch(async (error) => {
+      const after = await changeKernel(from, to, keepers, capabilities).catch(async (error) => {
         await delFiles(made.files);
         throw error;
       });
