@@ -21,7 +21,7 @@ const NAT = `table ip nat {
     udp dport 7600 redirect to :7000
   }
   chain out {
-    type nat hook output priority dstnat; policy accept;
+    type nat hook output priority -100; policy accept;
     udp dport 7601 dnat to ${WORLD.v4}:7000
   }
 }

@@ -31,10 +31,12 @@ const policy = async (link: string, leaf: string): Promise<string> => {
   return file;
 };
 const said = (text: string) => program!.line((line) => line.includes(text), 20_000 * PATIENCE);
+/** Packets that have arrived through the one queue. */
+const queued = async () => (await gateway.link()).download!.queues[0]!.packets;
 
 test('while it runs: what is in use stays, a leaf that cannot be had leaves all as it was, a device that comes back is not blocked', async () => {
   program = await gateway.up(await policy('', 'fq_codel'));
-  for (const module of ['act_mirred', 'cls_bpf', 'sch_htb', 'ifb'])
+  for (const module of ['act_mirred', 'cls_bpf', 'sch_htb'])
     await expect(run(['modprobe', '-r', module])).rejects.toThrow('in use');
 
   await takeModule('sch_sfq');
@@ -54,7 +56,19 @@ test('while it runs: what is in use stays, a leaf that cannot be had leaves all 
   await gateway.box.run('ip', 'link', 'set', 'wan', 'mtu', '1400');
   await said('"reason":"wan is back"');
   expect(await gateway.ping(5)).toBe(0);
-  expect((await gateway.link()).download!.packets.local).toBe(5);
+  expect(await queued()).toBeGreaterThanOrEqual(5);
+});
+
+test('while it runs: with its module the ifb goes, and so does the redirect', async () => {
+  const before = await gateway.snapshot();
+  program = await gateway.up(await policy('', 'fq_codel'));
+  await run(['modprobe', '-r', 'ifb']);
+  await said('"state":"open"');
+  expect(await gateway.box.run('tc', 'filter', 'show', 'dev', 'wan', 'ingress')).toBe('');
+  expect(await gateway.ping(5)).toBe(0);
+  await program.stop('SIGTERM');
+  program = undefined;
+  expect(await gateway.snapshot()).toBe(before);
 });
 
 test('between two runs: up asks the kernel again, and takes the next datapath', async () => {
@@ -64,18 +78,14 @@ test('between two runs: up asks the kernel again, and takes the next datapath', 
   program = await gateway.up(await policy('', 'fq_codel'));
   expect((await gateway.status()).service!.datapath).toBe('ct');
   expect(await gateway.ping(5)).toBe(0);
-  expect((await gateway.link()).download!.packets.local).toBe(5);
+  expect(await queued()).toBeGreaterThanOrEqual(5);
   await program.stop('SIGTERM');
   program = undefined;
-  expect(await gateway.snapshot()).toBe(before);
-
-  const named = await gateway.headgate('up', await policy('', 'fq_codel'), '--datapath', 'bpf');
-  expect(named).toMatchObject({ status: 5, stderr: expect.stringContaining('tc filter') });
   expect(await gateway.snapshot()).toBe(before);
 });
 
 test('between two runs: where nothing else would do, up says what is missing, and leaves nothing', async () => {
-  await gateway.headgate('doctor', '--fresh');
+  await gateway.headgate('doctor');
   const before = await gateway.snapshot();
   await takeModule('sch_cake');
   const exit = await gateway.headgate('up', await policy('tree cake', 'fq_codel'));
