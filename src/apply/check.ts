@@ -1,26 +1,27 @@
-import { tryRuleset } from '../kernel/index.ts';
 import type { Policy } from '../language/index.ts';
-import { HeadgateError } from '../model/index.ts';
+import { CAPABILITIES, type Capabilities, type CapabilitySource, HeadgateError } from '../model/index.ts';
 import {
   ARRIVAL_FAMILY,
   type Datapath,
+  ensureCreates,
   ifbName,
   ifbOf,
   isOurFilter,
   type LinkShape,
   TABLE,
   tapsOf,
-  wantedRulesets,
+  wantedCapabilities,
 } from '../shape/index.ts';
 import { isIngressHook, isOurChain, isOurUpload, type Scene } from './inspect.ts';
 
 /**
  * Makes sure that everything a link needs is there and free, before the first change.
  *
- * @throws HeadgateError HG_NO_DEVICE, HG_IFB_TAKEN, HG_QDISC_TAKEN, HG_FILTER_TAKEN, HG_CHAIN_TAKEN
+ * @throws HeadgateError HG_NO_DEVICE, HG_IFB_TAKEN, HG_QDISC_TAKEN, HG_FILTER_TAKEN, HG_CHAIN_TAKEN, HG_NAT_TAKEN
  */
-export function checkLink(shape: LinkShape, scene: Scene, { hook }: Pick<Datapath, 'hook'>): void {
+export function checkLink(shape: LinkShape, scene: Scene, datapath: Pick<Datapath, 'name' | 'hook'>): void {
   const { device } = shape;
+  const { hook } = datapath;
   if (!scene.devices.some((d) => d.name === device))
     throw new HeadgateError('HG_NO_DEVICE', { device, devices: namesOf(scene) });
 
@@ -32,6 +33,8 @@ export function checkLink(shape: LinkShape, scene: Scene, { hook }: Pick<Datapat
   const root = scene.qdiscs.find((q) => q.device === device && q.root && !isIngressHook(q));
   if (shape.upload && root && root.handle !== '0:' && !isOurUpload(root))
     throw new HeadgateError('HG_QDISC_TAKEN', { device, found: `${root.kind} ${root.handle}` });
+
+  checkCreate(shape, scene, datapath);
 
   // What does not stand on the hook comes after all that others have there.
   if (ifbOf(shape) === undefined || !hook) return;
@@ -45,6 +48,17 @@ export function checkLink(shape: LinkShape, scene: Scene, { hook }: Pick<Datapat
   const chains = passedBy(shape, scene, { hook });
   if (chains.length > 0 && !shape.bypass)
     throw new HeadgateError('HG_CHAIN_TAKEN', { device, found: chains.join(', ') });
+}
+
+/**
+ * Makes sure that no NAT is passed by where what arrives makes its conntrack entry.
+ *
+ * @throws HeadgateError HG_CREATE_DATAPATH, HG_NAT_TAKEN
+ */
+export function checkCreate(shape: LinkShape, scene: Scene, datapath: Pick<Datapath, 'name'>): void {
+  ensureCreates(shape, datapath.name);
+  if (shape.creates && scene.nat.length > 0)
+    throw new HeadgateError('HG_NAT_TAKEN', { link: shape.link, found: scene.nat.join(', ') });
 }
 
 /** Names of other people's chains and flowtables that what arrives on the link does not pass any more when it is redirected. */
@@ -71,7 +85,7 @@ export function checkMap(scene: Scene): void {
  *
  * @throws HeadgateError HG_NO_KERNEL, HG_TABLE_TAKEN, HG_IFB_TAKEN
  */
-export async function checkEffects(policy: Policy, scene: Scene): Promise<void> {
+export function checkEffects(policy: Policy, scene: Scene, { findings }: Capabilities): void {
   const taps = tapsOf(policy);
   for (const [family, whose] of scene.mirrors)
     if (whose === 'foreign' && taps.length > 0)
@@ -79,8 +93,11 @@ export async function checkEffects(policy: Policy, scene: Scene): Promise<void> 
   for (const ifb of taps)
     if (scene.devices.some(({ name }) => name === ifb) && !scene.taps.includes(ifb))
       throw new HeadgateError('HG_IFB_TAKEN', { ifb });
-  for (const { what, needs, ruleset } of wantedRulesets(policy)) {
-    const problem = await tryRuleset(ruleset);
-    if (problem !== undefined) throw new HeadgateError('HG_NO_KERNEL', { what, problem, needs });
+  for (const { what, capability } of wantedCapabilities(policy)) {
+    const finding = findings[capability];
+    const { modules, config }: CapabilitySource = CAPABILITIES[capability];
+    const needs = `${modules.join(' and ')} (${config.join(', ')})`;
+    // What could not be told is tried: what fails is undone.
+    if (finding.answer === 'no') throw new HeadgateError('HG_NO_KERNEL', { what, problem: finding.why, needs });
   }
 }

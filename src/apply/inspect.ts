@@ -3,7 +3,7 @@ import {
   type IngressChain,
   listDevices,
   listFilters,
-  listIngressChains,
+  listHookedChains,
   listQdiscs,
   type NetDevice,
   type Qdisc,
@@ -34,6 +34,8 @@ export interface Scene {
   readonly hooks: ReadonlyMap<string, HookFilters>;
   /** Chains and flowtables that see what arrives before our redirect would take it, by whom they are. */
   readonly chains: readonly IngressChain[];
+  /** Where NAT is done, or may be. */
+  readonly nat: readonly string[];
   readonly ifbs: readonly OwnedIfb[];
   readonly table: Whose;
   /** The table of the datapath `map`, with a chain for each device. */
@@ -62,7 +64,7 @@ export async function inspect(where: Where = {}): Promise<Scene> {
     listDevices(where),
     listQdiscs(where),
     getTables(where),
-    listIngressChains(where),
+    listHookedChains(where),
   ]);
   const hooks = await Promise.all(
     qdiscs.filter(isIngressHook).map(async ({ device, kind }) => {
@@ -75,7 +77,8 @@ export async function inspect(where: Where = {}): Promise<Scene> {
     devices,
     qdiscs,
     hooks: new Map(hooks),
-    chains,
+    chains: chains.ingress,
+    nat: chains.nat,
     ifbs: devices.flatMap((device) => {
       const ownership = device.kind === 'ifb' ? parseAlias(device.alias) : undefined;
       return ownership ? [{ device, ownership }] : [];

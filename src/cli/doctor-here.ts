@@ -34,11 +34,12 @@ export async function lookHere(capabilities: Capabilities, policy: Policy, devic
     ...SYSCTLS.map((name) => getSysctl(`net/netfilter/${name}`)),
   ]);
   const refusals: HeadgateError[] = [];
+  const name = chooseDatapath(capabilities) ?? 'bpf';
   if (device !== undefined)
     for (const rates of [{ download: 1e8 }, { upload: 1e8 }])
       for (const shape of shapePolicy(overrideLink(policy, { device, ...rates }), qdiscsOf(capabilities)))
         try {
-          checkLink(shape, scene, { hook: chooseDatapath(capabilities) !== 'map' });
+          checkLink(shape, scene, { name, hook: name !== 'map' });
         } catch (error) {
           if (!(error instanceof HeadgateError) || error.code === 'HG_NO_DEVICE') throw error;
           refusals.push(error);

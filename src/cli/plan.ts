@@ -7,6 +7,7 @@ import type { WriteFiles } from '../service/index.ts';
 import {
   DATAPATHS,
   type DatapathName,
+  ensureCreates,
   formatScript,
   planOperations,
   qdiscsOf,
@@ -67,6 +68,7 @@ Exit status: 0 printed; 1 mistakes in the policy; 2 wrong usage; 3 what the poli
       const capabilities = process.geteuid?.() === 0 ? await getCapabilities() : STOCK;
       const shapes = await shapeHere(policy, qdiscsOf(capabilities));
       const datapath = options.datapath ?? bestDatapath(capabilities, shapes);
+      for (const shape of shapes) ensureCreates(shape, datapath);
       const files: ScriptFile[] = [];
       const write: WriteFiles = async (contents) => {
         for (const [name, bytes] of Object.entries(contents))
@@ -82,6 +84,8 @@ Exit status: 0 printed; 1 mistakes in the policy; 2 wrong usage; 3 what the poli
         ...live.map(({ name }) => `Rule ${name} is live and not in here: headgate up decides it.`),
         'Nobody watches: delete or set down no ifb before `down`, or what arrives is lost.',
       ];
-      process.stdout.write(formatScript(about, planOperations(policy, shapes, prepared.datapath), files));
+      const operations = planOperations(policy, shapes, prepared.datapath);
+      const creates = shapes.some((shape) => shape.creates);
+      process.stdout.write(formatScript(about, operations, files, creates));
     });
 }

@@ -89,6 +89,8 @@ interface TcJsonAction {
   readonly direction?: string;
   readonly to_dev?: string;
   readonly zone?: number;
+  /** Of ct: what it does besides looking up. */
+  readonly action?: string;
 }
 
 function readMatch(kind: string, options: TcOptions): TcMatch | undefined {
@@ -129,6 +131,10 @@ function readFlowerKeys(keys: Readonly<Record<string, unknown>>): Record<string,
   return read;
 }
 
+/** Anything but a look into the default zone, and making an entry there, is none of ours. */
+const readCt = ({ zone, action }: TcJsonAction): TcAction | undefined =>
+  zone || (action !== undefined && action !== 'commit') ? undefined : { kind: 'ct', ...(action && { commit: true }) };
+
 function readAction(action: TcJsonAction): TcAction | undefined {
   switch (action.kind) {
     case 'gact':
@@ -137,6 +143,7 @@ function readAction(action: TcJsonAction): TcAction | undefined {
         ? undefined
         : { kind: 'goto', chain: action.control_action.chain };
     case 'ct':
+      return readCt(action);
     case 'connmark':
       return action.zone ? undefined : { kind: action.kind };
     case 'ctinfo':

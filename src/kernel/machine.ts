@@ -72,14 +72,3 @@ export const getFile = (path: string): Promise<Uint8Array> =>
 
 export const runCommand = (command: Command, where: Where = {}): Promise<string> =>
   run(command.argv, { ...where, input: command.input } satisfies CommandOptions);
-
-/** What the kernel has against a ruleset, tried in a network namespace that lives as long as the trial; undefined: nothing. */
-export async function tryRuleset(ruleset: string): Promise<string | undefined> {
-  try {
-    await run(['unshare', '--net', 'nft', '-f', '-'], { input: ruleset });
-    return undefined;
-  } catch (error) {
-    if (error instanceof HeadgateError && error.code === 'HG_KERNEL') return String(error.fields.problem);
-    throw error;
-  }
-}

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { run, type Where } from './command.ts';
 
 /** A network device as `ip -details link` tells it; only what Headgate looks at. */
@@ -61,10 +62,31 @@ export interface IngressChain {
   readonly name: string;
 }
 
-/** Chains of families netdev and inet at hook ingress, and flowtables, of all devices. */
-export async function listIngressChains(where: Where = {}): Promise<IngressChain[]> {
-  const texts = await Promise.all([run(['nft', 'list', 'chains'], where), run(['nft', 'list', 'flowtables'], where)]);
-  return texts.flatMap(readIngressChains);
+/** What others have hooked to netfilter that we must mind. */
+export interface HookedChains {
+  /** Chains of families netdev and inet at hook ingress, and flowtables, of all devices. */
+  readonly ingress: readonly IngressChain[];
+  /** Chains of type nat, as nft writes them, and the nat tables of the older iptables. Whether they hold rules is not told. */
+  readonly nat: readonly string[];
+}
+
+export async function listHookedChains(where: Where = {}): Promise<HookedChains> {
+  const [chains, flowtables, ...legacy] = await Promise.all([
+    run(['nft', 'list', 'chains'], where),
+    run(['nft', 'list', 'flowtables'], where),
+    ...(['ip', 'ip6'] as const).map((family) => readLegacyNat(family, where)),
+  ]);
+  return {
+    ingress: [chains, flowtables].flatMap(readIngressChains),
+    nat: [...readNatChains(chains), ...legacy.flat()],
+  };
+}
+
+/** Reading the table itself would make it, where there is none. */
+async function readLegacyNat(family: 'ip' | 'ip6', where: Where): Promise<string[]> {
+  const file = `/proc/thread-self/net/${family}_tables_names`;
+  const names = await (where.netns === undefined ? readFile(file, 'utf8') : run(['cat', file], where)).catch(() => '');
+  return names.split('\n').includes('nat') ? [`table nat of ${family === 'ip' ? 'iptables' : 'ip6tables'}-legacy`] : [];
 }
 
 /** Reads what `nft list chains` or `nft list flowtables` prints. Its JSON leaves the devices out (nft 1.0.6). */
@@ -82,6 +104,17 @@ export function readIngressChains(text: string): IngressChain[] {
       chains.push({ device: word.trim().replaceAll('"', ''), name: `${table} ${object}` });
   }
   return chains;
+}
+
+/** Reads the chains of type nat out of what `nft list chains` prints. */
+export function readNatChains(text: string): string[] {
+  let [table, chain] = ['', ''];
+  return text.split('\n').flatMap((line) => {
+    const head = /^\s*(table|chain) (.+) \{/.exec(line);
+    if (head?.[1] === 'table') table = head[2]!;
+    else if (head) chain = head[2]!;
+    return /^\s*type nat hook\b/.test(line) ? [`table ${table} chain ${chain}`] : [];
+  });
 }
 
 async function json<T>(argv: readonly [string, ...string[]], where: Where): Promise<T[]> {

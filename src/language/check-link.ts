@@ -6,7 +6,7 @@ import type { LinkPolicy } from './policy.ts';
 import { resolveToken, type Scope } from './scope.ts';
 import { type Defined, settingsOf, settingValue } from './settings.ts';
 import type { LinkSyntax, SettingSyntax } from './syntax.ts';
-import { BYPASSES, TREES } from './vocabulary.ts';
+import { BYPASSES, CONNTRACKS, TREES } from './vocabulary.ts';
 
 /** Settings that are of the tree, and so of the link whose tree it is. */
 const OF_TREE = ['download', 'upload', 'overhead', 'tree', 'numtxqueues'] as const;
@@ -37,6 +37,7 @@ export function checkLinks(links: readonly Defined<LinkSyntax>[], scope: Scope):
       bypass: read('bypass', (token) =>
         readChoice(token, 'one of the hooks that can be passed by', BYPASSES, diagnostics),
       ),
+      conntrack: read('conntrack', (token) => readChoice(token, 'one of the ways to ask', CONNTRACKS, diagnostics)),
       shareTreeWith: checkShare(link.name.text, settings, sharing, scope),
     };
     if (policy.device !== undefined) {

@@ -35,6 +35,8 @@ export interface LinkPolicy {
   readonly shareTreeWith?: string | undefined;
   /** Other people's nft chains of family netdev that the redirect may switch off for what arrives; absent: none. */
   readonly bypass?: 'netdev-ingress' | undefined;
+  /** `create`: a packet that arrives with no conntrack entry makes one, before it is classified. Default query. */
+  readonly conntrack?: 'query' | 'create' | undefined;
 }
 
 export type TreeKind = 'htb' | 'prio' | 'cake';

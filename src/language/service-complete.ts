@@ -9,6 +9,7 @@ import { WORDS } from './service-words.ts';
 import type { Span } from './source.ts';
 import {
   BYPASSES,
+  CONNTRACKS,
   EFFECTS,
   FAIRNESS,
   isSubject,
@@ -103,6 +104,7 @@ function valuesOf(key: string, names: (...kinds: SymbolKind[]) => Completion[]):
   if (key === 'leaf') return words(...LEAVES);
   if (key === 'tree') return words(...TREES);
   if (key === 'bypass') return words(...BYPASSES);
+  if (key === 'conntrack') return words(...CONNTRACKS);
   if (key === 'fair') return words(...FAIRNESS);
   if (key === 'overhead') return words(...Object.keys(OVERHEADS));
   return names('let');

@@ -72,6 +72,10 @@ export const WORDS: Readonly<Record<string, string>> = {
   numtxqueues: 'Transmit queues of the ifb, for as many processors to hand packets on; unless written, one.',
   bypass: "What may be passed by unseen: `netdev-ingress`, other people's nft chains at the link's ingress hook.",
   'netdev-ingress': "Chains of nft's family netdev at hook ingress, and flowtables.",
+  conntrack: 'What an unknown packet that arrives does: `query`, nothing; `create`, it makes its conntrack entry.',
+  query: 'What arrives is looked up in conntrack, and nothing more.',
+  create:
+    "What arrives and is not known makes its conntrack entry before it is classified: a stranger's first packet is `remote`.",
   share: 'The part of the rate that the queue is sure of. In a link: `share tree with LINK`.',
   ceiling: 'The part of the rate that the queue may take while others leave room.',
   leaf: 'The qdisc below the queue; unless written, the best that the kernel has.',

@@ -79,6 +79,16 @@ export const ERRORS = {
     message: '{device} has netdev ingress rules of somebody else: {found}.',
     hint: 'Packets that Headgate redirects would pass by them unseen. Move them to a prerouting chain, take --datapath map, or write `bypass netdev-ingress` into the link.',
   },
+  HG_NAT_TAKEN: {
+    exit: 4,
+    message: 'link {link} says `conntrack create`, and NAT is here: {found}.',
+    hint: 'Entries that are made on arrival get no translation. Take `conntrack create` out of the link, or those chains out of this network namespace.',
+  },
+  HG_CREATE_DATAPATH: {
+    exit: 2,
+    message: 'link {link} says `conntrack create`, and datapath {datapath} makes no conntrack entries.',
+    hint: 'Say --datapath ct, or none; headgate doctor tells whether it works here. Or take `conntrack create` out of the link.',
+  },
   HG_TABLE_TAKEN: {
     exit: 4,
     message: 'an nft table {table} exists and is not ours.',

@@ -12,6 +12,7 @@ import { type Capabilities, can, HeadgateError, type MarkField } from '../model/
 import {
   bpfDatapath,
   type ClassPlan,
+  CREATES,
   chooseDatapath,
   classPlanOf,
   ctDatapath,
@@ -24,6 +25,7 @@ import {
   ladderOf,
   mapDatapath,
   markDatapath,
+  type Rung,
   UPLOAD_MAJOR,
 } from '../shape/index.ts';
 
@@ -43,23 +45,30 @@ const toDisk: WriteFiles = async (files) => {
 
 /**
  * The datapath for a policy that names none: the best that works here. Where it could not be told of any, or where
- * nothing has to be shaped, `bpf`, whose failure then says why.
+ * nothing has to be shaped, `bpf`, whose failure then says why. For a link that says `conntrack create`, the one that can.
  *
  * @throws HeadgateError HG_NO_KERNEL where it is known that none works
  */
 export function bestDatapath(capabilities: Capabilities, shapes: readonly LinkShape[]): DatapathName {
+  const rungs = ladderOf(capabilities);
+  const creating = shapes.find(({ creates }) => creates);
+  if (creating) {
+    const rung = rungs.find(({ datapath }) => datapath === CREATES)!;
+    if (rung.answer === 'no') throw missing(`conntrack create of link ${creating.link}`, rung, capabilities);
+    return CREATES;
+  }
   const best = chooseDatapath(capabilities);
   if (best !== undefined) return best;
-  const rungs = ladderOf(capabilities);
   if (rungs.some(({ answer }) => answer === 'unknown') || shapes.every((shape) => !shape.upload && !ifbOf(shape)))
     return 'bpf';
-  const [lack] = rungs[0]!.lacks.flat();
-  const finding = capabilities.findings[lack!];
-  throw new HeadgateError('HG_NO_KERNEL', {
-    what: 'any datapath',
-    problem: `${lack}: ${finding.answer === 'yes' ? '' : finding.why}`,
-    needs: 'what `headgate doctor` tells of each',
-  });
+  throw missing('any datapath', rungs[0]!, capabilities);
+}
+
+function missing(what: string, { lacks }: Rung, { findings }: Capabilities): HeadgateError {
+  const [lack] = lacks.flat();
+  const finding = findings[lack!];
+  const problem = `${lack}: ${finding.answer === 'yes' ? '' : finding.why}`;
+  return new HeadgateError('HG_NO_KERNEL', { what, problem, needs: 'what `headgate doctor` tells of each' });
 }
 
 /**

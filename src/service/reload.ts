@@ -1,6 +1,6 @@
-import { checkEffects, inspect, type RunOptions, runOperations } from '../apply/index.ts';
+import { checkCreate, checkEffects, inspect, type RunOptions, runOperations } from '../apply/index.ts';
 import { countErrors, type Diagnostic, type ParsedPolicy, type Policy } from '../language/index.ts';
-import { type ErrorCode, HeadgateError } from '../model/index.ts';
+import { type Capabilities, type ErrorCode, HeadgateError } from '../model/index.ts';
 import {
   type Datapath,
   type LinkShape,
@@ -56,18 +56,20 @@ export interface Shaped {
  * Changes what is in the kernel from one policy to another, all of it or nothing, and the keepers with it. Returns what
  * is to be removed when the flows' marks are those of the new policy.
  *
- * @throws HeadgateError HG_RELOAD; as checkEffects does; HG_KERNEL
+ * @throws HeadgateError HG_RELOAD; as checkEffects and checkCreate do; HG_KERNEL
  */
 export async function changeKernel(
   from: Shaped,
   to: Shaped,
   keepers: readonly LinkKeeper[],
+  capabilities: Capabilities,
   journal: NonNullable<RunOptions['journal']>,
 ): Promise<readonly Operation[]> {
   const reason = whyNotInPlace(from.shapes, to.shapes);
   if (reason !== undefined) throw new HeadgateError('HG_RELOAD', { reason });
   const scene = await inspect();
-  await checkEffects(to.policy, scene);
+  checkEffects(to.policy, scene, capabilities);
+  for (const shape of to.shapes) checkCreate(shape, scene, to.datapath);
   const families = [...scene.mirrors].flatMap(([family, whose]) => (whose === 'ours' ? [family] : []));
   const shapeOf = ({ shape }: LinkKeeper) => to.shapes.find(({ link }) => link === shape.link)!;
   const changes = keepers.map((keeper) => keeper.change(shapeOf(keeper), to.datapath));

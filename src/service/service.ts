@@ -13,7 +13,6 @@ import {
   acquireInstance,
   delFiles,
   ensureRoot,
-  getCapabilities,
   Journal,
   MarkWriter,
   replaceApplied,
@@ -21,7 +20,7 @@ import {
 } from '../kernel/index.ts';
 import { conntrackDump, conntrackEvents, linkEvents } from '../kernel/sources.ts';
 import type { Policy } from '../language/index.ts';
-import { DEFAULT_MARK_FIELD, HeadgateError } from '../model/index.ts';
+import { type Capabilities, DEFAULT_MARK_FIELD, HeadgateError } from '../model/index.ts';
 import type { MonitorItem } from '../monitor/index.ts';
 import { MonitorStream } from '../monitor/stream.ts';
 import { FlowClassifier, runPipeline, Sides, TupleMap } from '../pipeline/index.ts';
@@ -46,6 +45,7 @@ import { changeKernel, type LoadPolicy, type ReloadResult, reloadPolicy } from '
 import { findInForce, isSamePolicy } from './resume.ts';
 import { shapeHere } from './shape-here.ts';
 import type { ServiceStatus } from './status.ts';
+import { withCapabilities } from './with-capabilities.ts';
 
 /** Wait before a socket that broke is opened again. */
 const REOPEN_MS = 1000;
@@ -78,7 +78,16 @@ export async function startService(
   options: ServiceOptions = {},
 ): Promise<Service> {
   ensureRoot('making qdiscs and devices');
-  const capabilities = await getCapabilities();
+  return withCapabilities((capabilities) => startWith(capabilities, first, load, onItem, options));
+}
+
+async function startWith(
+  capabilities: Capabilities,
+  first: Policy,
+  load: LoadPolicy,
+  onItem: (item: MonitorItem) => void,
+  options: ServiceOptions,
+): Promise<Service> {
   let policy = first;
   let shapes = await shapeHere(policy, qdiscsOf(capabilities));
   const name = options.datapath ?? bestDatapath(capabilities, shapes);
@@ -92,7 +101,7 @@ export async function startService(
     const recovered = await recover();
     const scene = await inspect();
     checkTable(scene);
-    await checkEffects(policy, scene);
+    checkEffects(policy, scene, capabilities);
 
     const stream = new MonitorStream();
     stream.items.subscribe(onItem);
@@ -127,7 +136,9 @@ export async function startService(
     let rest: readonly Operation[] = [];
     if (inForce && !same) {
       const from = { policy: inForce.policy, shapes: inForce.shapes, datapath: inForce.prepared.datapath };
-      rest = await watch.exclusively(() => changeKernel(from, { policy, shapes, datapath }, keepers, journal));
+      rest = await watch.exclusively(() =>
+        changeKernel(from, { policy, shapes, datapath }, keepers, capabilities, journal),
+      );
     }
     await replaceApplied(writeApplied({ policy, datapath: name, generation }));
     await journal.end();
@@ -187,7 +198,7 @@ export async function startService(
       const to = { policy: next, shapes: nextShapes, datapath: made.datapath };
       const before = { policy, datapath: name, generation };
       const journal = await Journal.begin({ kind: 'reload', applied: writeApplied(before) });
-      const after = await changeKernel(from, to, keepers, journal).catch(async (error) => {
+      const after = await changeKernel(from, to, keepers, capabilities, journal).catch(async (error) => {
         await delFiles(made.files.filter((path) => !prepared.files.includes(path)));
         await journal.end();
         throw error;

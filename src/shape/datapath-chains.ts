@@ -26,8 +26,9 @@ export interface Lookup {
   /**
    * Groups in the chains `asked` and `known`, which together let no packet through to their end.
    * @param to the actions that send a packet to the ifb in the class of that number
+   * @param device where it arrives
    */
-  readonly ask: (to: (number: number) => TcAction[]) => readonly Group[];
+  readonly ask: (to: (number: number) => TcAction[], device: string) => readonly Group[];
   /** Written to the packet's mark on its way to the ifb. */
   readonly mark?: number | undefined;
 }
@@ -55,7 +56,7 @@ export function chainsDatapath({ name, ask, mark }: Lookup, { byOrigin }: ClassP
         { kind: 'skbedit', priority: formatHandle(DOWNLOAD_MAJOR, number), mark },
         { kind: 'redirect', device: ifb },
       ];
-      const groups = [...sort({ actions: [goto('asked')] }, { actions: to(byOrigin.new) }), ...ask(to)];
+      const groups = [...sort({ actions: [goto('asked')] }, { actions: to(byOrigin.new) }), ...ask(to, device)];
       return adding(`redirect what arrives on ${device} to ${ifb}`, { device, parent: 'ingress' }, groups);
     },
     unredirect: (device) => removal({ device, parent: 'ingress' }),

@@ -42,6 +42,8 @@ export interface ClassPlan {
   readonly count: number;
   /** Where a flow goes that no rule has sent elsewhere. */
   readonly byOrigin: Readonly<Record<Origin, number>>;
+  /** Devices on which what arrives makes its conntrack entry: `conntrack create`. */
+  readonly creates: ReadonlySet<string>;
 }
 
 export function classPlanOf(policy: Policy, field: MarkField): ClassPlan {
@@ -49,6 +51,14 @@ export function classPlanOf(policy: Policy, field: MarkField): ClassPlan {
   return {
     field,
     count: highestClass(policy),
+    creates: creatingDevices(policy),
     byOrigin: { local: classOf(policy, local), remote: classOf(policy, remote), new: classOf(policy, unknown) },
   };
 }
+
+/** The datapath that can make conntrack entries for what arrives. */
+export const CREATES: DatapathName = 'ct';
+
+/** Devices of the links that say `conntrack create`. */
+export const creatingDevices = ({ links }: Pick<Policy, 'links'>): ReadonlySet<string> =>
+  new Set(links.flatMap(({ device, conntrack }) => (device !== undefined && conntrack === 'create' ? [device] : [])));

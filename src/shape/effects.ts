@@ -1,5 +1,5 @@
 import type { Condition, Effect, Policy, Rule } from '../language/index.ts';
-import { type Command, HeadgateError, type Rate } from '../model/index.ts';
+import { type Capability, type Command, HeadgateError, type Rate } from '../model/index.ts';
 import type { Datapath } from './datapath.ts';
 import type { LinkShape } from './link.ts';
 import { TABLE } from './names.ts';
@@ -37,38 +37,11 @@ export const tapsOf = (policy: Policy): string[] => [
 const has = (policy: Policy, kind: Kind): boolean =>
   kernelRules(policy).some(({ effects }) => effects.some((e) => e.kind === kind));
 
-/**
- * What the effects of kernel rules need of nft, as a ruleset to be tried in a network namespace of its own, with the
- * words for a message where it fails.
- */
-export function wantedRulesets(
-  policy: Policy,
-): { readonly what: string; readonly needs: string; readonly ruleset: string }[] {
-  const hook = 'type filter hook prerouting priority 0';
-  return [
-    ...(has(policy, 'police')
-      ? [
-          {
-            what: 'police',
-            needs: 'nft_limit (Linux 4.3, CONFIG_NFT_LIMIT)',
-            ruleset: `table inet t {\n  limit l {\n    rate over 1000 bytes/second burst 65536 bytes\n  }\n  chain c {\n    ${hook}\n    limit name "l" drop\n  }\n}\n`,
-          },
-        ]
-      : []),
-    ...(has(policy, 'mirror')
-      ? [
-          {
-            what: 'mirror to a tap',
-            needs: 'nft_dup_ipv4 and nft_dup_ipv6 (Linux 4.3, CONFIG_NFT_DUP_IPV4, CONFIG_NFT_DUP_IPV6)',
-            ruleset: MIRROR_FAMILIES.map(
-              (family) =>
-                `table ${family} t {\n  chain c {\n    ${hook}\n    dup to ${NEXT_HOP[family]} device "lo"\n  }\n}\n`,
-            ).join(''),
-          },
-        ]
-      : []),
-  ];
-}
+/** What the effects of kernel rules need of the kernel, with the words for a message where it lacks that. */
+export const wantedCapabilities = (policy: Policy): { readonly what: string; readonly capability: Capability }[] => [
+  ...(has(policy, 'police') ? [{ what: 'police', capability: 'nft limit' } as const] : []),
+  ...(has(policy, 'mirror') ? [{ what: 'mirror to a tap', capability: 'nft dup' } as const] : []),
+];
 
 /**
  * The operations that make the taps and what carries `mirror` and `police` of kernel rules: every packet of a flow is

@@ -1,5 +1,6 @@
-import type { Capabilities, Capability, Finding } from '../model/index.ts';
-import { DATAPATHS, type DatapathName } from './datapath.ts';
+import { type Capabilities, type Capability, type Finding, HeadgateError } from '../model/index.ts';
+import { CREATES, DATAPATHS, type DatapathName } from './datapath.ts';
+import type { LinkShape } from './link.ts';
 
 /** Of each group one is enough. */
 type Needs = readonly (readonly Capability[])[];
@@ -66,3 +67,8 @@ export const ladderOf = (capabilities: Capabilities): Rung[] =>
 /** The datapath that is taken where nobody names one: the best that works; undefined: none does. */
 export const chooseDatapath = (capabilities: Capabilities): DatapathName | undefined =>
   ladderOf(capabilities).find(({ answer }) => answer === 'yes')?.datapath;
+
+/** @throws HeadgateError HG_CREATE_DATAPATH where the link wants conntrack entries, and the datapath makes none */
+export function ensureCreates({ link, creates }: Pick<LinkShape, 'link' | 'creates'>, datapath: DatapathName): void {
+  if (creates && datapath !== CREATES) throw new HeadgateError('HG_CREATE_DATAPATH', { link, datapath });
+}

@@ -16,6 +16,8 @@ export interface LinkShape {
   readonly numtxqueues?: number | undefined;
   /** Chains of other people's at the ingress hook may be passed by. */
   readonly bypass?: boolean | undefined;
+  /** What arrives, and is redirected, makes its conntrack entry before it is classified. */
+  readonly creates?: boolean | undefined;
   /** Device of the link whose ifb, and so whose tree, what arrives here goes through. There is no `download` then. */
   readonly shares?: string | undefined;
   /** Devices of the links that share this one's ifb. */

@@ -19,11 +19,13 @@ const FOLDER = 'folder=/run/headgate-script-$(readlink /proc/self/ns/net | tr -d
  *
  * @param about lines for the comment at its head
  * @param files written to {@link SCRIPT_FOLDER} before
+ * @param withoutNat it refuses where there are chains of type nat
  */
 export function formatScript(
   about: readonly string[],
   operations: readonly Operation[],
   files: readonly ScriptFile[] = [],
+  withoutNat = false,
 ): string {
   const lines = [
     '#!/bin/sh',
@@ -46,6 +48,7 @@ export function formatScript(
     '}',
     '',
     'up() {',
+    ...(withoutNat ? REFUSE_NAT : []),
     '\tmkdir $folder',
     '\ttrap back EXIT',
     ...files.flatMap(formatFile),
@@ -72,6 +75,14 @@ export function formatScript(
   ];
   return `${lines.join('\n')}\n`;
 }
+
+const REFUSE_NAT = [
+  '\t# Entries that are made on arrival (ct commit) get no translation.',
+  "\tif nft list chains | grep 'type nat hook' >&2 || grep -sx nat /proc/net/ip_tables_names /proc/net/ip6_tables_names >&2; then",
+  '\t\techo "conntrack create: there is NAT here" >&2',
+  '\t\texit 4',
+  '\tfi',
+];
 
 const isBatch = ({ argv }: Command): boolean => argv.includes('-batch');
 

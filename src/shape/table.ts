@@ -1,6 +1,6 @@
 import type { Policy } from '../language/index.ts';
 import { type Command, DEFAULT_MARK_FIELD, type MarkField } from '../model/index.ts';
-import { classPlanOf, type Datapath } from './datapath.ts';
+import { classPlanOf, creatingDevices, type Datapath } from './datapath.ts';
 import type { LinkShape } from './link.ts';
 import { TABLE } from './names.ts';
 import { chain } from './nft-chain.ts';
@@ -29,7 +29,7 @@ export function tableOperation(
     about: `add nft table inet ${TABLE}`,
     command: {
       argv: ['nft', '-f', '-'],
-      input: formatTable(compileRules(policy, field, marksOrigin), devices, field, more),
+      input: formatTable(compileRules(policy, field, marksOrigin), devices, field, more, [...creatingDevices(policy)]),
     },
     undo: removeTable(),
   };
@@ -50,23 +50,26 @@ export function removeTable(): Command {
  * The kernel rules are asked once in a flow's life: at its first packet, when that has passed all else, NAT included,
  * and its entry is about to be confirmed. Over which link it came or goes says who opened it. What another's rule has
  * written to our bits by then stays; so does the class that an expected connection inherits from its master.
+ *
+ * What arrives on the devices that are `creating` has its entry confirmed by then: its mark alone tells that it is new.
  */
 export function formatTable(
   rules: NftRules,
   devices: readonly string[],
   field: MarkField = DEFAULT_MARK_FIELD,
   more: readonly string[] = [],
+  creating: readonly string[] = [],
 ): string {
   const links = quoted(devices);
   const lines = [`comment "${TABLE_COMMENT}"`, ...rules.sets, ...chain('track', TRACK)];
   const origins = new Set([...rules.entries.keys()].map(({ origin }) => origin));
   if (origins.size > 0 && links.length > 0) {
-    const link = links.length === 1 ? links[0]! : `{ ${links.join(', ')} }`;
+    const link = anyOf(links);
     const hook = (name: string) => `type filter hook ${name} priority ${AFTER_NAT}; policy accept;`;
     const remote = origins.has('remote') ? [`iifname ${link} goto remote`] : [];
     const local = origins.has('local') ? [`oifname ${link} goto local`] : [];
     for (const { name, rules: own } of rules.chains) lines.push(...chain(name, own));
-    for (const origin of origins) lines.push(...chain(origin, firstPacket(rules, origin, field)));
+    for (const origin of origins) lines.push(...chain(origin, firstPacket(rules, origin, field, quoted(creating))));
     if (remote.length > 0) lines.push(...chain('input', [hook('input'), ...remote]));
     // From link to link: neither side is ours.
     const between = `iifname ${link} oifname ${link} accept`;
@@ -86,10 +89,21 @@ const quote = (device: string): string => `"${device.replace(/\*$/, '\\*')}"`;
 const TRACK = ['type filter hook prerouting priority mangle; policy accept;', 'ct state invalid counter'];
 
 /** An expected connection's first packet is `related`, and so is an ICMP error, whose entry is confirmed long since. */
-function firstPacket({ entries }: NftRules, origin: Place['origin'], { mask }: MarkField): string[] {
+function firstPacket(
+  { entries }: NftRules,
+  origin: Place['origin'],
+  { mask }: MarkField,
+  creating: readonly string[],
+): string[] {
   const families = [...entries]
     .filter(([place]) => place.origin === origin)
     .map(([place, chain]) => `ipv${place.family} : goto ${chain}`);
-  const free = `ct mark & 0x${mask.toString(16)} == 0`;
-  return [`ct state new,related ct status & confirmed == 0 ${free} meta nfproto vmap { ${families.join(', ')} }`];
+  const go = `ct mark & 0x${mask.toString(16)} == 0 meta nfproto vmap { ${families.join(', ')} }`;
+  return [
+    `ct state new,related ct status & confirmed == 0 ${go}`,
+    ...(origin === 'remote' && creating.length > 0 ? [`iifname ${anyOf(creating)} ct state new ${go}`] : []),
+  ];
 }
+
+const anyOf = (devices: readonly string[]): string =>
+  devices.length === 1 ? devices[0]! : `{ ${devices.join(', ')} }`;

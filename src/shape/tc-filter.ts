@@ -36,8 +36,8 @@ export type TcAction =
   /** Ends the filters: on it goes, as if there were none. */
   | { readonly kind: 'pass' }
   | { readonly kind: 'goto'; readonly chain: number }
-  /** Looks the packet up in conntrack (tc-ct(8)); defragments it. */
-  | { readonly kind: 'ct' }
+  /** Looks the packet up in conntrack (tc-ct(8)); defragments it. `commit`: an entry that there was not is made. */
+  | { readonly kind: 'ct'; readonly commit?: true | undefined }
   /** Copies these bits of the conntrack mark to the packet's mark (tc-ctinfo(8)). */
   | { readonly kind: 'ctinfo'; readonly cpmark: number }
   /** Copies the whole conntrack mark to the packet's (tc-connmark(8)). */
@@ -96,9 +96,10 @@ const keyArguments = ({ value, mask, at }: U32Key): string[] => ['u32', hex(valu
 function actionArguments(action: TcAction): string[] {
   switch (action.kind) {
     case 'pass':
-    case 'ct':
     case 'connmark':
       return [action.kind];
+    case 'ct':
+      return ['ct', ...(action.commit ? ['commit'] : [])];
     case 'goto':
       return ['goto', 'chain', `${action.chain}`];
     case 'ctinfo':

@@ -1,8 +1,7 @@
 // What is sent, and which class each packet takes: by the definition of the origins (docs/architecture.md), on any datapath.
 // Where one differs, conformance-differences.ts says so, and why.
 
-import type { Namespace } from '../../src/lab/index.ts';
-import { BOX, type BothWays, type ConformanceLab, WORLD } from './conformance-lab.ts';
+import { BOX, type BothWays, type End, type Stage, WORLD } from './conformance-stage.ts';
 import {
   type Bytes,
   ETHERTYPE,
@@ -20,7 +19,7 @@ import {
 
 export interface Case extends BothWays {
   readonly name: string;
-  readonly act: (lab: ConformanceLab) => Promise<unknown>;
+  readonly act: (stage: Stage) => Promise<unknown>;
   /** Over Ethernet only. */
   readonly frames?: true | undefined;
 }
@@ -37,96 +36,93 @@ const refused = (asked: Promise<unknown>) =>
       if (!/REFUSED/.test(error.message)) throw error;
     },
   );
-const ping = (version: Version, host: { readonly v4: string; readonly v6: string }) =>
-  ['ping', '-q', '-c', '3', '-i', '0.02', '-W', '5', host[version]] as const;
-
 function* ofVersion(v: Version): Generator<Case> {
   const name = (text: string) => `IP${v}, ${text}`;
-  const fromBox = (lab: ConformanceLab, ask: object = {}) => lab.talk(lab.box, { ...UDP, address: WORLD[v], ...ask });
-  const fromWorld = (lab: ConformanceLab, ask: object = {}) => lab.talk(lab.world, { ...UDP, address: BOX[v], ...ask });
+  const fromBox = (stage: Stage, ask: object = {}) => stage.talk('box', { ...UDP, address: WORLD[v], ...ask });
+  const fromWorld = (stage: Stage, ask: object = {}) => stage.talk('world', { ...UDP, address: BOX[v], ...ask });
 
-  yield { name: name('UDP, opened by the box'), act: (lab) => fromBox(lab), in: { local: 2 }, out: { local: 2 } };
+  yield { name: name('UDP, opened by the box'), act: (stage) => fromBox(stage), in: { local: 2 }, out: { local: 2 } };
   yield {
     name: name('UDP, opened by the world: the first packet is new'),
-    act: (lab) => fromWorld(lab),
+    act: (stage) => fromWorld(stage),
     in: { new: 1, remote: 1 },
     out: { remote: 2 },
   };
   yield {
     name: name('TCP, opened by the box'),
-    act: (lab) => lab.host(lab.box).ask({ ...TCP, address: WORLD[v] }),
+    act: (stage) => stage.ask('box', { ...TCP, address: WORLD[v] }),
     in: { local: 'some' },
     out: { local: 'some' },
   };
   yield {
     name: name('TCP, opened by the world: the first packet is new'),
-    act: (lab) => lab.host(lab.world).ask({ ...TCP, address: BOX[v] }),
+    act: (stage) => stage.ask('world', { ...TCP, address: BOX[v] }),
     in: { new: 1, remote: 'some' },
     out: { remote: 'some' },
   };
   yield {
     name: name('UDP that nobody answers, from the world'),
-    act: (lab) => lab.host(lab.world).tell(BOX[v], 7900, 3),
+    act: (stage) => stage.tell('world', BOX[v], 7900, 3),
     in: { new: 1, remote: 2 },
     out: {},
   };
   yield {
     name: name('ping by the box'),
-    act: (lab) => lab.box.run(...ping(v, WORLD)),
+    act: (stage) => stage.ping('box', WORLD[v], 3),
     in: { local: 3 },
     out: { local: 3 },
   };
   yield {
     name: name('ping by the world'),
-    act: (lab) => lab.world.run(...ping(v, BOX)),
+    act: (stage) => stage.ping('world', BOX[v], 3),
     in: { new: 1, remote: 2 },
     out: { remote: 3 },
   };
   yield {
     name: name('an ICMP error about what the box asked'),
-    act: (lab) => refused(fromBox(lab, { port: 7999 })),
+    act: (stage) => refused(fromBox(stage, { port: 7999 })),
     in: { local: 1 },
     out: { local: 1 },
   };
   yield {
     name: name('an ICMP error about what the world asked'),
-    act: (lab) => refused(fromWorld(lab, { port: 7999 })),
+    act: (stage) => refused(fromWorld(stage, { port: 7999 })),
     in: { new: 1 },
     out: { remote: 1 },
   };
   yield {
     name: name('fragments, of what the box asked'),
-    act: (lab) => fromBox(lab, { size: 4000, times: 1 }),
+    act: (stage) => fromBox(stage, { size: 4000, times: 1 }),
     in: { local: 3 },
     out: { local: 3 },
   };
   yield {
     name: name('fragments, of what the world asked'),
-    act: (lab) => fromWorld(lab, { size: 4000 }),
+    act: (stage) => fromWorld(stage, { size: 4000 }),
     in: { new: 3, remote: 3 },
     out: { remote: 6 },
   };
   yield {
     name: name('a flow that the box opened before Headgate was up'),
-    act: (lab) => lab.host(lab.box).ask({ ...UDP, address: WORLD[v], from: 6100 }),
+    act: (stage) => stage.ask('box', { ...UDP, address: WORLD[v], from: 6100 }),
     in: { local: 2 },
     out: { local: 2 },
   };
   yield {
     name: name('a flow that the world opened before Headgate was up'),
-    act: (lab) => lab.host(lab.world).ask({ ...UDP, address: BOX[v], from: 6100 }),
+    act: (stage) => stage.ask('world', { ...UDP, address: BOX[v], from: 6100 }),
     in: { remote: 2 },
     out: { remote: 2 },
   };
   yield {
     name: name('a rule sends what the box opens to another queue'),
-    act: (lab) => fromBox(lab, { port: 5004 }),
+    act: (stage) => fromBox(stage, { port: 5004 }),
     in: { voice: 2 },
     out: { voice: 2 },
   };
   yield {
     name: name('a rule sends what the world opens to another queue'),
-    act: (lab) => fromWorld(lab, { port: 7300 }),
+    act: (stage) => fromWorld(stage, { port: 7300 }),
     in: { new: 1, bulk: 1 },
     out: { bulk: 2 },
   };
@@ -135,43 +131,43 @@ function* ofVersion(v: Version): Generator<Case> {
 function* forwarded(): Generator<Case> {
   for (const ask of [UDP, TCP]) {
     const some = ask.transport === 'tcp';
-    const talk = (lab: ConformanceLab, ns: Namespace, address: string, port: number) =>
-      some ? lab.host(ns).ask({ ...ask, address, port }) : lab.talk(ns, { ...ask, address, port });
+    const talk = (stage: Stage, from: End, address: string, port: number) =>
+      some ? stage.ask(from, { ...ask, address, port }) : stage.talk(from, { ...ask, address, port });
     const packets = (number: number) => (some ? 'some' : number);
     yield {
       name: `${ask.transport} from behind masquerade`,
-      act: (lab) => talk(lab, lab.inside, WORLD.v4, 7000),
+      act: (stage) => talk(stage, 'inside', WORLD.v4, 7000),
       in: { local: packets(2) },
       out: { local: packets(2) },
     };
     yield {
       name: `${ask.transport} to a forwarded port`,
-      act: (lab) => talk(lab, lab.world, BOX.v4, 7100),
+      act: (stage) => talk(stage, 'world', BOX.v4, 7100),
       in: { new: 1, remote: packets(1) },
       out: { remote: packets(2) },
     };
     yield {
       name: `${ask.transport} from the inside to the forwarded port crosses no link`,
-      act: (lab) => lab.host(lab.inside).ask({ ...ask, address: BOX.v4, port: 7100 }),
+      act: (stage) => stage.ask('inside', { ...ask, address: BOX.v4, port: 7100 }),
       in: {},
       out: {},
     };
   }
   yield {
     name: 'an ICMP error about what is masqueraded',
-    act: (lab) => refused(lab.host(lab.inside).ask({ ...UDP, address: WORLD.v4, port: 7999 })),
+    act: (stage) => refused(stage.ask('inside', { ...UDP, address: WORLD.v4, port: 7999 })),
     in: { local: 1 },
     out: { local: 1 },
   };
   yield {
     name: 'ping from behind masquerade',
-    act: (lab) => lab.inside.run(...ping('v4', WORLD)),
+    act: (stage) => stage.ping('inside', WORLD.v4, 3),
     in: { local: 3 },
     out: { local: 3 },
   };
   yield {
     name: 'a flow in a conntrack zone',
-    act: (lab) => lab.host(lab.box).ask({ ...UDP, address: WORLD.v4, port: 7400 }),
+    act: (stage) => stage.ask('box', { ...UDP, address: WORLD.v4, port: 7400 }),
     in: { new: 2 },
     out: { new: 2 },
   };
@@ -188,7 +184,7 @@ const udp4 = () => withUdpChecksum(udp(PORTS), WORLD.v4, BOX.v4);
 const udp6 = () => withUdpChecksum(udp(PORTS), WORLD.v6, BOX.v6);
 const local = (name: string, frame: Bytes): Case => ({
   name,
-  act: (lab) => lab.inject(frame),
+  act: (stage) => stage.inject(frame),
   in: { local: 1 },
   out: {},
   frames: true,

@@ -2,7 +2,7 @@
 // docs/limits.md to these reasons.
 
 import type { DatapathName } from '../../src/shape/index.ts';
-import type { BothWays } from './conformance-lab.ts';
+import type { BothWays } from './conformance-stage.ts';
 
 export interface Difference extends Partial<BothWays> {
   /** Key of {@link REASONS}. */

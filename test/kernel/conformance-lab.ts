@@ -8,29 +8,26 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { getTcStats, listDevices } from '../../src/kernel/index.ts';
+import { getTcStats, listDevices, listTins } from '../../src/kernel/index.ts';
 import { AccessLink, addVeth, Namespace, Program } from '../../src/lab/index.ts';
 import type { DatapathName } from '../../src/shape/index.ts';
 import { INJECT } from './classifier-lab.ts';
+import {
+  BOX,
+  type BothWays,
+  type Counts,
+  type End,
+  generalised,
+  INSIDE,
+  QUEUES,
+  type Queue,
+  type Stage,
+  WORLD,
+} from './conformance-stage.ts';
 import { HEADGATE } from './gateway.ts';
 import { type Ask, Host } from './host.ts';
 import { type Bytes, hex } from './packets.ts';
 import { PATIENCE, soon } from './soon.ts';
-
-export const BOX = { v4: '192.0.2.1', v6: '2001:db8::1', mac: '02:00:00:00:00:01' };
-export const WORLD = { v4: '192.0.2.2', v6: '2001:db8::2', mac: '02:00:00:00:00:02' };
-export const INSIDE = { v4: '10.0.0.2' };
-
-/** In the order of the policy: the first one's class is 1. */
-export const QUEUES = ['local', 'new', 'remote', 'voice', 'bulk'] as const;
-export type Queue = (typeof QUEUES)[number];
-
-/** Packets by the queue whose class they took. `some`: at least one, where it is not for us to say how many; `any`: nor whether. */
-export type Counts = Partial<Record<Queue, number | 'some' | 'any'>>;
-export interface BothWays {
-  readonly in: Counts;
-  readonly out: Counts;
-}
 
 const policy = (tree: string) => `link wan { device wan  download 50mbit  upload 50mbit  tree ${tree} }
 queue local { share 50% }  queue new { share 10% }  queue remote { share 10% }  queue voice { share 10% }  queue bulk { share 5% }
@@ -45,11 +42,11 @@ export interface Setting {
   readonly link: 'veth' | 'tun';
 }
 
-export class ConformanceLab {
+export class ConformanceLab implements Stage {
   readonly box: Namespace;
   readonly world: Namespace;
   readonly inside: Namespace;
-  readonly hosts = new Map<Namespace, Host>();
+  private readonly hosts = new Map<Namespace, Host>();
   private link: AccessLink | undefined;
   private service: Program | undefined;
   private folder: string | undefined;
@@ -92,17 +89,28 @@ export class ConformanceLab {
     if (this.folder !== undefined) await rm(this.folder, { recursive: true, force: true });
   }
 
-  host(ns: Namespace): Host {
+  private host(ns: Namespace): Host {
     return this.hosts.get(ns)!;
   }
 
-  /** Sends datagrams on a new flow, each when the one before was answered and the datapath has had time to know the flow. */
-  async talk(ns: Namespace, { times, ...ask }: Omit<Ask, 'from' | 'transport'>): Promise<void> {
+  async talk(end: End, { times, ...ask }: Omit<Ask, 'from' | 'transport'>): Promise<void> {
     const from = this.nextPort++;
     for (let i = 0; i < times; i++) {
       if (i > 0) await this.known(from);
-      await this.host(ns).ask({ ...ask, transport: 'udp', times: 1, from });
+      await this.ask(end, { ...ask, transport: 'udp', times: 1, from });
     }
+  }
+
+  ask(end: End, ask: Ask): Promise<void> {
+    return this.host(this[end]).ask(ask);
+  }
+
+  tell(end: End, address: string, port: number, times: number): Promise<void> {
+    return this.host(this[end]).tell(address, port, times);
+  }
+
+  async ping(end: End, address: string, times: number): Promise<void> {
+    await this[end].run('ping', '-q', '-c', `${times}`, '-i', '0.02', '-W', '5', address);
   }
 
   /** Of the others, the kernel knows a flow before its first packet is answered. */
@@ -114,32 +122,39 @@ export class ConformanceLab {
     });
   }
 
-  /** Sends crafted frames towards `wan`. */
-  async inject(...frames: Bytes[]): Promise<void> {
-    await this.world.feed(`${frames.map(hex).join('\n')}\n`, INJECT, 'wan');
+  async inject(frame: Bytes): Promise<void> {
+    await this.world.feed(`${hex(frame)}\n`, INJECT, 'wan');
   }
 
   /** Does something, and says what each class has sent meanwhile, as soon as that is what is expected, or after a while. */
   async counting(act: () => Promise<unknown>, expected: BothWays): Promise<BothWays> {
-    const before = this.count();
+    const before = await this.count();
     await act();
     let counted: BothWays = { in: {}, out: {} };
-    await soon(() => {
-      counted = generalised(difference(this.count(), before), expected);
+    await soon(async () => {
+      counted = generalised(difference(await this.count(), before), expected);
       if (JSON.stringify(counted) !== JSON.stringify(sorted(expected))) throw new Error('not yet');
     }).catch(() => {});
     return counted;
   }
 
-  private count(): Record<'in' | 'out', Record<Queue, number>> {
-    const of = (device: string, major: number) => {
-      const stats = getTcStats(this.box.path, this.indexes.get(device)!);
-      const packets = (minor: number) =>
-        stats.find((s) => s.isClass && s.handle === ((major << 16) | minor) >>> 0)?.packets ?? 0;
-      return Object.fromEntries(QUEUES.map((queue, i) => [queue, packets(i + 1)])) as Record<Queue, number>;
-    };
-    return { in: of('hg-wan', 0x7fe0), out: of('wan', 0x7fe1) };
+  private async count(): Promise<Numbers> {
+    const of = this.setting.tree === 'cake' ? this.countTins : this.countClasses;
+    return { in: await of('hg-wan', 0x7fe0), out: await of('wan', 0x7fe1) };
   }
+
+  private readonly countClasses = async (device: string, major: number): Promise<Numbers['in']> => {
+    const stats = getTcStats(this.box.path, this.indexes.get(device)!);
+    const packets = (minor: number) =>
+      stats.find((s) => s.isClass && s.handle === ((major << 16) | minor) >>> 0)?.packets ?? 0;
+    return byQueue((i) => packets(i + 1));
+  };
+
+  /** Five queues have the last five of the eight tins, the first the last. */
+  private readonly countTins = async (device: string): Promise<Numbers['in']> => {
+    const tins = await listTins(device, { netns: this.box.name });
+    return byQueue((i) => tins[7 - i]?.packets ?? 0);
+  };
 
   private async lay(link: Setting['link']): Promise<void> {
     const { box, world, inside } = this;
@@ -249,22 +264,11 @@ table ip nat {
 
 type Numbers = Record<'in' | 'out', Record<Queue, number>>;
 
-function difference(now: Numbers, before: Numbers): Numbers {
-  const of = (way: 'in' | 'out') =>
-    Object.fromEntries(QUEUES.map((queue) => [queue, now[way][queue] - before[way][queue]])) as Record<Queue, number>;
-  return { in: of('in'), out: of('out') };
-}
+const byQueue = (packets: (i: number) => number): Numbers['in'] =>
+  Object.fromEntries(QUEUES.map((queue, i) => [queue, packets(i)])) as Numbers['in'];
 
-/** Without zeros, in the order of the queues, and `some` where no more is expected to be known. */
-function generalised(numbers: Numbers, expected: BothWays): BothWays {
-  const of = (way: 'in' | 'out') =>
-    Object.fromEntries(
-      QUEUES.map((queue) => {
-        const wanted = expected[way][queue];
-        const packets = numbers[way][queue];
-        return [queue, wanted === 'any' || (wanted === 'some' && packets > 0) ? wanted : packets] as const;
-      }).filter(([, packets]) => packets !== 0),
-    ) as Counts;
+function difference(now: Numbers, before: Numbers): Numbers {
+  const of = (way: 'in' | 'out') => byQueue((i) => now[way][QUEUES[i]!] - before[way][QUEUES[i]!]);
   return { in: of('in'), out: of('out') };
 }
 

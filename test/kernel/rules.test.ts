@@ -268,13 +268,15 @@ default local -> a  remote -> a  new -> a
     const script = `#!/bin/sh
 if [ "$1" = -f ]; then
   input=$(cat)
-  case "$input" in *"limit l "*) echo "Error: Could not process rule: No such file or directory" >&2; exit 1;; esac
+  case "$input" in *"limit "*|*"dup to"*) echo "Error: Could not process rule: No such file or directory" >&2; exit 1;; esac
   printf '%s\\n' "$input" | ${real} -f -
 else exec ${real} "$@"; fi
 `;
     await writeFile(join(folder, 'nft'), script, { mode: 0o755 });
     const path = `PATH=${folder}:${process.env.PATH}`;
-    const exit = await exitOf(gateway.box.name, 'env', path, ...HEADGATE, 'up', rules('look'), ...RATES);
+    const hide = 'mkdir -p /run/headgate && mount -t tmpfs none /run/headgate && exec "$@"';
+    const command = ['env', path, ...HEADGATE, 'up', rules('look'), ...RATES];
+    const exit = await exitOf(gateway.box.name, 'unshare', '--mount', 'sh', '-c', hide, 'sh', ...command);
     expect([exit.status, exit.stderr]).toEqual([3, expect.stringMatching(/cannot do police.*\n.*nft_limit/)]);
     expect(await gateway.snapshot()).toBe(before);
   });

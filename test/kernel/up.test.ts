@@ -194,11 +194,12 @@ describe('up', () => {
     expect(await gateway.snapshot()).toBe(before);
   });
 
-  it('uses a clsact that is there, and leaves it', async () => {
-    await gateway.box.run('tc', 'qdisc', 'add', 'dev', 'wan', 'clsact');
+  it.each(['clsact', 'ingress'])('uses a qdisc %s that is there, and leaves it', async (kind) => {
+    await gateway.box.run('tc', 'qdisc', 'add', 'dev', 'wan', kind);
     const before = await gateway.snapshot();
     const program = await gateway.up();
     expect(await gateway.ping(3)).toBe(0);
+    expect((await gateway.link()).download!.packets.local).toBe(3);
     await program.stop('SIGTERM');
     expect(await gateway.snapshot()).toBe(before);
   });

@@ -4,8 +4,10 @@ import {
   bpfDatapath,
   type ClassPlan,
   ctDatapath,
+  DATAPATHS,
   type Datapath,
   describeFilter,
+  ensureCreates,
   filterArguments,
   isOurFilter,
   markDatapath,
@@ -16,6 +18,7 @@ const plan: ClassPlan = {
   field: { mask: 0x7f000000, shift: 24 },
   count: 3,
   byOrigin: { local: 1, remote: 3, new: 2 },
+  creates: new Set(['dmz']),
 };
 const tree = { kind: 'htb', rate: 1e6, classes: [] } as const;
 const commandsOf = ({ command }: Operation): string[] => command.input?.trim().split('\n') ?? [command.argv.join(' ')];
@@ -66,6 +69,35 @@ describe.each(Object.keys(make))('datapath %s', (name) => {
     const commands = commandsOf(datapath.classifyLeaving('wan', tree)!);
     expect(commands.filter((line) => line.includes('classid 7fe1:2')).length).toBeGreaterThan(0);
     expect(commands.every((line) => line.startsWith('filter add dev wan parent 7fe1: '))).toBe(true);
+  });
+});
+
+describe('conntrack create', () => {
+  const of = (device: string) => commandsOf(ctDatapath(plan, 0).redirect(device, 'hg'));
+
+  it('makes an entry on the devices that it is said of, and what is new there is remote', () => {
+    const onlyThere = of('dmz').filter((line) => !of('wan').includes(line.replace('dev dmz', 'dev wan')));
+    expect(onlyThere.filter((line) => /action ct|ct_state/.test(line))).toEqual([
+      expect.stringMatching(/action ct commit pipe action goto chain 32740$/),
+      expect.stringMatching(/flower skip_hw ct_state \+trk\+new-rpl action skbedit priority 7fe0:3 /),
+    ]);
+    expect(of('wan').join()).not.toContain('commit');
+  });
+
+  it('is read back', () => {
+    const commit = CT.replace('"kind":"ct","zone":0', '"kind":"ct","action":"commit","zone":0');
+    expect(readFilters(commit)[2]!.filter!.actions[0]).toEqual({ kind: 'ct', commit: true });
+    const other = CT.replace('"kind":"ct","zone":0', '"kind":"ct","action":"commit force","zone":0');
+    expect(readFilters(other)[2]!.filter).toBeUndefined();
+  });
+
+  it('is refused on other datapaths', () => {
+    for (const name of DATAPATHS) {
+      expect(() => ensureCreates({ link: 'wan' }, name)).not.toThrow();
+      const create = () => ensureCreates({ link: 'wan', creates: true }, name);
+      if (name === 'ct') expect(create).not.toThrow();
+      else expect(create).toThrow(expect.objectContaining({ code: 'HG_CREATE_DATAPATH' }));
+    }
   });
 });
 

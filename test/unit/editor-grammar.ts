@@ -3,6 +3,7 @@ import { FACTS } from '../../src/language/parse-flow.ts';
 import {
   BYPASSES,
   CONNECTIVES,
+  CONNTRACKS,
   COUNTED,
   EFFECTS,
   FAIRNESS,
@@ -32,6 +33,7 @@ export const GROUPS: Readonly<Record<string, readonly string[]>> = (() => {
       ...LEAVES,
       ...TREES,
       ...BYPASSES,
+      ...CONNTRACKS,
       ...FAIRNESS,
       ...LINK_LAYERS,
       ...Object.keys(OVERHEADS),

@@ -30,6 +30,7 @@ describe('the grammars', () => {
       ...vocabulary.TREES,
       ...vocabulary.FAIRNESS,
       ...vocabulary.BYPASSES,
+      ...vocabulary.CONNTRACKS,
       ...vocabulary.EFFECTS,
       ...vocabulary.COUNTED,
       ...vocabulary.LINK_LAYERS,

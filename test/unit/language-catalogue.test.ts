@@ -14,6 +14,7 @@ import { FACTS } from '../../src/language/parse-flow.ts';
 import {
   BYPASSES,
   CONNECTIVES,
+  CONNTRACKS,
   COUNTED,
   EFFECTS,
   FAIRNESS,
@@ -109,6 +110,7 @@ const WORDS: Readonly<Record<string, readonly string[]>> = {
   leaves: LEAVES,
   trees: TREES,
   bypasses: BYPASSES,
+  'ways to ask conntrack': CONNTRACKS,
   fairness: FAIRNESS,
   'link layers': LINK_LAYERS,
   overheads: Object.keys(OVERHEADS),

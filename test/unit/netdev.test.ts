@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { readIngressChains } from '../../src/kernel/index.ts';
+import { readIngressChains, readNatChains } from '../../src/kernel/index.ts';
 
 it('finds chains and flowtables at ingress with their devices in what nft prints', () => {
   const text = `table netdev fw {
@@ -30,4 +30,25 @@ table inet x {
     { device: 'lan', name: 'table inet x flowtable f' },
     { device: 'wan', name: 'table inet x flowtable f' },
   ]);
+});
+
+it('reads where NAT is done, or may be', () => {
+  const text = `table ip nat {
+	chain prerouting {
+		type nat hook prerouting priority dstnat; policy accept;
+	}
+	chain helper {
+	}
+}
+table inet nat {
+	chain filter {
+		type filter hook input priority filter; policy accept;
+	}
+	chain POSTROUTING {
+		type nat hook postrouting priority srcnat; policy accept;
+	}
+}
+`;
+  expect(readNatChains(text)).toEqual(['table ip nat chain prerouting', 'table inet nat chain POSTROUTING']);
+  expect(readNatChains('')).toEqual([]);
 });

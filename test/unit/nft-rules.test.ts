@@ -257,6 +257,26 @@ describe('the table', () => {
   });
 });
 
+describe('a link that says conntrack create', () => {
+  const table = (more: string) => {
+    const policy = read(HEAD.replace(/device \w+/, `$& ${more}`));
+    const datapath = { marksOrigin: true, leavesByNft: false };
+    return tableOperation(policy, [{ device: policy.links[0]!.device!, upload: undefined }], datapath).command.input!;
+  };
+
+  test('has its flows asked by their mark alone: their entries are confirmed', () => {
+    const rest = 'ct mark & 0x7f000000 == 0 meta nfproto vmap { ipv4 : goto remote-ipv4, ipv6 : goto remote-ipv6 }';
+    const first = `ct state new,related ct status & confirmed == 0 ${rest}`;
+    expect(chainOf(table(''), 'remote')).toEqual([first]);
+    expect(chainOf(table('conntrack create'), 'remote')).toEqual([
+      first,
+      expect.stringMatching(/^iifname "\w+" ct state new /),
+    ]);
+    expect(chainOf(table('conntrack create'), 'remote')[1]).toContain(rest);
+    expect(chainOf(table('conntrack create'), 'local')).toHaveLength(1);
+  });
+});
+
 describe('a datapath without a program of ours', () => {
   const policy = read(`${HEAD}rule web when origin local and tcp and remote.port 443 -> seed\n`);
   const shapes = [

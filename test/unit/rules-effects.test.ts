@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from 'vitest';
 import { type Policy, parsePolicy } from '../../src/language/index.ts';
-import { effectOperations, tapsOf, wantedRulesets } from '../../src/shape/index.ts';
+import { effectOperations, tapsOf, wantedCapabilities } from '../../src/shape/index.ts';
 
 function policyOf(rules: string): Policy {
   const text = `link wan { device eth0 }\nqueue a { share 50% }\nqueue b { share 10% }\n${rules}\ndefault local -> a  remote -> b  new -> a\n`;
@@ -21,7 +21,7 @@ describe('effects', () => {
   it('are nothing where no kernel rule has one', () => {
     expect(operations('rule x when udp -> b')).toEqual([]);
     expect(operations('rule x when bytes > 1MB -> mirror to tap0')).toEqual([]);
-    expect(wantedRulesets(policyOf('rule x when udp -> b'))).toEqual([]);
+    expect(wantedCapabilities(policyOf('rule x when udp -> b'))).toEqual([]);
   });
 
   it('take one bucket a direction for all flows of a rule, however its condition is written out', () => {
@@ -76,7 +76,7 @@ describe('effects', () => {
       'add nft chains for police and mirror',
     ]);
     expect(tapsOf(policyOf(rules))).toEqual(['tap0']);
-    expect(wantedRulesets(policyOf(rules)).map(({ what }) => what)).toEqual(['police', 'mirror to a tap']);
+    expect(wantedCapabilities(policyOf(rules)).map(({ capability }) => capability)).toEqual(['nft limit', 'nft dup']);
   });
 
   it.each([

@@ -1,4 +1,4 @@
-// The conformance suite (test/kernel/conformance*.ts) with another tree, and on a device without a link layer.
+// The conformance suite (test/kernel/conformance*.ts) with the other trees, and on a device without a link layer.
 // Shown on Linux 6.1.
 
 import { conformance } from '../../kernel/conformance.ts';
@@ -8,4 +8,6 @@ conformance([
   { datapath: 'mark', tree: 'prio', link: 'tun' },
   { datapath: 'bpf', tree: 'prio', link: 'veth' },
   { datapath: 'map', tree: 'prio', link: 'veth' },
+  { datapath: 'bpf', tree: 'cake', link: 'tun' },
+  { datapath: 'ct', tree: 'cake', link: 'tun' },
 ]);

@@ -1,51 +1,32 @@
 // `headgate doctor` on a kernel that has everything as modules, and where some are missing, forbidden or hang. Shown on
 // Linux 6.1.
 
-import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { run } from '../../../src/kernel/index.ts';
 import { addVeth, Namespace, Program } from '../../../src/lab/index.ts';
 import { CAPABILITY_NAMES } from '../../../src/model/index.ts';
 import { exitOf, HEADGATE } from '../../kernel/gateway.ts';
 import { PATIENCE } from '../../kernel/soon.ts';
+import { giveModulesBack, replaceModule, takeModule } from './modules.ts';
 
-const RULES = '/etc/modprobe.d/headgate-test.conf';
 const SLEEP = ['/bin/sleep', '98765'];
 
 let box: Namespace;
 let world: Namespace;
-let emptied: string[] = [];
 beforeEach(async () => {
   box = await Namespace.add('box');
   world = await Namespace.add('world');
   await addVeth(box, 'wan', world, 'up0');
 });
 afterEach(async () => {
-  for (const file of emptied) await run(['umount', file]);
-  emptied = [];
-  await rm(RULES, { force: true });
+  await giveModulesBack();
   for (const pid of await readdir('/proc')) {
     const command = await readFile(join('/proc', pid, 'cmdline'), 'utf8').catch(() => '');
     if (command === `${SLEEP.join('\0')}\0`) process.kill(Number(pid), 'SIGKILL');
   }
   await Promise.all([box?.del(), world?.del()]);
 });
-
-/** Takes a module out of the kernel, and an empty file into its file's place. */
-async function empty(name: string): Promise<void> {
-  const path = (await run(['modinfo', '-n', name])).trim();
-  await run(['modprobe', '-r', name]).catch(() => {});
-  await writeFile('/tmp/empty.ko', '');
-  await run(['mount', '--bind', '/tmp/empty.ko', path]);
-  emptied.push(path);
-}
-
-/** Takes a module out of the kernel, and lets modprobe run something else in its place. */
-async function replaceModule(name: string, ...command: string[]): Promise<void> {
-  await run(['modprobe', '-r', name]).catch(() => {});
-  await writeFile(RULES, `install ${name} ${command.join(' ')}\n`);
-}
 
 interface Told {
   readonly takes?: string;
@@ -73,7 +54,7 @@ test('a stock kernel can do everything', async () => {
 });
 
 test('a module that does not load, or may not, is named, and nothing else is lost', async () => {
-  await empty('act_ct');
+  await takeModule('act_ct');
   await replaceModule('sch_cake', '/bin/false');
   const told = await doctor('--fresh');
   expect(missing(told)).toEqual([
@@ -87,7 +68,7 @@ test('a module that does not load, or may not, is named, and nothing else is los
 });
 
 test('without the best datapath, up takes the next one', async () => {
-  await empty('cls_bpf');
+  await takeModule('cls_bpf');
   const told = await doctor('--fresh');
   expect(missing(told)).toEqual([['classifier bpf', 'no']]);
   expect(told.takes).toBe('ct');
@@ -104,6 +85,6 @@ test('a module that never comes is given up, is not taken for missing, and is as
   expect(missing(told)).toEqual([['action police', 'unknown']]);
   expect(told.capabilities['action police']!.why).toMatch(/hung/);
   expect(told.takes).toBe('bpf');
-  await rm(RULES);
+  await giveModulesBack();
   expect(missing(await doctor())).toEqual([]);
 });
