@@ -11,6 +11,7 @@ import {
   BYPASSES,
   EFFECTS,
   FAIRNESS,
+  IFB_PER,
   isSubject,
   LEAVES,
   SETTINGS,
@@ -103,6 +104,7 @@ function valuesOf(key: string, names: (...kinds: SymbolKind[]) => Completion[]):
   if (key === 'leaf') return words(...LEAVES);
   if (key === 'tree') return words(...TREES);
   if (key === 'bypass') return words(...BYPASSES);
+  if (key === 'ifb') return words(...IFB_PER);
   if (key === 'fair') return words(...FAIRNESS);
   if (key === 'overhead') return words(...Object.keys(OVERHEADS));
   return names('let');

@@ -105,7 +105,7 @@ export const VALUES: Readonly<Partial<Record<SubjectType, readonly string[]>>> =
 };
 
 export const SETTINGS = {
-  link: ['device', 'download', 'upload', 'overhead', 'tree', 'numtxqueues', 'share', 'bypass'],
+  link: ['device', 'download', 'upload', 'overhead', 'tree', 'numtxqueues', 'ifb', 'share', 'bypass'],
   queue: ['share', 'ceiling', 'leaf', 'fair'],
 } as const;
 
@@ -113,6 +113,8 @@ export const LEAVES: readonly Leaf[] = ['bfifo', 'fq_codel', 'sfq', 'cake', 'tbf
 export const TREES: readonly TreeKind[] = ['htb', 'prio', 'cake'];
 /** What a link's packets may pass by unseen, when its policy says so. */
 export const BYPASSES = ['netdev-ingress'] as const;
+/** Of what each has an ifb of its own, when a link's policy says so. */
+export const IFB_PER = ['origin'] as const;
 export const FAIRNESS = ['flow', 'host'] as const;
 export const LINK_LAYERS = ['ethernet', 'atm', 'ptm'] as const;
 

@@ -18,11 +18,11 @@ import {
   type DatapathName,
   DOWNLOAD_MAJOR,
   handle,
-  ifbOf,
   type LinkShape,
   ladderOf,
   mapDatapath,
   markDatapath,
+  queuesPerOrigin,
   UPLOAD_MAJOR,
 } from '../shape/index.ts';
 
@@ -50,7 +50,10 @@ export function bestDatapath(capabilities: Capabilities, shapes: readonly LinkSh
   const best = chooseDatapath(capabilities);
   if (best !== undefined) return best;
   const rungs = ladderOf(capabilities);
-  if (rungs.some(({ answer }) => answer === 'unknown') || shapes.every((shape) => !shape.upload && !ifbOf(shape)))
+  if (
+    rungs.some(({ answer }) => answer === 'unknown') ||
+    shapes.every((shape) => !shape.upload && shape.ifbs.length === 0)
+  )
     return 'bpf';
   const [lack] = rungs[0]!.lacks.flat();
   const finding = capabilities.findings[lack!];
@@ -79,7 +82,7 @@ export async function prepareDatapath(
   const plan = classPlanOf(policy, field);
   switch (name) {
     case 'bpf':
-      return prepareBpf(plan, generation, write);
+      return prepareBpf(plan, picksOf(policy), generation, write);
     case 'ct':
       return { datapath: ctDatapath(plan, generation), files: [] };
     case 'map':
@@ -96,16 +99,34 @@ export async function prepareDatapath(
   }
 }
 
-/** Writes the classifier's two objects, configured, for tc to read. */
-async function prepareBpf(plan: ClassPlan, generation: number, write: WriteFiles): Promise<PreparedDatapath> {
-  const [ingress, egress] = [`ingress-${generation}.bpf.o`, `egress-${generation}.bpf.o`];
+/** The classes of each ifb, where a link has several. */
+const picksOf = (policy: Policy): (readonly number[])[] =>
+  policy.links.some(({ ifbPer }) => ifbPer) ? queuesPerOrigin(policy).map(({ numbers }) => numbers) : [];
+
+/** Writes the classifier's objects, configured, for tc to read. */
+async function prepareBpf(
+  plan: ClassPlan,
+  picks: readonly (readonly number[])[],
+  generation: number,
+  write: WriteFiles,
+): Promise<PreparedDatapath> {
+  const file = (name: string) => `${name}-${generation}.bpf.o`;
   const object = await getFile(CLASSIFIER_OBJECT);
+  const arriving = configOf(plan, DOWNLOAD_MAJOR);
   const paths = await write({
-    [ingress]: patchClassifier(object, configOf(plan, DOWNLOAD_MAJOR)),
-    [egress]: patchClassifier(object, configOf(plan, UPLOAD_MAJOR)),
+    [file('ingress')]: patchClassifier(object, arriving),
+    [file('egress')]: patchClassifier(object, configOf(plan, UPLOAD_MAJOR)),
+    ...Object.fromEntries(
+      picks.map((picked, i) => [file(`pick-${i + 1}`), patchClassifier(object, { ...arriving, picked })]),
+    ),
   });
-  const objects = { ingress: paths[ingress]!, egress: paths[egress]! };
-  return { datapath: bpfDatapath(objects), files: Object.values(objects) };
+  const pathOf = (name: string) => paths[file(name)]!;
+  const objects = {
+    ingress: pathOf('ingress'),
+    egress: pathOf('egress'),
+    picks: picks.map((_, i) => pathOf(`pick-${i + 1}`)),
+  };
+  return { datapath: bpfDatapath(objects), files: Object.values(paths) };
 }
 
 const configOf = ({ field, count, byOrigin }: ClassPlan, major: number): ClassifierConfig => ({

@@ -230,7 +230,7 @@ describe('what is refused', () => {
       hide,
       'sh',
       ...HEADGATE,
-      'up',
+      ...['up', '--datapath', 'bpf'],
       ...args,
     );
     expect(exit.status).toBe(3);

@@ -280,6 +280,9 @@ describe('links and queues', () => {
     ['link wan { tree hbt }', 'did you mean "htb"?'],
     ['link wan { bypass netdev-ingres }', 'did you mean "netdev-ingress"?'],
     ['link wan { bypass firewall }', 'known: netdev-ingress'],
+    ['link wan { ifb origin }', 'write ifb per origin'],
+    ['link wan { ifb per orgin }', 'did you mean "origin"?'],
+    ['link wan { } link b { share tree with wan ifb per origin }', 'so it has no ifb of its own'],
     ['link wan { share 10% }', 'write share tree with LINK'],
     ['link wan { share tree with wan }', 'link "wan" has no tree of its own: it uses that of "wan"'],
     ['link wan { } link b { share tree with c }', 'there is no link "c"'],
@@ -298,13 +301,13 @@ describe('links and queues', () => {
 
   test('a link that shares a tree, and trees of three kinds', () => {
     const { links } = read(
-      'link wan { tree cake download 5mbit }\nlink b { device eth1 share tree with wan bypass netdev-ingress }\nlink c { numtxqueues 4 }',
+      'link wan { tree cake download 5mbit }\nlink b { device eth1 share tree with wan bypass netdev-ingress }\nlink c { numtxqueues 4 ifb per origin }',
       BASE,
     );
     expect(links).toMatchObject([
       { tree: 'cake' },
       { tree: 'htb', shareTreeWith: 'wan', bypass: 'netdev-ingress' },
-      { numtxqueues: 4 },
+      { numtxqueues: 4, ifbPer: 'origin' },
     ]);
   });
 
