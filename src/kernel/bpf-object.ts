@@ -1,8 +1,5 @@
-import { fileURLToPath } from 'node:url';
 import { HeadgateError } from '../model/index.ts';
-
-/** Path of the classifier as it was built: an object with a program for each direction (native-shim/bpf/steer.bpf.c). */
-export const CLASSIFIER_OBJECT = fileURLToPath(new URL('../../native-shim/build/steer.bpf.o', import.meta.url));
+import { CLASSIFIER_OBJECT } from './built.ts';
 
 /** What the classifier is told before it is loaded. Class numbers are minors, 1..0xffff. */
 export interface ClassifierConfig {

@@ -3,7 +3,7 @@ import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { release } from 'node:os';
 import { join } from 'node:path';
 import { CAPABILITY_NAMES, type Capabilities, type Finding, isSettled } from '../model/index.ts';
-import { CLASSIFIER_OBJECT } from './bpf-object.ts';
+import { CLASSIFIER_OBJECT } from './built.ts';
 import { getFile, STATE_FOLDER } from './machine.ts';
 
 export interface CapabilityOptions {

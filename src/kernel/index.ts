@@ -1,4 +1,5 @@
 export * from './bpf-object.ts';
+export { CLASSIFIER_OBJECT } from './built.ts';
 export * from './capabilities.ts';
 export * from './command.ts';
 export * from './files.ts';

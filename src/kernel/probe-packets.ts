@@ -1,4 +1,4 @@
-import { fileURLToPath } from 'node:url';
+import { INJECT } from './built.ts';
 import { type Findings, tryOut, YES } from './probe-finding.ts';
 import { getReadings, unmetBy } from './probe-readings.ts';
 import { type Attempt, roundsOf } from './probe-trial.ts';
@@ -8,7 +8,6 @@ import type { Scratch } from './scratch.ts';
 const SETTLE = 1 / 5;
 
 /** Sends crafted packets; native-shim/lab/inject.c. */
-const INJECT = fileURLToPath(new URL('../../native-shim/build/inject', import.meta.url));
 
 /** Sends each trial's packets, and settles by the counters what was accepted. */
 export async function sendPackets(scratch: Scratch, attempts: readonly Attempt[], findings: Findings): Promise<void> {

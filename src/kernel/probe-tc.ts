@@ -1,5 +1,5 @@
 import type { Capability } from '../model/index.ts';
-import { CLASSIFIER_OBJECT } from './bpf-object.ts';
+import { CLASSIFIER_OBJECT } from './built.ts';
 import { reply, request } from './probe-frames.ts';
 import { MARK_TEXT, MASK_TEXT, marksFlows } from './probe-nft.ts';
 import type { Place, Round, Trial } from './probe-trial.ts';

@@ -10,8 +10,8 @@
 
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { chmodSync, existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
@@ -92,9 +92,7 @@ function ensureDebianPackages(wanted) {
 /** Installs what package-lock.json says, unless the same lock file was installed before. */
 function ensureNodeModules() {
   const stamp = join(root, 'node_modules/.headgate-lock');
-  const lock = createHash('sha256')
-    .update(readFileSync(join(root, 'package-lock.json')))
-    .digest('hex');
+  const lock = hashOf('package-lock.json');
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return;
   say('installing npm packages (npm ci)');
   // No package of ours needs its install script: koffi ships its binary inside the package.
@@ -108,13 +106,32 @@ function ensureNodeModules() {
 }
 
 function build() {
-  const steps = [
-    ['make', '-s', '-C', join(root, 'native-shim')],
-    [join(root, 'node_modules/.bin/tsc'), '-p', join(root, 'tsconfig.build.json')],
-  ];
-  for (const [tool, ...args] of steps)
-    if (spawnSync(tool, args, { stdio: ['ignore', 2, 2] }).status !== 0)
-      fail(`the build failed: ${tool} says why above.`);
+  run('make', '-s', '-C', join(root, 'native-shim'));
+
+  const stamp = join(root, 'dist/.headgate-source');
+  const source = hashOf('package-lock.json', 'tsconfig.json', 'tsconfig.build.json', ...filesOf('src'));
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === source) return;
+  run(join(root, 'node_modules/.bin/tsc'), '-p', join(root, 'tsconfig.build.json'));
+  run(process.execPath, join(root, 'src/setup/bundle.mjs'));
+  writeFileSync(stamp, source);
+}
+
+function run(tool, ...args) {
+  if (spawnSync(tool, args, { cwd: root, stdio: ['ignore', 2, 2] }).status !== 0)
+    fail(`the build failed: ${[tool, ...args].join(' ')} says why above.`);
+}
+
+function filesOf(folder) {
+  return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(root, join(entry.parentPath, entry.name)))
+    .sort();
+}
+
+function hashOf(...files) {
+  const hash = createHash('sha256');
+  for (const file of files) hash.update(`${file}\0`).update(readFileSync(join(root, file)));
+  return hash.digest('hex');
 }
 
 /** Lets `npx headgate` find the command of this clone. */

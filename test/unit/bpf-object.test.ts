@@ -6,13 +6,13 @@ import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
 import {
   CLASSIFIER_CONFIG,
-  CLASSIFIER_OBJECT,
   type ClassifierConfig,
   OUTCOMES,
   patchClassifier,
   VERDICTS,
   verdictsOf,
 } from '../../src/kernel/bpf-object.ts';
+import { CLASSIFIER_OBJECT } from '../../src/kernel/built.ts';
 import { packageFile } from '../../src/lab/place.ts';
 import { HeadgateError } from '../../src/model/index.ts';
 

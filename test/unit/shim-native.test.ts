@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { LIBRARY_PATH, loadShim } from '../../src/kernel/shim/library.ts';
+import { SHIM_LIBRARY } from '../../src/kernel/built.ts';
+import { loadShim } from '../../src/kernel/shim/library.ts';
 import { HeadgateError } from '../../src/model/index.ts';
 
 const run = promisify(execFile);
@@ -47,7 +48,7 @@ describe('loading the shim', () => {
   };
 
   it('works where make put it', () => {
-    expect(Object.keys(loadShim(LIBRARY_PATH))).toContain('hg_source_take');
+    expect(Object.keys(loadShim(SHIM_LIBRARY))).toContain('hg_source_take');
   });
 
   it('says what is wrong where it is not there', () => {

@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
 import { HeadgateError } from '../../model/index.ts';
+import { SHIM_LIBRARY } from '../built.ts';
 
 /** HG_ABI of the header that the layouts were written from. */
 const ABI = 1;
@@ -66,9 +66,6 @@ const PROTOTYPES: Readonly<Record<keyof Shim, string>> = {
     'int32_t hg_bpf_counters(uint32_t prog_id, const char *map, void *values, uint32_t max, void *error)',
 };
 
-/** Where make puts the library; the same from src/kernel/shim and from dist/kernel/shim. */
-export const LIBRARY_PATH = fileURLToPath(new URL('../../../native-shim/build/libheadgate.so', import.meta.url));
-
 /**
  * Loads a shim.
  *
@@ -94,6 +91,6 @@ let loaded: Shim | undefined;
 
 /** The shim, loaded on first use. */
 export function shim(): Shim {
-  loaded ??= loadShim(LIBRARY_PATH);
+  loaded ??= loadShim(SHIM_LIBRARY);
   return loaded;
 }

@@ -1,0 +1,13 @@
+// Puts the command into few files: node takes half a millisecond to load each, and `check` has more than eighty of
+// them (docs/decisions/0019-the-command-in-few-files.md). What tsc made of its entry is replaced: people know its path.
+
+import { rolldown } from 'rolldown';
+
+const command = await rolldown({
+  input: { headgate: 'src/cli/headgate.ts' },
+  platform: 'node',
+  // Loaded when something needs them: one is a binary, the other is large.
+  external: [/^koffi/, /^vscode-languageserver/],
+});
+// Both folders are as deep as those of src: files find the package's others by ../../.
+await command.write({ dir: 'dist', entryFileNames: 'cli/[name].js', chunkFileNames: 'bundle/[name].js' });
