@@ -19,6 +19,18 @@ queue new    { share 10% }
 rule voice when udp and origin local and remote.port 5001 -> voice
 default local -> local  remote -> remote  new -> new
 `;
+/** `voice` is on another ifb. */
+const MOVED = `
+link wan { device wan  download 50mbit  upload 20mbit  ifb per origin }
+queue local { share 70% }
+queue theirs { share 20%
+  queue remote { share 50% }
+  queue voice { share 50% }
+}
+queue new    { share 10% }
+rule voice when udp and origin local and remote.port 5001 -> voice
+default local -> local  remote -> remote  new -> new
+`;
 const IFBS = ['hg-wan-local', 'hg-wan-remote', 'hg-wan-new'];
 /** Where each queue stands. */
 const PLACES = { voice: IFBS[0], local: IFBS[0], remote: IFBS[1], new: IFBS[2] };
@@ -107,7 +119,7 @@ export function perOrigin(datapath: DatapathName): void {
       expect(await gateway.snapshot()).toBe(before);
     });
 
-    it('changes in place to other shares and not to other ifbs; killed, down takes all of it away', async () => {
+    it('changes in place to other shares, and moves a queue, but not to other ifbs; killed, down takes all of it away', async () => {
       const reload = async (policy: string) => {
         await writeFile(file, policy);
         return gateway.headgate('reload');
@@ -116,6 +128,14 @@ export function perOrigin(datapath: DatapathName): void {
       expect(await reload(policyOf({ voice: 40, asked: 70 }))).toMatchObject({ status: 0, stderr: '' });
       const rates = ({ download }: LinkStatus) => download!.queues.map(({ rate }) => rate);
       expect(rates(await gateway.link())).toEqual([14e6, 21e6, 10e6, 5e6]);
+      expect(await reload(MOVED)).toMatchObject({ status: 0, stderr: '' });
+      const { queues } = (await gateway.link()).download!;
+      expect(queues.map(({ name, device, rate }) => [name, device, rate])).toEqual([
+        ['local', IFBS[0], 35e6],
+        ['remote', IFBS[1], 5e6],
+        ['voice', IFBS[1], 5e6],
+        ['new', IFBS[2], 5e6],
+      ]);
       const refused = await reload(policyOf({ link: '' }));
       expect(refused.status).not.toBe(0);
       expect(refused.stderr).toContain('link wan has hg-wan for its ifbs');
