@@ -130,8 +130,12 @@ export class Gateway {
       )),
       await box.run('nft', '--stateless', 'list', 'ruleset'),
     ];
-    // veth: the order of promiscuity and of statistics is none of ours. HTB alone shows a counter, also without -s.
-    return parts.join('').replace(/direct_packets_stat \d+/g, 'direct_packets_stat N');
+    // HTB alone shows a counter, also without -s. That a carrier came is told up to a second later (net/core/link_watch.c).
+    return parts
+      .join('')
+      .replace(/direct_packets_stat \d+/g, 'direct_packets_stat N')
+      .replace(/<NO-CARRIER,/g, '<')
+      .replace(/(?<= qdisc \S+ )state [A-Z]+ /g, '');
   }
 
   /** Starts an echo server, and resolves when it listens. It ends with the namespace. */
