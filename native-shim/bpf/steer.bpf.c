@@ -2,12 +2,14 @@
 /*
  * The classifier: which class a packet belongs to, by who opened its connection.
  *
- * One object, three programs; tc loads one of them at a time, so each load has maps of its own.
+ * One object, five programs; tc loads one of them at a time, so each load has maps of its own.
  *
  * - `ingress`, on a device's ingress hook with mirred behind it, before netfilter has seen the packet:
  *     tc filter replace dev wan ingress protocol all prio 10 handle 1 \
  *       bpf obj steer.bpf.o sec ingress action mirred egress redirect dev IFB
  *   Sets skb->priority to the class, which HTB on the ifb takes, and returns -1 (match); 0 leaves the packet alone.
+ * - `sort` and `pick`, where what arrives goes to several IFBs: `sort` sets skb->priority likewise, and returns 0, so that
+ *   the filters behind it are asked; there `pick` matches the classes that it is configured for, with a mirred of its own.
  * - `egress`, as the classifier of the device's HTB root:
  *     tc filter replace dev wan parent 7fe1: protocol all prio 10 handle 1 bpf obj steer.bpf.o sec egress
  *   Returns the class; 0 leaves the packet to HTB's default. Writes nothing into the packet.
@@ -226,16 +228,41 @@ static __always_inline struct verdict classify(struct __sk_buff *skb, bool leavi
 	return verdict;
 }
 
-SEC("ingress")
-int steer_ingress(struct __sk_buff *skb)
+static __always_inline bool set_class_arriving(struct __sk_buff *skb)
 {
 	struct verdict verdict = classify(skb, false);
 
 	count(verdict.outcome);
 	if (!verdict.minor)
-		return LEAVE_ALONE;
+		return false;
 	skb->priority = config.major | verdict.minor;
-	return MATCH;
+	return true;
+}
+
+SEC("ingress")
+int steer_ingress(struct __sk_buff *skb)
+{
+	return set_class_arriving(skb) ? MATCH : LEAVE_ALONE;
+}
+
+SEC("sort")
+int steer_sort(struct __sk_buff *skb)
+{
+	set_class_arriving(skb);
+	return LEAVE_ALONE;
+}
+
+SEC("pick")
+int steer_pick(struct __sk_buff *skb)
+{
+	__u64 minor = skb->priority ^ config.major;
+
+	/* Two fixed places: that an index fits, the verifier does not see. */
+	if (minor < 64)
+		return config.picked[0] >> minor & 1 ? MATCH : LEAVE_ALONE;
+	if (minor < STEER_PICKABLE)
+		return config.picked[1] >> (minor - 64) & 1 ? MATCH : LEAVE_ALONE;
+	return LEAVE_ALONE;
 }
 
 static __always_inline __u32 class_leaving(struct __sk_buff *skb)

@@ -8,6 +8,9 @@
 
 #include <linux/types.h>
 
+/* Above every class number that fits into the mark. */
+#define STEER_PICKABLE 128
+
 /* Symbol `config` in .rodata: patched in the object file, since plain tc has no other way to configure a program. */
 struct steer_config {
 	__u64 deadline_ns;   /* CLOCK_MONOTONIC; from then on every packet passes untouched. 0: no deadline */
@@ -19,6 +22,7 @@ struct steer_config {
 	__u32 remote_class;
 	__u32 new_class;
 	__u32 reserved; /* 0 */
+	__u64 picked[STEER_PICKABLE / 64]; /* of `pick`: bit N for class N */
 };
 
 /*

@@ -4,8 +4,6 @@ import {
   ARRIVAL_FAMILY,
   type Datapath,
   ensureCreates,
-  ifbName,
-  ifbOf,
   isOurFilter,
   type LinkShape,
   TABLE,
@@ -25,9 +23,9 @@ export function checkLink(shape: LinkShape, scene: Scene, datapath: Pick<Datapat
   if (!scene.devices.some((d) => d.name === device))
     throw new HeadgateError('HG_NO_DEVICE', { device, devices: namesOf(scene) });
 
-  const ifb = ifbName(device);
-  if (shape.download && scene.devices.some((d) => d.name === ifb) && !scene.ifbs.some((own) => own.device.name === ifb))
-    throw new HeadgateError('HG_IFB_TAKEN', { ifb });
+  for (const { name: ifb } of shape.ifbs)
+    if (scene.devices.some((d) => d.name === ifb) && !scene.ifbs.some((own) => own.device.name === ifb))
+      throw new HeadgateError('HG_IFB_TAKEN', { ifb });
 
   // What the kernel attaches by itself has handle 0: and comes back when ours goes; anything else somebody chose.
   const root = scene.qdiscs.find((q) => q.device === device && q.root && !isIngressHook(q));
@@ -37,7 +35,7 @@ export function checkLink(shape: LinkShape, scene: Scene, datapath: Pick<Datapat
   checkCreate(shape, scene, datapath);
 
   // What does not stand on the hook comes after all that others have there.
-  if (ifbOf(shape) === undefined || !hook) return;
+  if (shape.ifbs.length === 0 || !hook) return;
   const foreign = (scene.hooks.get(device)?.ingress ?? []).filter((f) => !isOurFilter(f));
   if (foreign.length > 0)
     throw new HeadgateError('HG_FILTER_TAKEN', {
@@ -63,7 +61,7 @@ export function checkCreate(shape: LinkShape, scene: Scene, datapath: Pick<Datap
 
 /** Names of other people's chains and flowtables that what arrives on the link does not pass any more when it is redirected. */
 export const passedBy = (shape: LinkShape, scene: Scene, { hook }: Pick<Datapath, 'hook'>): string[] =>
-  ifbOf(shape) === undefined || !hook
+  shape.ifbs.length === 0 || !hook
     ? []
     : scene.chains.flatMap((c) => (c.device === shape.device && !isOurChain(scene, c) ? [c.name] : []));
 

@@ -36,16 +36,18 @@ export function teardownOf(scene: Scene): Removal[] {
     const major = uploadMajor(q);
     return major === undefined ? [] : [{ ...q, major }];
   });
-  const hooks = scene.ifbs
-    .flatMap(({ ownership }) => hooksOf(ownership))
-    .flatMap(({ device, clsact }) => {
-      const hooked = hookedDevice(
-        scene,
-        device,
-        filters.map((filter) => filter.device),
-      );
-      return clsact ? (hookRemoval(scene, hooked) ?? []) : [];
-    });
+  // The ifbs of one link say the same.
+  const named = new Map(
+    scene.ifbs.flatMap(({ ownership }) => hooksOf(ownership)).map((hook) => [hook.device, hook] as const),
+  );
+  const hooks = [...named.values()].flatMap(({ device, clsact }) => {
+    const hooked = hookedDevice(
+      scene,
+      device,
+      filters.map((filter) => filter.device),
+    );
+    return clsact ? (hookRemoval(scene, hooked) ?? []) : [];
+  });
   return [
     ...(scene.arrivals === 'ours'
       ? [{ about: `remove nft table ${ARRIVAL_FAMILY} ${TABLE}, which redirects`, command: removeArrivals() }]

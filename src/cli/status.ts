@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { ensureRoot } from '../kernel/index.ts';
-import { formatRate } from '../model/index.ts';
-import type { DirectionStatus, LinkStatus, Status } from '../service/index.ts';
+import { type Count, formatRate } from '../model/index.ts';
+import type { DirectionStatus, IfbStatus, LinkStatus, PolicerStatus, Status } from '../service/index.ts';
 import { print, printJson, table } from './output.ts';
 
 export function addStatusCommand(program: Command): void {
@@ -29,7 +29,7 @@ Exit status: 0 something of headgate is here, 6 nothing is`,
     });
 }
 
-function format({ running, tracking, service, links }: Status): string {
+function format({ running, tracking, service, links, policers }: Status): string {
   if (!running && links.length === 0) return 'headgate is not running here, and nothing of it is in the kernel';
   const lines = service
     ? [
@@ -43,26 +43,58 @@ function format({ running, tracking, service, links }: Status): string {
     lines.push(
       'warning: the nft table inet headgate is gone (nft flush ruleset?): start headgate again to track connections',
     );
-  return [...lines, ...links.flatMap(formatLink)].join('\n');
+  return [...lines, ...links.flatMap(formatLink), ...formatPolicers(policers)].join('\n');
 }
 
 function formatLink(link: LinkStatus): string[] {
   return [
     '',
-    `link ${link.name} on ${link.device}: ${link.state}${link.ifb ? `, ifb ${link.ifb}` : ''}${link.shares ? ` of ${link.shares}` : ''}`,
-    ...(link.strays ? [`  ${link.strays} packets came to ${link.ifb} from elsewhere: dropped`] : []),
+    `link ${link.name} on ${link.device}: ${link.state}${link.ifbs.length > 0 ? `, ifb ${link.ifbs.map(({ name }) => name).join(', ')}` : ''}${link.shares ? ` of ${link.shares}` : ''}`,
+    ...link.ifbs.flatMap(formatIfb),
     ...formatDirection('download', link.download),
     ...formatDirection('upload', link.upload),
   ];
 }
 
-const COLUMNS = ['queue', 'class', 'rate', 'ceiling', 'leaf', 'bytes', 'packets', 'drops', 'backlog'];
-const RIGHT = new Set([2, 3, 5, 6, 7, 8]);
+function formatIfb({ name, redirected, rx, tx }: IfbStatus): string[] {
+  return [
+    `  redirected to ${name}: ${formatCount(redirected)}; it got ${formatCount(rx)}, and passed on ${formatCount(tx)}`,
+    ...(rx.dropped > 0 ? [`  ${rx.dropped} packets came to ${name} from elsewhere: dropped`] : []),
+  ];
+}
+
+const formatCount = ({ packets, bytes }: Count): string => `${packets} packets (${bytes} B)`;
+
+function formatPolicers(policers: readonly PolicerStatus[]): string[] {
+  if (policers.length === 0) return [];
+  const rows = policers.map(({ rule, way, passed, dropped }) => [
+    ...[rule, way],
+    ...[passed.bytes, passed.packets, dropped.bytes, dropped.packets].map(String),
+  ]);
+  const columns = ['police of rule', 'way', 'passed bytes', 'packets', 'dropped bytes', 'packets'];
+  return ['', table(columns, rows, new Set([2, 3, 4, 5]))];
+}
+
+const COLUMNS = [
+  'queue',
+  'on',
+  'class',
+  'rate',
+  'ceiling',
+  'leaf',
+  'bytes',
+  'packets',
+  'drops',
+  'overlimits',
+  'backlog',
+];
+const RIGHT = new Set([3, 4, 6, 7, 8, 9, 10]);
 
 function formatDirection(name: string, direction: DirectionStatus | undefined): string[] {
   if (!direction) return [];
   const rows = direction.queues.map((q) => [
     q.name ?? '?',
+    q.device,
     q.classid,
     q.rate === undefined ? '-' : formatRate(q.rate),
     q.ceil === undefined ? '-' : formatRate(q.ceil),
@@ -70,6 +102,7 @@ function formatDirection(name: string, direction: DirectionStatus | undefined): 
     String(q.bytes),
     String(q.packets),
     String(q.drops),
+    String(q.overlimits),
     `${q.backlogBytes} B`,
   ]);
   const verdicts = Object.entries(direction.packets);

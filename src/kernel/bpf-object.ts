@@ -14,13 +14,15 @@ export interface ClassifierConfig {
   readonly localClass: number;
   readonly remoteClass: number;
   readonly newClass: number;
+  /** The classes, up to 127, that the program `pick` matches; absent: none. */
+  readonly picked?: readonly number[] | undefined;
   /** CLOCK_MONOTONIC (process.hrtime.bigint()) from which on every packet passes untouched; absent or 0: never. */
   readonly deadlineNs?: bigint | undefined;
 }
 
 /** `struct steer_config` of native-shim/bpf/steer.h: size and offsets in bytes. */
 export const CLASSIFIER_CONFIG = {
-  size: 40,
+  size: 56,
   deadline_ns: 0,
   major: 8,
   mark_mask: 12,
@@ -30,6 +32,7 @@ export const CLASSIFIER_CONFIG = {
   remote_class: 28,
   new_class: 32,
   reserved: 36,
+  picked: 40,
 } as const;
 
 /** The classifier's map of counters, for {@link getBpfCounters}. */
@@ -86,6 +89,9 @@ export function patchClassifier(object: Uint8Array, config: ClassifierConfig): U
   set(CLASSIFIER_CONFIG.remote_class, config.remoteClass);
   set(CLASSIFIER_CONFIG.new_class, config.newClass);
   set(CLASSIFIER_CONFIG.reserved, 0);
+  const picked = (config.picked ?? []).reduce((bits, number) => bits | (1n << BigInt(number)), 0n);
+  view.setBigUint64(CLASSIFIER_CONFIG.picked, BigInt.asUintN(64, picked), little);
+  view.setBigUint64(CLASSIFIER_CONFIG.picked + 8, picked >> 64n, little);
   return patched;
 }
 
@@ -100,6 +106,9 @@ function checkConfig(config: ClassifierConfig): void {
   check('markMask', 0, 0xffffffff);
   check('markShift', 0, 31);
   for (const name of ['localClass', 'remoteClass', 'newClass'] as const) check(name, 1, 0xffff);
+  for (const number of config.picked ?? [])
+    if (!Number.isInteger(number) || number < 1 || number >= 128)
+      throw new RangeError(`classifier: picked is ${number}, not within 1..127`);
   if (config.highestClass !== undefined) check('highestClass', 0, 0xffff);
   if (config.deadlineNs !== undefined && BigInt.asUintN(64, config.deadlineNs) !== config.deadlineNs)
     throw new RangeError(`classifier: deadlineNs is ${config.deadlineNs}, not within 64 bits`);

@@ -1,4 +1,4 @@
-import { HeadgateError } from '../model/index.ts';
+import { type Count, HeadgateError } from '../model/index.ts';
 import type { TcAction, TcFilter, TcMatch, U32Key } from '../shape/index.ts';
 import { run, type Where } from './command.ts';
 
@@ -9,6 +9,8 @@ export interface Filter extends Pick<TcFilter, 'chain' | 'pref' | 'protocol'> {
   readonly bpfName?: string | undefined;
   /** BPF: for getBpfCounters. */
   readonly programId?: number | undefined;
+  /** What it has redirected to which device. */
+  readonly redirected?: (Count & { readonly to: string }) | undefined;
   /** What it does, where it is of a kind that we make ourselves, and says nothing that ours do not. */
   readonly filter?: TcFilter | undefined;
 }
@@ -16,11 +18,13 @@ export interface Filter extends Pick<TcFilter, 'chain' | 'pref' | 'protocol'> {
 /** Filters of all chains at `ingress` or `egress` of a device's clsact, or at a qdisc such as `7fe1:`. One entry a filter. */
 export async function listFilters(device: string, parent: string, where: Where = {}): Promise<Filter[]> {
   const at = parent.endsWith('gress') ? [parent] : ['parent', parent];
-  const text = await run(['tc', '-json', 'filter', 'show', 'dev', device, ...at], where).catch((error) => {
-    // Devices come and go, each container brings some: one that has gone since it was listed has no filters.
-    if (error instanceof HeadgateError && error.code === 'HG_KERNEL') return '';
-    throw error;
-  });
+  const text = await run(['tc', '-statistics', '-json', 'filter', 'show', 'dev', device, ...at], where).catch(
+    (error) => {
+      // Devices come and go, each container brings some: one that has gone since it was listed has no filters.
+      if (error instanceof HeadgateError && error.code === 'HG_KERNEL') return '';
+      throw error;
+    },
+  );
   return readFilters(text);
 }
 
@@ -43,6 +47,7 @@ export function readFilters(text: string): Filter[] {
           protocol,
           bpfName: options.bpf_name,
           programId: options.prog?.id,
+          redirected: (options.actions ?? []).map(readRedirected).find((redirected) => redirected),
           filter: known ? { chain, pref, protocol, match, classid, actions } : undefined,
         };
       })
@@ -88,10 +93,16 @@ interface TcJsonAction {
   readonly mirred_action?: string;
   readonly direction?: string;
   readonly to_dev?: string;
+  readonly stats?: Count;
   readonly zone?: number;
   /** Of ct: what it does besides looking up. */
   readonly action?: string;
 }
+
+const readRedirected = ({ mirred_action, to_dev, stats }: TcJsonAction): Filter['redirected'] =>
+  mirred_action === 'redirect' && to_dev !== undefined && stats
+    ? { to: to_dev, packets: stats.packets, bytes: stats.bytes }
+    : undefined;
 
 function readMatch(kind: string, options: TcOptions): TcMatch | undefined {
   switch (kind) {

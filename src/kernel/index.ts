@@ -9,6 +9,7 @@ export * from './kernel-modules.ts';
 export * from './local-socket.ts';
 export * from './machine.ts';
 export * from './netdev.ts';
+export * from './nft-counters.ts';
 export { Scratch } from './scratch.ts';
 export * from './shim/index.ts';
 export * from './survey.ts';

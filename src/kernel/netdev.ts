@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { type Count, NOTHING } from '../model/index.ts';
 import { run, type Where } from './command.ts';
 
 /** A network device as `ip -details link` tells it; only what Headgate looks at. */
@@ -11,8 +12,16 @@ export interface NetDevice {
   readonly alias?: string | undefined;
   /** `ether`, `ppp`, `none` (tun), ... (ll_type_n2a() of iproute2). */
   readonly linkType: string;
-  /** Packets that came to it and that it dropped: an ifb, those that no filter redirected to it (drivers/net/ifb.c). */
-  readonly rxDropped: number;
+  readonly rx: DeviceCount;
+  readonly tx: DeviceCount;
+}
+
+/**
+ * Of an ifb `rx` is all that came to it, `dropped` of it what no filter redirected to it, `tx` what it has passed on
+ * (drivers/net/ifb.c).
+ */
+export interface DeviceCount extends Count {
+  readonly dropped: number;
 }
 
 /** A qdisc as `tc qdisc show` tells it. */
@@ -31,7 +40,7 @@ interface IpLink {
   ifalias?: string;
   link_type: string;
   linkinfo?: { info_kind?: string };
-  stats64?: { rx: { dropped: number } };
+  stats64?: { rx: DeviceCount; tx: DeviceCount };
 }
 
 export async function listDevices(where: Where = {}): Promise<NetDevice[]> {
@@ -43,9 +52,16 @@ export async function listDevices(where: Where = {}): Promise<NetDevice[]> {
     kind: l.linkinfo?.info_kind,
     alias: l.ifalias,
     linkType: l.link_type,
-    rxDropped: l.stats64?.rx.dropped ?? 0,
+    rx: countOf(l.stats64?.rx),
+    tx: countOf(l.stats64?.tx),
   }));
 }
+
+const countOf = ({ packets, bytes, dropped }: DeviceCount = { ...NOTHING, dropped: 0 }): DeviceCount => ({
+  packets,
+  bytes,
+  dropped,
+});
 
 export async function listQdiscs(where: Where = {}): Promise<Qdisc[]> {
   const qdiscs = await json<{ dev: string; kind: string; handle: string; root?: boolean }>(

@@ -17,7 +17,7 @@ export class Namespace {
     const ns = new Namespace(label);
     await run(['ip', 'netns', 'add', ns.name]);
     try {
-      await ns.run('ip', 'link', 'set', 'lo', 'up');
+      await ns.batch('link set lo up');
     } catch (error) {
       await ns.del();
       throw error;
@@ -35,7 +35,12 @@ export class Namespace {
     return run(argv, { netns: this.name });
   }
 
-  /** The same with text on standard input. */
+  /** Runs commands of ip(8) in it, given without that word, by one process. */
+  async batch(...commands: readonly string[]): Promise<void> {
+    await run(['ip', '-netns', this.name, '-batch', '-'], { input: `${commands.join('\n')}\n` });
+  }
+
+  /** The same as {@link run}, with text on standard input. */
   feed(input: string, ...argv: Argv): Promise<string> {
     return run(argv, { netns: this.name, input } satisfies CommandOptions);
   }

@@ -129,7 +129,7 @@ export const CATALOGUE = {
     severity: 'error',
     message: 'a {block} has no setting "{found}"',
     about:
-      'A link has `device`, `download`, `upload`, `overhead`, `tree`, `numtxqueues`, `share tree with`, `bypass`, `conntrack`; a queue has `share`, `ceiling`, `leaf`, `fair by`.',
+      'A link has `device`, `download`, `upload`, `overhead`, `tree`, `numtxqueues`, `ifb per`, `share tree with`, `bypass`, `conntrack`; a queue has `share`, `ceiling`, `leaf`, `fair by`.',
     fails: 'link dsl { uplaod 20mbit }',
     passes: 'link dsl { upload 20mbit }',
   },
@@ -612,6 +612,51 @@ export const CATALOGUE = {
     about: 'The parts of the tins are fixed; each queue gets the one whose part is nearest to its share, all in all.',
     fails: 'link dsl { tree cake }\nqueue web { share 15% }\nrule web when tcp -> web',
     passes: 'link dsl { tree cake }',
+  },
+  'queue-without-ifb': {
+    severity: 'error',
+    message: 'queue "{name}" would be on no ifb: no default leads into it, and link "{link}" has an ifb per origin',
+    hint: 'nest it in the queue of the origin whose flows it takes',
+    about:
+      'The ifb of an origin has the outermost queue that the default of this origin leads into, and those nested in it.',
+    fails:
+      'link dsl { ifb per origin }\nqueue local { share 60% }\nqueue web { share 10% }\nqueue other { share 30% }\nrule web when tcp -> web\ndefault local -> local  remote -> other  new -> other',
+    passes:
+      'link dsl { ifb per origin }\nqueue outer { share 70%\n  queue local { share 60% }\n  queue web { share 40% }\n}\nqueue other { share 30% }\nrule web when tcp -> web\ndefault local -> local  remote -> other  new -> other',
+    whole: true,
+  },
+  'cake-per-origin': {
+    severity: 'error',
+    message: 'tree cake of link "{link}" cannot be cut into an ifb per origin',
+    hint: 'tree htb and tree prio can',
+    about: "A cake's tins are all on one ifb.",
+    fails:
+      'link dsl { tree cake ifb per origin }\nqueue local { share 70% }\nqueue other { share 30% }\ndefault local -> local  remote -> other  new -> other',
+    passes:
+      'link dsl { tree prio ifb per origin }\nqueue local { share 70% }\nqueue other { share 30% }\ndefault local -> local  remote -> other  new -> other',
+    whole: true,
+  },
+  'rate-unused': {
+    severity: 'warning',
+    message: 'nobody has {part}% of the rate of link "{link}": separate ifbs do not borrow what is left',
+    hint: 'let the shares of the origins come to 100%',
+    about: 'With `ifb per origin` each ifb has the share of its queue, and no more.',
+    fails:
+      'link dsl { ifb per origin }\nqueue local { share 70% }\nqueue other { share 10% }\ndefault local -> local  remote -> other  new -> other',
+    passes:
+      'link dsl { ifb per origin }\nqueue local { share 70% }\nqueue other { share 30% }\ndefault local -> local  remote -> other  new -> other',
+    whole: true,
+  },
+  'ceiling-per-origin': {
+    severity: 'warning',
+    message:
+      'queue "{name}" takes its share of link "{link}" and no more, since an ifb per origin lends nothing: its ceiling says nothing',
+    about: 'A queue that is nested in another keeps its ceiling: the queues on one ifb borrow from one another.',
+    fails:
+      'link dsl { ifb per origin }\nqueue local { share 70% ceiling 80% }\nqueue other { share 30% }\ndefault local -> local  remote -> other  new -> other',
+    passes:
+      'link dsl { ifb per origin }\nqueue local { share 70% }\nqueue other { share 30% }\ndefault local -> local  remote -> other  new -> other',
+    whole: true,
   },
   'preset-and-more': {
     severity: 'error',

@@ -139,7 +139,7 @@ function partsOf(items: readonly Item[]): readonly (readonly Item[])[] {
 }
 
 /** Words behind which a setting goes on with a name. */
-const LEADS = ['with', 'by', 'mpu', 'to'];
+const LEADS = ['with', 'by', 'per', 'mpu', 'to'];
 
 /** A key begins a part, where it is not the value of the key before. */
 function beginsPart(items: readonly Item[], at: number, start: number): boolean {

@@ -94,6 +94,7 @@ function parseSetting(kind: 'link' | 'queue', cursor: Cursor, key: Token): Setti
     ...cursor.since(key),
   });
   if (key.text === 'fair' && !cursor.expect('by', 'write fair by host, or fair by flow')) return setting(undefined);
+  if (key.text === 'ifb' && !cursor.expect('per', 'write ifb per origin')) return setting(undefined);
   if (kind === 'link' && key.text === 'share') {
     const hint = 'write share tree with LINK';
     if (!cursor.expect('tree', hint) || !cursor.expect('with', hint)) {

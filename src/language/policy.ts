@@ -29,8 +29,10 @@ export interface LinkPolicy {
   readonly overhead?: Overhead | undefined;
   /** Default htb. */
   readonly tree: TreeKind;
-  /** Transmit queues of the ifb, 1..256, each of which hands packets on by itself (ip-link(8)); absent: one. */
+  /** Transmit queues of each ifb, 1..256, each of which hands packets on by itself (ip-link(8)); absent: one. */
   readonly numtxqueues?: number | undefined;
+  /** An ifb for each origin, with the part of the rate that is its queue's share and nothing beyond; absent: one for all. */
+  readonly ifbPer?: 'origin' | undefined;
   /** Name of the link whose ifb and tree this one's arriving packets use: `share tree with NAME`. It has no rates of its own then. */
   readonly shareTreeWith?: string | undefined;
   /** Other people's nft chains of family netdev that the redirect may switch off for what arrives; absent: none. */

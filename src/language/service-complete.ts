@@ -12,6 +12,7 @@ import {
   CONNTRACKS,
   EFFECTS,
   FAIRNESS,
+  IFB_PER,
   isSubject,
   LEAVES,
   SETTINGS,
@@ -105,6 +106,7 @@ function valuesOf(key: string, names: (...kinds: SymbolKind[]) => Completion[]):
   if (key === 'tree') return words(...TREES);
   if (key === 'bypass') return words(...BYPASSES);
   if (key === 'conntrack') return words(...CONNTRACKS);
+  if (key === 'ifb') return words(...IFB_PER);
   if (key === 'fair') return words(...FAIRNESS);
   if (key === 'overhead') return words(...Object.keys(OVERHEADS));
   return names('let');

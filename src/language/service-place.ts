@@ -35,7 +35,7 @@ export function placeBehind(tokens: readonly Token[]): Place {
   return first.kind === 'word' && isOneOf(STATEMENTS, first.text) ? IN_STATEMENT[first.text](part) : none;
 }
 
-const leads = (part: readonly Token[]): boolean => isText(part.at(-1)!, 'with', 'by', 'mpu', 'tree');
+const leads = (part: readonly Token[]): boolean => isText(part.at(-1)!, 'with', 'by', 'per', 'mpu', 'tree');
 
 function inSetting(block: 'link' | 'queue', part: readonly Token[]): Place {
   const key = part[0]?.text;
@@ -43,8 +43,9 @@ function inSetting(block: 'link' | 'queue', part: readonly Token[]): Place {
   const last = part.at(-1)!;
   if (block === 'link' && key === 'share')
     return [words('tree'), words('with'), { kind: 'link' } as const][part.length - 1] ?? { kind: 'setting', block };
-  if (key === 'fair' && part.length === 1) return words('by');
-  if (part.length === 1 || (key === 'fair' && part.length === 2)) return { kind: 'value', key };
+  const joint = key === 'fair' ? 'by' : key === 'ifb' ? 'per' : undefined;
+  if (joint !== undefined && part.length === 1) return words(joint);
+  if (part.length === 1 || (joint !== undefined && part.length === 2)) return { kind: 'value', key };
   if (key !== 'overhead') return { kind: 'setting', block };
   return isText(last, 'mpu', '-') ? none : { kind: 'setting', block, more: ['mpu', ...LINK_LAYERS] };
 }

@@ -40,7 +40,7 @@ export interface QueueSyntax extends Span {
 
 export interface SettingSyntax extends Span {
   readonly key: Token;
-  /** Undefined where it is missing; that has been reported. Of `fair by` and `share tree with`, what comes behind. */
+  /** Undefined where it is missing; that has been reported. Of `fair by`, `ifb per` and `share tree with`, what comes behind. */
   readonly value: Token | undefined;
   /** Of `overhead`, what comes behind the first value. */
   readonly more: readonly Token[];

@@ -105,7 +105,7 @@ export const VALUES: Readonly<Partial<Record<SubjectType, readonly string[]>>> =
 };
 
 export const SETTINGS = {
-  link: ['device', 'download', 'upload', 'overhead', 'tree', 'numtxqueues', 'share', 'bypass', 'conntrack'],
+  link: ['device', 'download', 'upload', 'overhead', 'tree', 'numtxqueues', 'ifb', 'share', 'bypass', 'conntrack'],
   queue: ['share', 'ceiling', 'leaf', 'fair'],
 } as const;
 
@@ -115,6 +115,8 @@ export const TREES: readonly TreeKind[] = ['htb', 'prio', 'cake'];
 export const BYPASSES = ['netdev-ingress'] as const;
 /** What is done on arrival where conntrack knows nothing of a packet. */
 export const CONNTRACKS = ['query', 'create'] as const;
+/** Of what each has an ifb of its own, when a link's policy says so. */
+export const IFB_PER = ['origin'] as const;
 export const FAIRNESS = ['flow', 'host'] as const;
 export const LINK_LAYERS = ['ethernet', 'atm', 'ptm'] as const;
 

@@ -3,7 +3,7 @@ import { listBuilt, type Scene } from '../apply/index.ts';
 import { getApplied, run, Scratch } from '../kernel/index.ts';
 import type { Policy } from '../language/index.ts';
 import type { Command } from '../model/index.ts';
-import { type Datapath, type DatapathName, ifbOf, type LinkShape, planOperations, tapsOf } from '../shape/index.ts';
+import { type Datapath, type DatapathName, type LinkShape, planOperations, tapsOf } from '../shape/index.ts';
 
 /** What is in force, as it is remembered on the disk: the kernel holds the objects, and not the policy that they came from. */
 export interface Applied {
@@ -54,7 +54,9 @@ export async function compareBuilt(wanted: Wanted, scene: Scene): Promise<Differ
   const { policy, shapes, datapath } = wanted;
   const devices = [...new Set([...shapes.map(({ device }) => device), ...scene.hooks.keys()])];
   const ours = [...scene.ifbs.map(({ device }) => device.name), ...scene.taps];
-  const ifbs = [...new Set([...shapes.flatMap((shape) => ifbOf(shape) ?? []), ...tapsOf(policy), ...ours])];
+  const ifbs = [
+    ...new Set([...shapes.flatMap(({ ifbs: of }) => of.map(({ name }) => name)), ...tapsOf(policy), ...ours]),
+  ];
   const scratch = await Scratch.open();
   try {
     for (const { device } of shapes) await scratch.run(['ip', 'link', 'add', 'name', device, 'type', 'dummy']);

@@ -20,11 +20,11 @@ import {
   type DatapathName,
   DOWNLOAD_MAJOR,
   handle,
-  ifbOf,
   type LinkShape,
   ladderOf,
   mapDatapath,
   markDatapath,
+  queuesPerOrigin,
   type Rung,
   UPLOAD_MAJOR,
 } from '../shape/index.ts';
@@ -59,7 +59,10 @@ export function bestDatapath(capabilities: Capabilities, shapes: readonly LinkSh
   }
   const best = chooseDatapath(capabilities);
   if (best !== undefined) return best;
-  if (rungs.some(({ answer }) => answer === 'unknown') || shapes.every((shape) => !shape.upload && !ifbOf(shape)))
+  if (
+    rungs.some(({ answer }) => answer === 'unknown') ||
+    shapes.every((shape) => !shape.upload && shape.ifbs.length === 0)
+  )
     return 'bpf';
   throw missing('any datapath', rungs[0]!, capabilities);
 }
@@ -89,7 +92,7 @@ export async function prepareDatapath(
   const plan = classPlanOf(policy, field);
   switch (name) {
     case 'bpf':
-      return prepareBpf(plan, write);
+      return prepareBpf(plan, picksOf(policy), write);
     case 'ct':
       return { datapath: ctDatapath(plan, generation), files: [] };
     case 'map':
@@ -106,20 +109,40 @@ export async function prepareDatapath(
   }
 }
 
+/** The classes of each ifb, where a link has several. */
+const picksOf = (policy: Policy): (readonly number[])[] =>
+  policy.links.some(({ ifbPer }) => ifbPer) ? queuesPerOrigin(policy).map(({ numbers }) => numbers) : [];
+
 /**
- * Writes the classifier's two objects, configured, for tc to read. Their names, which tc tells with the filter, say what
- * is in them: the program's own tag leaves the configuration out.
+ * Writes the classifier's objects, configured, for tc to read. Their names, which tc tells with the filter, say what is
+ * in them: the program's own tag leaves the configuration out.
  */
-async function prepareBpf(plan: ClassPlan, write: WriteFiles): Promise<PreparedDatapath> {
+async function prepareBpf(
+  plan: ClassPlan,
+  picks: readonly (readonly number[])[],
+  write: WriteFiles,
+): Promise<PreparedDatapath> {
   const object = await getFile(CLASSIFIER_OBJECT);
-  const made = [DOWNLOAD_MAJOR, UPLOAD_MAJOR].map((major, i) => {
-    const content = patchClassifier(object, configOf(plan, major));
-    const digest = createHash('sha256').update(content).digest('hex').slice(0, 12);
-    return [`${i === 0 ? 'ingress' : 'egress'}-${digest}.bpf.o`, content] as const;
-  });
+  const made: (readonly [name: string, content: Uint8Array])[] = [];
+  const add = (name: string, config: ClassifierConfig): string => {
+    const content = patchClassifier(object, config);
+    const file = `${name}-${createHash('sha256').update(content).digest('hex').slice(0, 12)}.bpf.o`;
+    made.push([file, content]);
+    return file;
+  };
+  const arriving = configOf(plan, DOWNLOAD_MAJOR);
+  const names = {
+    ingress: add('ingress', arriving),
+    egress: add('egress', configOf(plan, UPLOAD_MAJOR)),
+    picks: picks.map((picked) => add('pick', { ...arriving, picked })),
+  };
   const paths = await write(Object.fromEntries(made));
-  const [ingress, egress] = made.map(([name]) => paths[name]!);
-  return { datapath: bpfDatapath({ ingress: ingress!, egress: egress! }), files: [ingress!, egress!] };
+  const objects = {
+    ingress: paths[names.ingress]!,
+    egress: paths[names.egress]!,
+    picks: names.picks.map((name) => paths[name]!),
+  };
+  return { datapath: bpfDatapath(objects), files: Object.values(paths) };
 }
 
 const configOf = ({ field, count, byOrigin }: ClassPlan, major: number): ClassifierConfig => ({

@@ -1,8 +1,10 @@
 import { inspect, isOurUpload, isRedirected, type Scene } from '../apply/index.ts';
 import {
+  type CountingRule,
   type Filter,
   getBpfCounters,
   getTcStats,
+  listCountingRules,
   listFilters,
   listTins,
   type NetDevice,
@@ -11,17 +13,22 @@ import {
   VERDICTS,
   verdictsOf,
 } from '../kernel/index.ts';
+import { type Count, sumCounts } from '../model/index.ts';
 import {
+  ARRIVAL_FAMILY,
+  arrivalChain,
   DOWNLOAD_MAJOR,
   formatHandle,
   hooksOf,
   isOurFilter,
   LEAF_MAJOR,
   LINK_MINOR,
+  policedWay,
+  TABLE,
   UPLOAD_MAJOR,
 } from '../shape/index.ts';
 import { requestStatus } from './control.ts';
-import type { DirectionStatus, LinkStatus, QueueStatus, ServiceStatus, Status } from './status.ts';
+import type { DirectionStatus, LinkStatus, PolicerStatus, QueueStatus, ServiceStatus, Status } from './status.ts';
 
 /** Reads what is in the kernel now, and asks the running service, if there is one, for what it knows beyond. */
 export async function getStatus(): Promise<Status> {
@@ -34,22 +41,46 @@ export async function getStatus(): Promise<Status> {
   }
   for (const q of scene.qdiscs.filter(isOurUpload)) if (!devices.has(q.device)) devices.set(q.device, q.device);
 
-  const links = await Promise.all([...devices].map(([device, name]) => getLink(scene, service, device, name)));
-  return { running: service !== undefined, tracking: scene.table === 'ours', service, links };
+  const [forwards, policers] = await Promise.all([
+    scene.arrivals === 'ours' ? listCountingRules(ARRIVAL_FAMILY, TABLE) : [],
+    scene.table === 'ours' ? getPolicers() : [],
+  ]);
+  const links = await Promise.all([...devices].map((named) => getLink({ scene, service, forwards }, ...named)));
+  return { running: service !== undefined, tracking: scene.table === 'ours', service, links, policers };
 }
 
-async function getLink(
-  scene: Scene,
-  service: ServiceStatus | undefined,
-  device: string,
-  name: string,
-): Promise<LinkStatus> {
-  const direction = async (on: NetDevice, major: number, filters: readonly Filter[]): Promise<DirectionStatus> => ({
-    packets: getVerdicts(filters),
-    queues: hasCake(scene, on) ? await getTins(on, major, service) : getClasses(on, major, service),
+/** What was read before the links are looked at. */
+interface Seen {
+  readonly scene: Scene;
+  readonly service: ServiceStatus | undefined;
+  /** Of the datapath `map`. */
+  readonly forwards: readonly CountingRule[];
+}
+
+async function getPolicers(): Promise<PolicerStatus[]> {
+  return (await listCountingRules('inet', TABLE)).flatMap(({ chain, comment = chain, counts }) => {
+    const [way, [came, dropped]] = [policedWay(chain), counts];
+    if (!way || !came || !dropped) return [];
+    const passed = { packets: came.packets - dropped.packets, bytes: came.bytes - dropped.bytes };
+    return [{ rule: comment, way, passed, dropped }];
   });
-  const own = scene.ifbs.find(({ ownership }) => hooksOf(ownership).some((hook) => hook.device === device));
-  const ifb = own?.device;
+}
+
+async function getLink(seen: Seen, device: string, name: string): Promise<LinkStatus> {
+  const { scene, service } = seen;
+  const direction = async (
+    on: readonly NetDevice[],
+    major: number,
+    filters: readonly Filter[],
+  ): Promise<DirectionStatus> => {
+    const queues = await Promise.all(
+      on.map(async (d) => (hasCake(scene, d) ? getTins(d, major, service) : getClasses(d, major, service))),
+    );
+    return { packets: getVerdicts(filters), queues: inOrder(queues.flat(), service) };
+  };
+  const owned = scene.ifbs.filter(({ ownership }) => hooksOf(ownership).some((hook) => hook.device === device));
+  const [own] = owned;
+  const arriving = scene.hooks.get(device)?.ingress ?? [];
   const shares = own && own.ownership.device !== device ? own.ownership.link : undefined;
   const known = scene.devices.find((d) => d.name === device);
   const hasUpload = scene.qdiscs.some((q) => q.device === device && isOurUpload(q));
@@ -59,15 +90,32 @@ async function getLink(
     device,
     state: stateOf(
       service?.links.find((link) => link.device === device)?.state ?? 'kept',
-      ifb !== undefined && !isRedirected(scene, device),
+      own !== undefined && !isRedirected(scene, device),
     ),
-    ifb: ifb?.name,
-    strays: ifb?.rxDropped,
+    ifbs: owned.map(({ device: { name: ifb, rx, tx } }) => {
+      return { name: ifb, redirected: sumCounts(redirectsOf(seen, device, ifb)), rx, tx };
+    }),
     shares,
-    download: ifb && (await direction(ifb, DOWNLOAD_MAJOR, scene.hooks.get(device)?.ingress ?? [])),
-    upload: hasUpload && known ? await direction(known, UPLOAD_MAJOR, uploadFilters) : undefined,
+    download:
+      own &&
+      (await direction(
+        owned.map((ifb) => ifb.device),
+        DOWNLOAD_MAJOR,
+        arriving,
+      )),
+    upload: hasUpload && known ? await direction([known], UPLOAD_MAJOR, uploadFilters) : undefined,
   };
 }
+
+/** What each of the device's redirects to the ifb counts: mirred's, and with `map` nft's. */
+const redirectsOf = ({ scene, forwards }: Seen, device: string, ifb: string): Count[] => [
+  ...(scene.hooks.get(device)?.ingress ?? []).flatMap((filter) =>
+    isOurFilter(filter) && filter.redirected?.to === ifb ? [filter.redirected] : [],
+  ),
+  ...forwards.flatMap(({ chain, forwardsTo, counts }) =>
+    chain === arrivalChain(device) && forwardsTo === ifb ? counts : [],
+  ),
+];
 
 /** The kernel has the last word: without the redirect nothing is steered, whoever took it away. */
 const stateOf = (state: LinkStatus['state'], lost: boolean): LinkStatus['state'] =>
@@ -83,20 +131,25 @@ const hasCake = (scene: Scene, { name }: NetDevice): boolean =>
 
 async function getTins({ name }: NetDevice, major: number, service: ServiceStatus | undefined): Promise<QueueStatus[]> {
   const tins = (await listTins(name)).map(({ threshold, bytes, packets, drops, backlog }, i) => ({
-    ...{ name: nameOf(i + 1, service), classid: formatHandle(major, i + 1), leaf: 'tin', rate: threshold },
+    ...{
+      name: nameOf(i + 1, service),
+      device: name,
+      classid: formatHandle(major, i + 1),
+      leaf: 'tin',
+      rate: threshold,
+    },
     ...{ bytes, packets, drops, overlimits: 0, backlogBytes: backlog },
   }));
   // While somebody knows which queues there are, the other tins are of no interest.
-  return inOrder(tins, service).filter((tin) => tin.name !== undefined || !service);
+  return tins.filter((tin) => tin.name !== undefined || !service);
 }
 
-function getClasses({ index }: NetDevice, major: number, service: ServiceStatus | undefined): QueueStatus[] {
+function getClasses({ name, index }: NetDevice, major: number, service: ServiceStatus | undefined): QueueStatus[] {
   const stats = getTcStats(undefined, index);
-  const classes = stats
+  return stats
     .filter((s) => s.isClass && s.handle >>> 16 === major && (s.handle & 0xffff) < LINK_MINOR)
     .sort((a, b) => a.handle - b.handle)
-    .map((s) => queueOf(s, stats, service));
-  return inOrder(classes, service);
+    .map((s) => queueOf(name, s, stats, service));
 }
 
 const nameOf = (number: number, service: ServiceStatus | undefined): string | undefined =>
@@ -109,12 +162,18 @@ function inOrder(queues: readonly QueueStatus[], service: ServiceStatus | undefi
   return queues.toSorted((a, b) => place(a) - place(b));
 }
 
-function queueOf(stat: TcStat, stats: readonly TcStat[], service: ServiceStatus | undefined): QueueStatus {
+function queueOf(
+  device: string,
+  stat: TcStat,
+  stats: readonly TcStat[],
+  service: ServiceStatus | undefined,
+): QueueStatus {
   const number = stat.handle & 0xffff;
   // Drops are counted where they happen: by the leaf, which fq_codel does also when it sends.
   const leaf = stats.find((s) => !s.isClass && s.handle >>> 16 === LEAF_MAJOR + number);
   return {
     name: nameOf(number, service),
+    device,
     classid: formatHandle(stat.handle >>> 16, number),
     leaf: leaf?.kind ?? 'none',
     rate: stat.rate === 0 ? undefined : stat.rate * 8,

@@ -6,7 +6,6 @@ import {
   changeLink,
   type Datapath,
   hooksOf,
-  ifbOf,
   type LinkChange,
   type LinkShape,
   type LinkSite,
@@ -26,8 +25,15 @@ interface Known {
   readonly name: string;
 }
 
+/** An ifb that arriving packets go to, the link's own or that of the link whose tree is shared. */
+interface KnownIfb extends Known {
+  readonly up: boolean;
+  /** False from its making until it is first told to be up: what is told before is history. */
+  readonly seenUp: boolean;
+}
+
 /**
- * Keeps one link's part of the kernel right while devices come, go and change their names under it. Whenever the ifb
+ * Keeps one link's part of the kernel right while devices come, go and change their names under it. Whenever an ifb
  * is in doubt the redirect goes first: unshaped traffic is a nuisance, a redirect to nowhere an outage.
  *
  * Items must be handed in one at a time, in the order in which the kernel sent them.
@@ -39,10 +45,8 @@ export class LinkKeeper {
   #state: LinkState = 'absent';
   #site: LinkSite | undefined;
   #device: Known | undefined;
-  /** The one that arriving packets go to, ours or that of the link whose tree is shared; undefined where there is none. */
-  #ifb: Known | undefined;
-  /** False from the making of the ifb until it is first told to be up: what is told before is history. */
-  #ifbSeenUp = false;
+  /** Those of the shape, in its order, unless one was deleted. */
+  #ifbs: readonly KnownIfb[] = [];
 
   constructor(shape: LinkShape, datapath: Datapath, emit: (event: LinkEvent) => void) {
     this.#shape = shape;
@@ -69,19 +73,20 @@ export class LinkKeeper {
    * @throws HeadgateError as checkLink does, and HG_KERNEL
    */
   async add(): Promise<void> {
-    const { device, shares } = this.shape;
-    const name = ifbOf(this.shape);
+    const { device, shares, ifbs } = this.shape;
     const scene = await inspect();
     checkLink(this.shape, scene, this.#datapath);
-    const ifb = scene.ifbs.find((own) => own.device.name === name)?.ownership;
-    if (shares !== undefined && !ifb)
-      throw new HeadgateError('HG_NO_DEVICE', { device: name!, devices: namesOf(scene) });
-    const site = { ingressHook: scene.hooks.has(device), ifb };
+    const there = new Map(scene.ifbs.map((own) => [own.device.name, own.ownership]));
+    const missing = shares === undefined ? undefined : ifbs.find(({ name }) => !there.has(name));
+    if (missing) throw new HeadgateError('HG_NO_DEVICE', { device: missing.name, devices: namesOf(scene) });
+    const site = { ingressHook: scene.hooks.has(device), ifbs: there };
     await runOperations(linkOperations(this.shape, site, this.#datapath));
     const after = await inspect();
-    this.#ifb = name === undefined ? undefined : known(after.devices, name);
+    this.#ifbs = ifbs.flatMap(({ name }) => {
+      const ifb = known(after.devices, name);
+      return ifb ? [{ ...ifb, up: true, seenUp: false }] : [];
+    });
     this.#device = known(after.devices, device);
-    this.#ifbSeenUp = false;
     this.#site = site;
     if (!this.#device) {
       await this.#leave(device);
@@ -92,24 +97,22 @@ export class LinkKeeper {
 
   /** Takes over the link's part, which is there, whole. @throws HeadgateError HG_NO_DEVICE */
   async adopt(): Promise<void> {
-    const { device } = this.shape;
-    const name = ifbOf(this.shape);
+    const { device, ifbs } = this.shape;
     const scene = await inspect();
-    const ifb = scene.ifbs.find((own) => own.device.name === name)?.ownership;
+    const there = new Map(scene.ifbs.map((own) => [own.device.name, own.ownership]));
     this.#device = known(scene.devices, device);
-    this.#ifb = name === undefined ? undefined : known(scene.devices, name);
-    if (!this.#device || (name !== undefined && !ifb))
-      throw new HeadgateError('HG_NO_DEVICE', { device: this.#device ? name! : device, devices: namesOf(scene) });
-    const ours = ifb && hooksOf(ifb).some((hook) => hook.device === device && hook.clsact);
-    this.#site = { ingressHook: !ours, ifb };
-    this.#ifbSeenUp = true;
+    const missing = [...(this.#device ? [] : [device]), ...ifbs.map(({ name }) => name).filter((n) => !there.has(n))];
+    if (missing.length > 0) throw new HeadgateError('HG_NO_DEVICE', { device: missing[0]!, devices: namesOf(scene) });
+    this.#ifbs = ifbs.map(({ name }) => ({ ...known(scene.devices, name)!, up: true, seenUp: true }));
+    const hooks = ifbs.flatMap(({ name }) => hooksOf(there.get(name)!));
+    this.#site = { ingressHook: !hooks.some((hook) => hook.device === device && hook.clsact), ifbs: there };
     this.#state = this.#built;
   }
 
   /** What has to be done so that the link is of another shape; it must be one that whyNotInPlace lets pass. */
   change(shape: LinkShape, datapath: Datapath): LinkChange {
-    // An absent device comes back in the new shape; a link without its ifb waits to be started again.
-    if (!this.#device || !this.#site || (ifbOf(shape) !== undefined && !this.#ifb)) return { before: [], after: [] };
+    // An absent device comes back in the new shape; a link without one of its ifbs waits to be started again.
+    if (!this.#device || !this.#site || !this.#hasIfbs) return { before: [], after: [] };
     return changeLink(this.#shape, shape, this.#datapath, datapath, this.#state === 'steering');
   }
 
@@ -119,25 +122,33 @@ export class LinkKeeper {
     this.#datapath = datapath;
   }
 
+  get #hasIfbs(): boolean {
+    return this.#ifbs.length === this.shape.ifbs.length;
+  }
+
   /** What the link does when all is well. */
   get #built(): LinkState {
-    return ifbOf(this.shape) === undefined && !this.shape.upload ? 'watching' : 'steering';
+    return this.shape.ifbs.length === 0 && !this.shape.upload ? 'watching' : 'steering';
   }
 
   async follow(item: LinkItem): Promise<void> {
     // After a loss the kernel tells everything as it is now.
-    if (item.kind === 'restart') this.#ifbSeenUp = true;
+    if (item.kind === 'restart') this.#ifbs = this.#ifbs.map((ifb) => ({ ...ifb, seenUp: true }));
     if (item.kind === 'link') await this.#followLink(item.ifindex, item.name, (item.flags & IFF_UP) !== 0);
     else if (item.kind === 'linkGone') {
-      if (item.ifindex === this.#ifb?.index) await this.#ifbGone();
+      const ifb = this.#ifbs.find(({ index }) => index === item.ifindex);
+      if (ifb) await this.#ifbGone(ifb);
       else if (item.ifindex === this.#device?.index) await this.#deviceGone(`${this.shape.device} is gone`);
     }
   }
 
   async #followLink(index: number, name: string, up: boolean): Promise<void> {
-    if (index === this.#ifb?.index) {
-      this.#ifb = { index, name };
-      await this.#followIfb(up);
+    const ifb = this.#ifbs.find((known) => known.index === index);
+    if (ifb) {
+      // Before it was seen up, what is told is history.
+      const now = { ...ifb, name, up: up || !ifb.seenUp, seenUp: ifb.seenUp || up };
+      this.#ifbs = this.#ifbs.map((known) => (known === ifb ? now : known));
+      await this.#followIfb(now);
     } else if (index === this.#device?.index) {
       const was = this.#device.name;
       this.#device = { index, name };
@@ -145,20 +156,20 @@ export class LinkKeeper {
     } else if (name === this.shape.device && this.#state === 'absent') await this.#deviceCame();
   }
 
-  async #followIfb(up: boolean): Promise<void> {
-    this.#ifbSeenUp ||= up;
-    const { device } = this.shape;
-    if (!up && this.#ifbSeenUp && this.#state === 'steering') {
-      await this.#open(`${this.#ifb?.name} was set down; arriving packets pass unshaped`);
-    } else if (up && this.#state === 'open' && this.#ifb) {
-      await runOperations([this.#datapath.redirect(device, this.#ifb.name)]);
-      this.#change('steering', `${this.#ifb.name} is up again`);
+  async #followIfb({ name, up }: KnownIfb): Promise<void> {
+    const { device, ifbs } = this.shape;
+    if (!up && this.#state === 'steering') {
+      await this.#open(`${name} was set down; arriving packets pass unshaped`);
+    } else if (this.#state === 'open' && this.#hasIfbs && this.#ifbs.every((ifb) => ifb.up)) {
+      const now = ifbs.map((ifb, i) => ({ ...ifb, name: this.#ifbs[i]!.name }));
+      await runOperations([this.#datapath.redirect(device, now)]);
+      this.#change('steering', `${name} is up again`);
     }
   }
 
-  async #ifbGone(): Promise<void> {
-    const name = this.#ifb?.name;
-    this.#ifb = undefined;
+  async #ifbGone(gone: KnownIfb): Promise<void> {
+    const { name } = gone;
+    this.#ifbs = this.#ifbs.filter((ifb) => ifb !== gone);
     await this.#open(`${name} was deleted; arriving packets pass unshaped: stop headgate and start it again`);
     // With the ifb went its alias, which said that the hook is ours.
     await this.#removeHook(this.shape.device);
@@ -167,7 +178,7 @@ export class LinkKeeper {
   /** Lets arriving packets pass. What cannot be removed is said: traffic hangs on it. */
   async #open(reason: string): Promise<void> {
     const { device } = this.shape;
-    const failure = await tryCommand(this.#datapath.unredirect(device, this.shape.device));
+    const failure = await tryCommand(this.#datapath.unredirect(device, this.shape));
     const left = failure && isRedirected(await inspect(), device);
     this.#change('open', left ? `the redirect of ${device} could not be removed: ${failure.message}` : reason);
   }
@@ -191,17 +202,17 @@ export class LinkKeeper {
 
   /** Takes the link's part from the device that has this name now, filter first; what went with it is no failure. */
   async #leave(device: string): Promise<void> {
-    if (ifbOf(this.shape) !== undefined) {
-      await tryCommand(this.#datapath.unredirect(device, this.shape.device));
+    if (this.shape.ifbs.length > 0) {
+      await tryCommand(this.#datapath.unredirect(device, this.shape));
       await this.#removeHook(device);
     }
     if (this.shape.upload) await tryCommand(removeUpload(device, rootMajor(this.shape.upload, UPLOAD_MAJOR)));
-    const ifb = this.#ifb;
-    this.#ifb = undefined;
-    // Others may use a shared one still.
-    if (!ifb || this.shape.shares !== undefined || this.shape.sharedBy.length > 0) return;
-    const ours = (await inspect()).devices.find((d) => d.index === ifb.index && parseAlias(d.alias));
-    if (ours) await tryCommand(removeIfb(ours.name));
+    const made = this.#ifbs.map(({ index }) => index);
+    this.#ifbs = [];
+    // Others may use shared ones still.
+    if (made.length === 0 || this.shape.shares !== undefined || this.shape.sharedBy.length > 0) return;
+    const ours = (await inspect()).devices.filter((d) => made.includes(d.index) && parseAlias(d.alias));
+    for (const { name } of ours) await tryCommand(removeIfb(name));
   }
 
   async #removeHook(device: string): Promise<void> {

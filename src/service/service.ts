@@ -27,7 +27,7 @@ import { FlowClassifier, runPipeline, Sides, TupleMap } from '../pipeline/index.
 import {
   type DatapathName,
   effectOperations,
-  ifbOf,
+  type IfbShape,
   type LinkShape,
   numberedQueues,
   type Operation,
@@ -233,10 +233,10 @@ async function startWith(
     stream.emit({
       kind: 'ready',
       datapath: datapath.name,
-      links: shapes.map(({ link, device, download, upload, shares }) => ({
+      links: shapes.map(({ link, device, ifbs, upload, shares }) => ({
         name: link,
         device,
-        download: download?.rate,
+        download: shares === undefined ? rateOf(ifbs) : undefined,
         upload: upload?.rate,
         ...(shares !== undefined && { shares }),
       })),
@@ -265,9 +265,13 @@ async function startWith(
   }
 }
 
+/** What a link's ifbs let through together, bit/s. */
+const rateOf = (ifbs: readonly IfbShape[]): number | undefined =>
+  ifbs.length === 0 ? undefined : ifbs.reduce((sum, { tree }) => sum + tree.rate, 0);
+
 /** What the person should know of a policy that runs as it is. */
 function advice(policy: Policy, shapes: readonly LinkShape[]): string[] {
-  const still = shapes.filter((shape) => ifbOf(shape) === undefined && !shape.upload).map(({ link }) => link);
+  const still = shapes.filter((shape) => shape.ifbs.length === 0 && !shape.upload).map(({ link }) => link);
   const live = policy.rules.filter(
     ({ tier, effects }) => tier.kind === 'live' && effects.some(({ kind }) => kind === 'mirror' || kind === 'police'),
   );

@@ -1,6 +1,7 @@
-import type { Origin, Rate } from '../model/index.ts';
+import type { DeviceCount } from '../kernel/index.ts';
+import type { Count, Origin, Rate } from '../model/index.ts';
 import type { LinkState } from '../monitor/index.ts';
-import type { DatapathName } from '../shape/index.ts';
+import type { DatapathName, Way } from '../shape/index.ts';
 
 /** What the running service knows beyond the kernel; `GET /status` of the control socket. */
 export interface ServiceStatus {
@@ -25,6 +26,16 @@ export interface Status {
   readonly tracking: boolean;
   readonly service?: ServiceStatus | undefined;
   readonly links: readonly LinkStatus[];
+  /** Since the last reload. */
+  readonly policers: readonly PolicerStatus[];
+}
+
+/** What `police` of a rule has done one way, over all links; bytes count from the IP header on. */
+export interface PolicerStatus {
+  readonly rule: string;
+  readonly way: Way;
+  readonly passed: Count;
+  readonly dropped: Count;
 }
 
 export interface LinkStatus {
@@ -32,13 +43,22 @@ export interface LinkStatus {
   readonly device: string;
   /** Without a service: `kept`, what it left behind. */
   readonly state: LinkState | 'kept';
-  readonly ifb?: string | undefined;
-  /** Packets that came to the ifb from anywhere but a redirect; it drops them. */
-  readonly strays?: number | undefined;
-  /** Name of the link whose ifb and tree this is; `download` then counts both, but for the packets by verdict. */
+  /** Where what arrives goes; none where it is left alone. */
+  readonly ifbs: readonly IfbStatus[];
+  /** Name of the link whose ifbs and trees this is; `download` then counts both, but for the packets by verdict. */
   readonly shares?: string | undefined;
   readonly download?: DirectionStatus | undefined;
   readonly upload?: DirectionStatus | undefined;
+}
+
+export interface IfbStatus {
+  readonly name: string;
+  /** What this link's redirect has sent there since the last reload. */
+  readonly redirected: Count;
+  /** What came to it; it has dropped what came from anywhere but a redirect. */
+  readonly rx: DeviceCount;
+  /** What it has passed on. */
+  readonly tx: DeviceCount;
 }
 
 export interface DirectionStatus {
@@ -50,6 +70,8 @@ export interface DirectionStatus {
 export interface QueueStatus {
   /** Absent where no service runs: the kernel knows numbers. */
   readonly name?: string | undefined;
+  /** On which it stands: an ifb of the link, or the link's own. */
+  readonly device: string;
   readonly classid: string;
   /** `tin` where the tree is cake, which counts what comes in; the others count what goes out. */
   readonly leaf: string;

@@ -1,6 +1,6 @@
 import type { Datapath } from './datapath.ts';
-import { ifbOf, type LinkShape } from './link.ts';
-import { DOWNLOAD_MAJOR, formatHandle, ifbName, UPLOAD_MAJOR } from './names.ts';
+import type { LinkShape } from './link.ts';
+import { DOWNLOAD_MAJOR, formatHandle, UPLOAD_MAJOR } from './names.ts';
 import type { Operation } from './operation.ts';
 import { batch } from './tc-batch.ts';
 import type { Tree, TreeClass } from './tree.ts';
@@ -24,13 +24,30 @@ export function whyNotInPlace(from: readonly LinkShape[], to: readonly LinkShape
     if (next.device !== old.device) return `link ${old.link} has another device`;
     if (next.shares !== old.shares) return `link ${old.link} shares another tree`;
     if (next.numtxqueues !== old.numtxqueues) return `link ${old.link} has another number of transmit queues`;
-    for (const way of ['download', 'upload'] as const) {
-      const [a, b] = [old[way], next[way]];
-      if ((a === undefined) !== (b === undefined)) return `link ${old.link} ${b ? 'gets a' : 'loses its'} ${way} rate`;
-      if (a && b && whyNotTree(a, b) !== undefined) return `link ${old.link} has another ${whyNotTree(a, b)}`;
+    const [a, b] = [old.ifbs.length > 0, next.ifbs.length > 0];
+    if (a !== b) return `link ${old.link} ${b ? 'gets a' : 'loses its'} download rate`;
+    if (!isEqual(namesOf(old), namesOf(next))) return `link ${old.link} has ${namesOf(next).join(', ')} for its ifbs`;
+    if ((old.upload === undefined) !== (next.upload === undefined))
+      return `link ${old.link} ${next.upload ? 'gets an' : 'loses its'} upload rate`;
+    for (const [was, tree] of treesOf(old, next)) {
+      const why = whyNotTree(was, tree);
+      if (why !== undefined) return `link ${old.link} has another ${why}`;
     }
   }
   return undefined;
+}
+
+const namesOf = ({ ifbs }: LinkShape): string[] => ifbs.map(({ name }) => name);
+
+/** The trees that become others, with the devices that they are on. */
+function treesOf(from: LinkShape, to: LinkShape): [was: Tree, is: Tree, device: string, major: number][] {
+  const own = from.shares === undefined ? from.ifbs : [];
+  return [
+    ...own.map(({ name, tree }, i): [Tree, Tree, string, number] => [tree, to.ifbs[i]!.tree, name, DOWNLOAD_MAJOR]),
+    ...(from.upload && to.upload
+      ? [[from.upload, to.upload, to.device, UPLOAD_MAJOR] satisfies [Tree, Tree, string, number]]
+      : []),
+  ];
 }
 
 function whyNotTree(from: Tree, to: Tree): string | undefined {
@@ -93,11 +110,7 @@ export function changeLink(
   redirected: boolean,
 ): LinkChange {
   const { device } = to;
-  const ifb = redirected ? ifbOf(to) : undefined;
-  const trees = [
-    ...(from.download && to.download ? [treeChange(ifbName(device), DOWNLOAD_MAJOR, from.download, to.download)] : []),
-    ...(from.upload && to.upload ? [treeChange(device, UPLOAD_MAJOR, from.upload, to.upload)] : []),
-  ];
+  const trees = treesOf(from, to).map(([was, is, on, major]) => treeChange(on, major, was, is));
   return {
     before: [
       ...trees.flatMap(({ before }) => before),
@@ -108,7 +121,9 @@ export function changeLink(
             datapath,
           )
         : []),
-      ...(ifb === undefined ? [] : replaceFilters(was.redirect(device, ifb), datapath.redirect(device, ifb), datapath)),
+      ...(redirected && to.ifbs.length > 0
+        ? replaceFilters(was.redirect(device, from.ifbs), datapath.redirect(device, to.ifbs), datapath)
+        : []),
     ],
     after: trees.flatMap(({ after }) => after),
   };

@@ -1,21 +1,30 @@
 import type { Datapath } from './datapath.ts';
-import { FILTER_PREF, formatHandle, UPLOAD_MAJOR } from './names.ts';
+import { removeFilters } from './filter-set.ts';
+import { aboutRedirect, type IfbShape } from './ifb.ts';
+import { FILTER_PREF, formatHandle, PICK_PREF, UPLOAD_MAJOR } from './names.ts';
 import type { Operation } from './operation.ts';
-import { tc } from './tc-batch.ts';
-import { type FilterPlace, filterArguments, type TcFilter } from './tc-filter.ts';
+import { batch, tc } from './tc-batch.ts';
+import { type FilterPlace, filterArguments, type TcFilter, type TcMatch } from './tc-filter.ts';
 
-/** Paths of the classifier's object, configured for what arrives and for what leaves. */
+/** Paths of the classifier's object, as it is configured. */
 export interface BpfObjects {
+  /** For what arrives, and for what leaves. */
   readonly ingress: string;
   readonly egress: string;
+  /** For each ifb of a link that has several: picks the packets of its classes. */
+  readonly picks: readonly string[];
 }
 
 /**
  * `bpf`: our program (native-shim/bpf/steer.bpf.c) looks the flow up in conntrack, on both ways. Replacing the filter
  * while packets flow loses none.
+ *
+ * Where a link has several ifbs, the program only says the class, and filters behind it, one for each ifb, take the
+ * packets that are theirs.
  */
 export function bpfDatapath(objects: BpfObjects): Datapath {
-  const unredirect = (device: string) => tc('filter', 'del', 'dev', device, 'ingress', 'pref', `${FILTER_PREF}`);
+  const unredirect: Datapath['unredirect'] = (device, { ifbs }) =>
+    removeFilters({ device, parent: 'ingress' }, [FILTER_PREF, ...(ifbs.length > 1 ? ifbs.map(prefOf) : [])], []);
   return {
     name: 'bpf',
     hook: true,
@@ -23,34 +32,48 @@ export function bpfDatapath(objects: BpfObjects): Datapath {
     marksOrigin: false,
     leavesByNft: false,
     inPlace: true,
-    redirect: (device, ifb) => ({
-      about: `redirect what arrives on ${device} to ${ifb}`,
-      ...replace({ device, parent: 'ingress' }, 'ingress', objects, [{ kind: 'redirect', device: ifb }]),
-      undo: unredirect(device),
+    redirect: (device, ifbs) => ({
+      about: aboutRedirect(device, ifbs),
+      ...replace({ device, parent: 'ingress' }, arrivalFilters(objects, ifbs)),
+      undo: unredirect(device, { device, ifbs }),
     }),
     unredirect,
     classifyLeaving: (device, { kind }) => ({
       about: `classify what leaves ${device}`,
-      ...replace({ device, parent: formatHandle(UPLOAD_MAJOR) }, kind === 'cake' ? 'tin' : 'egress', objects, []),
+      ...replace({ device, parent: formatHandle(UPLOAD_MAJOR) }, [
+        filterOf(FILTER_PREF, program(objects.egress, kind === 'cake' ? 'tin' : 'egress')),
+      ]),
     }),
   };
 }
 
-function replace(
-  place: FilterPlace,
-  section: 'ingress' | 'egress' | 'tin',
-  objects: BpfObjects,
-  actions: TcFilter['actions'],
-): Pick<Operation, 'command' | 'filters'> {
-  const filter: TcFilter = {
-    chain: 0,
-    pref: FILTER_PREF,
-    protocol: 'all',
-    match: { kind: 'bpf', object: objects[section === 'ingress' ? section : 'egress'], section },
-    actions,
-  };
-  return {
-    command: tc('filter', 'replace', ...filterArguments(place, filter)),
-    filters: { ...place, filters: [filter] },
-  };
+const prefOf = (_: IfbShape, place: number): number => PICK_PREF + place;
+
+/** The one by which every packet enters is the last. */
+function arrivalFilters({ ingress, picks }: BpfObjects, ifbs: readonly IfbShape[]): TcFilter[] {
+  if (ifbs.length === 1) return [filterOf(FILTER_PREF, program(ingress, 'ingress'), ifbs[0])];
+  return [
+    ...ifbs.map((ifb, i) => filterOf(prefOf(ifb, i), program(picks[i]!, 'pick'), ifb)),
+    filterOf(FILTER_PREF, program(ingress, 'sort')),
+  ];
+}
+
+const program = (object: string, section: 'ingress' | 'sort' | 'pick' | 'egress' | 'tin'): TcMatch => ({
+  kind: 'bpf',
+  object,
+  section,
+});
+
+const filterOf = (pref: number, match: TcMatch, ifb?: IfbShape): TcFilter => ({
+  chain: 0,
+  pref,
+  protocol: 'all',
+  match,
+  actions: ifb ? [{ kind: 'redirect', device: ifb.name }] : [],
+});
+
+function replace(place: FilterPlace, filters: readonly TcFilter[]): Pick<Operation, 'command' | 'filters'> {
+  const commands = filters.map((filter) => ['filter', 'replace', ...filterArguments(place, filter)]);
+  const [only, ...others] = commands;
+  return { command: others.length === 0 ? tc(...only!) : batch('tc', commands), filters: { ...place, filters } };
 }

@@ -1,5 +1,6 @@
 import type { ClassPlan, Datapath, DatapathName } from './datapath.ts';
 import { type ChainName, type FilterNumbers, removeFilters } from './filter-set.ts';
+import { aboutRedirect, ifbOfClass } from './ifb.ts';
 import { LEFT_ALONE_U32 } from './left-alone.ts';
 import { DOWNLOAD_MAJOR, formatHandle, UPLOAD_MAJOR } from './names.ts';
 import type { Operation } from './operation.ts';
@@ -51,13 +52,13 @@ export function chainsDatapath({ name, ask, mark }: Lookup, { byOrigin }: ClassP
     marksOrigin: true,
     leavesByNft: true,
     inPlace: false,
-    redirect(device, ifb) {
+    redirect(device, ifbs) {
       const to = (number: number): TcAction[] => [
         { kind: 'skbedit', priority: formatHandle(DOWNLOAD_MAJOR, number), mark },
-        { kind: 'redirect', device: ifb },
+        { kind: 'redirect', device: ifbOfClass(ifbs, number).name },
       ];
       const groups = [...sort({ actions: [goto('asked')] }, { actions: to(byOrigin.new) }), ...ask(to, device)];
-      return adding(`redirect what arrives on ${device} to ${ifb}`, { device, parent: 'ingress' }, groups);
+      return adding(aboutRedirect(device, ifbs), { device, parent: 'ingress' }, groups);
     },
     unredirect: (device) => removal({ device, parent: 'ingress' }),
     classifyLeaving(device, tree) {

@@ -1,9 +1,11 @@
 import type { Command } from '../model/index.ts';
 import type { ClassPlan, Datapath } from './datapath.ts';
+import { aboutRedirect, type IfbShape } from './ifb.ts';
 import { LEFT_ALONE_NFT } from './left-alone.ts';
 import { DOWNLOAD_MAJOR, formatHandle, TABLE } from './names.ts';
 import { chain } from './nft-chain.ts';
 import { formatTupleMaps, TUPLE_MAPS } from './nft-tuples.ts';
+import type { Operation } from './operation.ts';
 import { TABLE_COMMENT } from './table.ts';
 
 /** Family of the table with the maps and a chain for each device. */
@@ -36,9 +38,8 @@ export function mapDatapath({ byOrigin }: ClassPlan): Datapath {
     `meta priority set ip saddr . ip daddr . meta l4proto . th sport . th dport map @${TUPLE_MAPS[4]}`,
     `meta priority set ip6 saddr . ip6 daddr . meta l4proto . th sport . th dport map @${TUPLE_MAPS[6]}`,
   ];
-  const nft = (...lines: string[]) => ({ argv: ['nft', '-f', '-'] as const, input: `${lines.join('\n')}\n` });
-  const unredirect = (_: string, named: string) => {
-    const name = `${ARRIVAL_FAMILY} ${TABLE} ${chainName(named)}`;
+  const unredirect: Datapath['unredirect'] = (_, was) => {
+    const name = `${ARRIVAL_FAMILY} ${TABLE} ${arrivalChain(was.device)}`;
     return nft(`flush chain ${name}`, `delete chain ${name}`);
   };
   return {
@@ -48,22 +49,22 @@ export function mapDatapath({ byOrigin }: ClassPlan): Datapath {
     marksOrigin: false,
     leavesByNft: true,
     inPlace: true,
-    redirect(device, ifb) {
-      const name = chainName(device);
+    redirect(device, ifbs) {
+      const name = arrivalChain(device);
       const hook = `type filter hook ingress device "${device}" priority ${LAST}; policy accept;`;
-      const table = [`comment "${TABLE_COMMENT}"`, ...formatTupleMaps(), ...chain(name, [hook])];
       return {
-        about: `redirect what arrives on ${device} to ${ifb}`,
+        about: aboutRedirect(device, ifbs),
         command: nft(
           `table ${ARRIVAL_FAMILY} ${TABLE} {`,
-          ...table.map((line) => `  ${line}`),
+          ...TABLE_LINES,
+          ...chain(name, [hook]).map((line) => `  ${line}`),
           '}',
           `flush chain ${ARRIVAL_FAMILY} ${TABLE} ${name}`,
           `table ${ARRIVAL_FAMILY} ${TABLE} {`,
-          ...chain(name, [...rules, `fwd to "${ifb}"`]).map((line) => `  ${line}`),
+          ...chain(name, [...rules, ...forward(ifbs)]).map((line) => `  ${line}`),
           '}',
         ),
-        undo: unredirect(device, device),
+        undo: unredirect(device, { device, ifbs }),
       };
     },
     unredirect,
@@ -71,9 +72,26 @@ export function mapDatapath({ byOrigin }: ClassPlan): Datapath {
   };
 }
 
+/** To the ifb that has the class; the last takes what is left. */
+const forward = (ifbs: readonly IfbShape[]): string[] =>
+  ifbs.map(({ name, tree }, i) => {
+    const classids = tree.classes.flatMap(({ minor, leaf }) => (leaf ? [formatHandle(DOWNLOAD_MAJOR, minor)] : []));
+    return `${i + 1 < ifbs.length ? `meta priority { ${classids.join(', ')} } ` : ''}counter fwd to "${name}"`;
+  });
+
+/** The table with the maps alone, for who has to take all of it away again, step by step. */
+export const arrivalTable = (): Operation => ({
+  about: `add nft table ${ARRIVAL_FAMILY} ${TABLE}`,
+  command: nft(`table ${ARRIVAL_FAMILY} ${TABLE} {`, ...TABLE_LINES, '}'),
+  undo: removeArrivals(),
+});
+
+const TABLE_LINES = [`comment "${TABLE_COMMENT}"`, ...formatTupleMaps()].map((line) => `  ${line}`);
+const nft = (...lines: string[]): Command => ({ argv: ['nft', '-f', '-'], input: `${lines.join('\n')}\n` });
+
 /** All that the datapath has made, redirects and maps. */
 export const removeArrivals = (): Command => ({ argv: ['nft', 'delete', 'table', ARRIVAL_FAMILY, TABLE] });
 
-/** Names of chains are letters, digits and few signs; names of devices nearly anything. */
-const chainName = (device: string): string =>
+/** The chain of a device. Names of chains are letters, digits and few signs; names of devices nearly anything. */
+export const arrivalChain = (device: string): string =>
   `arrive-${device.replace(/[^a-zA-Z0-9.]/g, (sign) => `_${sign.codePointAt(0)!.toString(16)}`)}`;

@@ -1,6 +1,7 @@
 import type { Policy } from '../language/index.ts';
 import type { Command, MarkField, Origin } from '../model/index.ts';
 import { classOf, highestClass } from './classes.ts';
+import type { IfbShape, Redirect } from './ifb.ts';
 import type { Operation } from './operation.ts';
 import type { Tree } from './tree.ts';
 
@@ -24,13 +25,16 @@ export interface Datapath {
   readonly leavesByNft: boolean;
   /** What it makes takes the place of what the one before it made; else both stand side by side until that one's is undone. */
   readonly inPlace: boolean;
-  /** Classifies what arrives on the device and redirects it to the ifb, which must be up. Live when all of it is there. */
-  redirect(device: string, ifb: string): Operation;
+  /**
+   * Classifies what arrives on the device and redirects it to the ifb that has its class. They must be up, and there is
+   * one at least. Live when all of it is there.
+   */
+  redirect(device: string, ifbs: readonly IfbShape[]): Operation;
   /**
    * Lets what arrives pass untouched again. The redirect stops before the rest goes.
-   * @param named what the device was called when it was redirected
+   * @param was what the device was called, and where it led, when it was redirected
    */
-  unredirect(device: string, named: string): Command;
+  unredirect(device: string, was: Redirect): Command;
   /** Classifies what leaves by the device, whose tree is there; undefined where there is nothing to do. */
   classifyLeaving(device: string, tree: Tree): Operation | undefined;
 }

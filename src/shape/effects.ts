@@ -7,7 +7,7 @@ import { chain } from './nft-chain.ts';
 import { type Conjunction, disjunctiveForm } from './nft-conjunction.ts';
 import { type Formula, formulaOf, type Place } from './nft-formula.ts';
 import { formatMatches, NftSets } from './nft-match.ts';
-import { MOST_MATCHES, PLACES } from './nft-rules.ts';
+import { commentOf, MOST_MATCHES, PLACES } from './nft-rules.ts';
 import type { Operation } from './operation.ts';
 import { TABLE_COMMENT, tableOperation } from './table.ts';
 
@@ -25,7 +25,8 @@ const PRIORITIES = { police: { in: -90, out: 120 }, mirror: { in: -89, out: 121 
 const GRO_BYTES = 65_536;
 
 type Kind = keyof typeof PRIORITIES;
-type Way = 'in' | 'out';
+/** Over a link, as seen from this side. */
+export type Way = 'in' | 'out';
 
 /** Names of the taps that the policy's kernel rules copy packets to, each once. */
 export const tapsOf = (policy: Policy): string[] => [
@@ -142,14 +143,14 @@ function table(family: 'inet' | MirrorFamily, policy: Policy, kind: Kind, links:
     const actions = new Map<Rule, string>();
     for (const [i, rule] of kernelRules(policy).entries()) {
       const lines = rule.effects.flatMap((effect) =>
-        effect.kind === kind ? [statement(effect, family, `police-${i + 1}-${way}`)] : [],
+        effect.kind === kind ? [statement(effect, family, `police-${i + 1}-${way}`) + commentOf(rule)] : [],
       );
       if (lines.length === 0) continue;
       for (const effect of rule.effects)
         if (effect.kind === 'police' && kind === 'police') limits.push(...limit(`police-${i + 1}-${way}`, effect.rate));
       const name = `${kind}-${way}-${i + 1}`;
       actions.set(rule, name);
-      chains.push(...chain(name, [`# ${rule.name}`, ...lines, ...(rule.queue === undefined ? [] : ['accept'])]));
+      chains.push(...chain(name, [...lines, ...(rule.queue === undefined ? [] : ['accept'])]));
     }
     for (const place of places) chains.push(...placeChains(policy, kind, way, place, actions, sets));
     chains.push(...chain(`${kind}-${way}`, base(kind, way, family, places, links)));
@@ -236,8 +237,12 @@ const refuse = (rule: Rule, kind: Kind): HeadgateError =>
 
 function statement(effect: Effect, family: 'inet' | MirrorFamily, name: string): string {
   if (effect.kind === 'mirror' && family !== 'inet') return `dup to ${NEXT_HOP[family]} device "${effect.tap}"`;
-  return `limit name "${name}" counter drop`;
+  return `counter limit name "${name}" counter drop`;
 }
+
+/** Which way the policer goes whose chain this is; undefined for any other chain. Its rule counts what comes, then what it drops. */
+export const policedWay = (chain: string): Way | undefined =>
+  /^police-(in|out)-\d+$/.exec(chain)?.[1] as Way | undefined;
 
 function limit(name: string, rate: Rate): string[] {
   const bytes = Math.max(1, Math.round(rate / 8));

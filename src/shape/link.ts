@@ -1,6 +1,7 @@
 import type { Command } from '../model/index.ts';
 import type { Datapath } from './datapath.ts';
-import { DOWNLOAD_MAJOR, formatAlias, formatHandle, ifbName, type Ownership, UPLOAD_MAJOR, withHook } from './names.ts';
+import type { IfbShape } from './ifb.ts';
+import { DOWNLOAD_MAJOR, formatAlias, formatHandle, type Ownership, UPLOAD_MAJOR, withHook } from './names.ts';
 import type { Operation } from './operation.ts';
 import { batch, tc } from './tc-batch.ts';
 import type { Tree } from './tree.ts';
@@ -10,41 +11,37 @@ import { rootMajor, treeCommands } from './tree-commands.ts';
 export interface LinkShape {
   readonly link: string;
   readonly device: string;
-  readonly download?: Tree | undefined;
+  /** Where what arrives is redirected to; of a link that shares another's tree, that one's. None: it is left alone. */
+  readonly ifbs: readonly IfbShape[];
   readonly upload?: Tree | undefined;
-  /** Transmit queues of the ifb; absent: one. */
+  /** Transmit queues of each ifb; absent: one. */
   readonly numtxqueues?: number | undefined;
   /** Chains of other people's at the ingress hook may be passed by. */
   readonly bypass?: boolean | undefined;
   /** What arrives, and is redirected, makes its conntrack entry before it is classified. */
   readonly creates?: boolean | undefined;
-  /** Device of the link whose ifb, and so whose tree, what arrives here goes through. There is no `download` then. */
+  /** Device of the link whose ifbs, and so whose trees, what arrives here goes through. */
   readonly shares?: string | undefined;
-  /** Devices of the links that share this one's ifb. */
+  /** Devices of the links that share this one's ifbs. */
   readonly sharedBy: readonly string[];
 }
-
-/** The ifb that what arrives on the link is redirected to; undefined where it is left alone. */
-export const ifbOf = ({ device, download, shares }: LinkShape): string | undefined =>
-  shares !== undefined ? ifbName(shares) : download && ifbName(device);
 
 /** What building a link needs to know of the machine. */
 export interface LinkSite {
   /** The device has a clsact or ingress qdisc already; it is used, and stays. */
   readonly ingressHook: boolean;
-  /** Whose the link's ifb is, where it is there already, up and with its tree: another link shares it. */
-  readonly ifb?: Ownership | undefined;
+  /** Whose the link's ifbs are, by name; those that are there already, up and with their trees: another link shares them. */
+  readonly ifbs?: ReadonlyMap<string, Ownership> | undefined;
 }
 
 /**
- * The operations that build a link's part, in the one safe order: the ifb, its tree and the ifb up before any
+ * The operations that build a link's part, in the one safe order: the ifbs, their trees and the ifbs up before any
  * filter sends packets there. The redirect comes last. Nothing at all for a link that is only looked at.
  */
 export function linkOperations(shape: LinkShape, site: LinkSite, datapath: Datapath): Operation[] {
-  const ifb = ifbOf(shape);
   return [
     ...(shape.upload ? uploadOperations(shape.device, shape.upload, datapath) : []),
-    ...(ifb === undefined ? [] : downloadOperations(shape, ifb, site, datapath)),
+    ...(shape.ifbs.length === 0 ? [] : downloadOperations(shape, site, datapath)),
   ];
 }
 
@@ -57,47 +54,47 @@ export const removeIfb = (ifb: string): Command => ({ argv: ['ip', 'link', 'del'
 /** Nothing is there that the datapath could use: we add it, and take it away again. */
 const makesHook = ({ ingressHook }: LinkSite, { hook }: Datapath): boolean => hook && !ingressHook;
 
-function downloadOperations(shape: LinkShape, ifb: string, site: LinkSite, datapath: Datapath): Operation[] {
-  const { device, download } = shape;
-  const operations: Operation[] = [
-    ...(site.ifb
-      ? [joinOperation(ifb, site.ifb, shape, makesHook(site, datapath))]
-      : download
-        ? ifbOperations(shape, ifb, download, makesHook(site, datapath))
-        : []),
-    // Also where it is there already: redirected to an ifb that is down, every packet is lost.
-    { about: `set ${ifb} up`, command: { argv: ['ip', 'link', 'set', ifb, 'up'] } },
-  ];
+function downloadOperations(shape: LinkShape, site: LinkSite, datapath: Datapath): Operation[] {
+  const { device, ifbs } = shape;
+  const operations: Operation[] = ifbs.flatMap((ifb) => {
+    const ownership = site.ifbs?.get(ifb.name);
+    return [
+      ...(ownership
+        ? [joinOperation(ifb.name, ownership, shape, makesHook(site, datapath))]
+        : ifbOperations(shape, ifb, makesHook(site, datapath))),
+      // Also where it is there already: redirected to an ifb that is down, every packet is lost.
+      { about: `set ${ifb.name} up`, command: { argv: ['ip', 'link', 'set', ifb.name, 'up'] } },
+    ];
+  });
   if (makesHook(site, datapath))
     operations.push({
       about: `add clsact to ${device}`,
       command: tc('qdisc', 'add', 'dev', device, 'clsact'),
       undo: removeClsact(device),
     });
-  operations.push(datapath.redirect(device, ifb));
+  operations.push(datapath.redirect(device, ifbs));
   return operations;
 }
 
 function ifbOperations(
   { link, device, numtxqueues }: LinkShape,
-  ifb: string,
-  download: Tree,
+  { name, tree }: IfbShape,
   clsact: boolean,
 ): Operation[] {
   const alias = formatAlias({ link, device, clsact, shared: [] });
   const queues = numtxqueues === undefined ? [] : ['numtxqueues', `${numtxqueues}`];
   return [
     {
-      about: `add ifb ${ifb}`,
+      about: `add ifb ${name}`,
       // One process for both lines: a device of ours is nameless for microseconds only. A queue of the device's
       // own 32 packets would be too short for the direct queue of HTB.
       command: batch('ip', [
-        ['link', 'add', 'name', ifb, ...queues, 'txqueuelen', '1000', 'type', 'ifb'],
-        ['link', 'set', 'dev', ifb, 'alias', `"${alias}"`],
+        ['link', 'add', 'name', name, ...queues, 'txqueuelen', '1000', 'type', 'ifb'],
+        ['link', 'set', 'dev', name, 'alias', `"${alias}"`],
       ]),
-      undo: removeIfb(ifb),
+      undo: removeIfb(name),
     },
-    { about: `add the tree on ${ifb}`, command: batch('tc', treeCommands(ifb, DOWNLOAD_MAJOR, download)) },
+    { about: `add the tree on ${name}`, command: batch('tc', treeCommands(name, DOWNLOAD_MAJOR, tree)) },
   ];
 }
 

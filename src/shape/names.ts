@@ -1,3 +1,5 @@
+import type { Origin } from '../model/index.ts';
+
 /**
  * How Headgate's objects are recognised in the kernel: by rare handles and by the ifb's alias, so that
  * `down`, `status` and the next `up` need no memory of their own.
@@ -16,6 +18,8 @@ export const LINK_MINOR = 0x100;
 export const LEAF_MAJOR = 0x7f00;
 /** Preference (tc's `pref`) of the filter that every packet enters by, and the least of those behind it. */
 export const FILTER_PREF = 0x7fe0;
+/** Preference of the first of those filters that pick, behind that one, what is an ifb's, where a link has several. */
+export const PICK_PREF = FILTER_PREF + 4;
 /** Our nft table, family inet. */
 export const TABLE = 'headgate';
 
@@ -29,14 +33,15 @@ export const formatHandle = (major: number, minor = 0): string =>
   `${major.toString(16)}:${minor ? minor.toString(16) : ''}`;
 
 /**
- * Name of the ifb for a device: `hg-DEVICE`, or, where that is over the kernel's 15 characters (IFNAMSIZ), a cut
- * name with a hash. It never equals the device's own name: a redirect to itself would loop.
+ * Name of the ifb for a device: `hg-DEVICE`, of one for an origin `hg-DEVICE-ORIGIN`, or, where that is over the kernel's
+ * 15 characters (IFNAMSIZ), a cut name with a hash. It never equals the device's own name: a redirect to itself would loop.
  */
-export function ifbName(device: string): string {
-  const name = `hg-${device}`;
+export function ifbName(device: string, origin?: Origin): string {
+  const whole = origin === undefined ? device : `${device}-${origin}`;
+  const name = `hg-${whole}`;
   if (name.length <= 15) return name;
   let hash = 0;
-  for (const char of device) hash = (Math.imul(hash, 31) + char.codePointAt(0)!) >>> 0;
+  for (const char of whole) hash = (Math.imul(hash, 31) + char.codePointAt(0)!) >>> 0;
   return `hg-${device.slice(0, 6)}-${hash.toString(36).padStart(5, '0').slice(-5)}`;
 }
 

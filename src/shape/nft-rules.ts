@@ -73,8 +73,8 @@ export function compileRules(policy: Policy, field: MarkField, marksOrigin = fal
 const takenBy = ({ when, until }: Rule): Condition =>
   until ? { kind: 'and', terms: [when, { kind: 'not', term: until }] } : when;
 
-/** nft keeps 128 characters of a comment. */
-const commentOf = ({ name }: Rule): string => (/^[\w.-]{1,100}$/.test(name) ? ` comment "${name}"` : '');
+/** What stands behind a rule of nft, so that it says whose it is. nft keeps 128 characters of a comment. */
+export const commentOf = ({ name }: Rule): string => (/^[\w.-]{1,100}$/.test(name) ? ` comment "${name}"` : '');
 
 function setClass(field: MarkField, number: number): string {
   const others = (~field.mask >>> 0).toString(16).padStart(8, '0');

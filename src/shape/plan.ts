@@ -1,5 +1,6 @@
 import type { Policy } from '../language/index.ts';
 import type { Datapath } from './datapath.ts';
+import { arrivalTable } from './datapath-map.ts';
 import { effectOperations } from './effects.ts';
 import { type LinkShape, linkOperations } from './link.ts';
 import type { Hook, Ownership } from './names.ts';
@@ -14,14 +15,17 @@ export function planOperations(policy: Policy, shapes: readonly LinkShape[], dat
   return [
     tableOperation(policy, shapes, datapath),
     ...effectOperations(policy, shapes),
+    ...(datapath.map ? [arrivalTable()] : []),
     ...shapes.flatMap((shape) => {
-      const site = { ingressHook: false, ifb: ownershipBefore(shape, shapes, datapath) };
+      const ownership = ownershipBefore(shape, shapes, datapath);
+      const ifbs = new Map(ownership ? shape.ifbs.map(({ name }) => [name, ownership] as const) : []);
+      const site = { ingressHook: false, ifbs };
       return linkOperations(shape, site, datapath);
     }),
   ];
 }
 
-/** What the alias of the ifb that the link joins says by then; undefined for a link that joins none. */
+/** What the alias of the ifbs that the link joins says by then; undefined for a link that joins none. */
 function ownershipBefore(shape: LinkShape, shapes: readonly LinkShape[], { hook }: Datapath): Ownership | undefined {
   const owner = shapes.find(({ device }) => device === shape.shares);
   if (!owner) return undefined;

@@ -91,7 +91,11 @@ const END = 'HEADGATE';
 /** The command with its input as a here-document. */
 function format({ argv, input }: Command): string[] {
   const line = `\t${argv.map(quote).join(' ')}`;
-  return input === undefined ? [line] : [`${line} <<'${END}'`, ...input.trimEnd().split('\n'), END];
+  if (input === undefined) return [line];
+  // In what tc reads by lines, too, the folder of the files has to be put in by the shell.
+  const names = input.includes(SCRIPT_FOLDER);
+  const text = names ? input.replace(/[\\$`]/g, '\\$&').replaceAll(`\\${SCRIPT_FOLDER}`, () => SCRIPT_FOLDER) : input;
+  return [`${line} <<${names ? END : `'${END}'`}`, ...text.trimEnd().split('\n'), END];
 }
 
 /** A clsact goes only where nobody has put filters of their own there since. */

@@ -1,9 +1,11 @@
 import type { LinkPolicy, Overhead, Policy, TreeKind } from '../language/index.ts';
 import { formatRate, HeadgateError, MAX_BANDS, MAX_TINS, type Rate } from '../model/index.ts';
 import { leafQueues } from './classes.ts';
+import type { IfbShape } from './ifb.ts';
 import type { LinkShape } from './link.ts';
-import { fitsAlias } from './names.ts';
-import { computeTree, type Qdisc } from './tree.ts';
+import { fitsAlias, ifbName } from './names.ts';
+import { type OriginQueues, queuesPerOrigin } from './per-origin.ts';
+import { computeTree, type Qdisc, type TreePlan } from './tree.ts';
 
 /**
  * What each link of the policy is to become, on a kernel with these qdiscs ({@link qdiscsOf}): links that others share come before those.
@@ -21,7 +23,7 @@ export function shapePolicy(
   const shaped = links.some(({ download, upload }) => download !== undefined || upload !== undefined);
   if (shaped && queues.some(({ fair }) => fair === 'host') && !qdiscs.has('cake'))
     throw missing('fairness between hosts', 'it has no qdisc cake', 'sch_cake (Linux 4.19), or `fair by flow`');
-  const shapes = links.map((link): LinkShape => {
+  const made = links.map((link): LinkShape => {
     const { name, download, upload } = link;
     const device = deviceOf(link);
     checkRate(name, 'download', download);
@@ -36,7 +38,10 @@ export function shapePolicy(
     return {
       link: name,
       device,
-      download: download === undefined ? undefined : computeTree({ ...plan, rate: download, direction: 'download' }),
+      ifbs:
+        download === undefined
+          ? []
+          : ifbsOf(device, { ...plan, rate: download }, link.ifbPer && queuesPerOrigin(policy)),
       upload: upload === undefined ? undefined : computeTree({ ...plan, rate: upload, direction: 'upload' }),
       numtxqueues: link.numtxqueues,
       bypass: link.bypass !== undefined,
@@ -45,6 +50,9 @@ export function shapePolicy(
       sharedBy: links.filter((other) => other.shareTreeWith === name).map(deviceOf),
     };
   });
+  const shapes = made.map((shape) =>
+    shape.shares === undefined ? shape : { ...shape, ifbs: made.find(({ device }) => device === shape.shares)!.ifbs },
+  );
   for (const { link, device, sharedBy } of shapes)
     if (!fitsAlias({ link, device, clsact: false, shared: sharedBy.map((d) => ({ device: d, clsact: false })) }))
       throw missing(
@@ -56,6 +64,20 @@ export function shapePolicy(
     ...shapes.filter(({ shares }) => shares === undefined),
     ...shapes.filter(({ shares }) => shares !== undefined),
   ];
+}
+
+/** One for all that arrives, or one for each origin, of which each has its part of the rate for itself. */
+function ifbsOf(
+  device: string,
+  plan: Omit<TreePlan, 'direction' | 'queues'>,
+  perOrigin: readonly OriginQueues[] | undefined,
+): IfbShape[] {
+  const download = { ...plan, direction: 'download' } as const;
+  if (!perOrigin) return [{ name: ifbName(device), tree: computeTree(download) }];
+  return perOrigin.map(({ origin, share, queues }) => ({
+    name: ifbName(device, origin),
+    tree: computeTree({ ...download, queues, rate: Math.round(plan.rate * share) }),
+  }));
 }
 
 /** ETH_HLEN (linux/if_ether.h). */

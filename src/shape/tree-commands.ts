@@ -22,7 +22,13 @@ export function treeCommands(device: string, major: number, tree: Tree): string[
   if (tree.kind === 'prio') {
     const bucket = Math.max(burstOf(tree.rate), GSO_BYTES);
     const shaper = ['tbf', 'rate', `${tree.rate}bit`, 'burst', `${bucket}b`, 'limit', `${SHAPER_LIMIT}b`];
-    const bands = ['prio', 'bands', `${Math.max(MIN_BANDS, tree.classes.length)}`, 'priomap', ...FIRST_BAND];
+    const bands = [
+      'prio',
+      'bands',
+      `${Math.max(MIN_BANDS, ...tree.classes.map(({ minor }) => minor))}`,
+      'priomap',
+      ...FIRST_BAND,
+    ];
     return [
       root(shaperMajor(major), ...shaper, ...lineArguments(tree)),
       add('parent', formatHandle(shaperMajor(major), 1), 'handle', formatHandle(major), ...bands),

@@ -82,6 +82,8 @@ const PTM = 64 / 65;
 export interface TreePlan {
   readonly kind?: TreeKind | undefined;
   readonly policy: Pick<Policy, 'queues' | 'links'>;
+  /** Those of the policy's queues that the tree is for, a parent before its children; absent: all. */
+  readonly queues?: readonly QueuePolicy[] | undefined;
   /** Of the link, bit/s. */
   readonly rate: Rate;
   readonly overhead?: Overhead | undefined;
@@ -98,14 +100,15 @@ export interface TreePlan {
  * A leaf that the kernel lacks becomes the best one that it has.
  */
 export function computeTree(plan: TreePlan): Tree {
-  const { kind = 'htb', policy, rate: line, overhead, direction, leaves } = plan;
+  const { kind = 'htb', policy, queues = policy.queues, rate: line, overhead, direction, leaves } = plan;
   if (kind === 'cake') return cakeTree(plan);
   const rate = overhead?.linkLayer === 'ptm' ? Math.floor(line * PTM) : line;
-  const flat = numberedQueues(policy);
+  const names = new Set(queues.map(({ name }) => name));
+  const flat = numberedQueues(policy).filter(({ queue }) => names.has(queue.name));
   const made = new Map<string, TreeClass>();
-  for (const queue of kind === 'prio' ? flat.map((f) => f.queue) : policy.queues) {
+  for (const queue of kind === 'prio' ? flat.map((f) => f.queue) : queues) {
     const parent = kind === 'prio' || queue.parent === undefined ? undefined : made.get(queue.parent);
-    const place = flat.findIndex((f) => f.queue === queue);
+    const place = flat.findIndex((f) => f.queue.name === queue.name);
     const ceil = Math.max(MIN_RATE, Math.round((parent?.ceil ?? rate) * queue.ceiling));
     const guaranteed = Math.min(ceil, Math.max(MIN_RATE, Math.round((parent?.rate ?? rate) * queue.share)));
     made.set(queue.name, {

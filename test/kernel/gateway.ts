@@ -5,8 +5,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { start } from '../../src/kernel/index.ts';
-import { addVeth, Namespace, Program, packageFile } from '../../src/lab/index.ts';
+import { Namespace, Program, packageFile } from '../../src/lab/index.ts';
 import type { LinkStatus, Status } from '../../src/service/index.ts';
+import { Looker } from './looker.ts';
 import { PATIENCE } from './soon.ts';
 
 export const HEADGATE = [process.execPath, packageFile('dist/cli/headgate.js')] as const;
@@ -29,6 +30,8 @@ export class Gateway {
   /** For the test's own files. */
   readonly folder: string;
 
+  #looker: Looker | undefined;
+
   private constructor(box: Namespace, world: Namespace, inside: Namespace, folder: string) {
     this.folder = folder;
     this.box = box;
@@ -44,18 +47,15 @@ export class Gateway {
       return ns;
     };
     try {
-      const gateway = new Gateway(
-        await add('box'),
-        await add('world'),
-        await add('inside'),
-        await mkdtemp(join(tmpdir(), 'hg-gateway-')),
-      );
+      const [box, world, inside] = [await add('box'), await add('world'), await add('inside')];
+      const gateway = new Gateway(box, world, inside, await mkdtemp(join(tmpdir(), 'hg-gateway-')));
       await gateway.layWan();
-      const { box, inside } = gateway;
-      await addVeth(box, 'lan', inside, 'eth0');
-      await box.run('ip', 'address', 'add', '10.0.0.1/24', 'dev', 'lan');
-      await inside.run('ip', 'address', 'add', `${INSIDE}/24`, 'dev', 'eth0');
-      await inside.run('ip', 'route', 'add', 'default', 'via', '10.0.0.1');
+      await box.batch(
+        `link add lan type veth peer name eth0 netns ${inside.name}`,
+        'link set lan up',
+        'address add 10.0.0.1/24 dev lan',
+      );
+      await inside.batch('link set eth0 up', `address add ${INSIDE}/24 dev eth0`, 'route add default via 10.0.0.1');
       await box.run('sysctl', '-qw', 'net.ipv4.ip_forward=1');
       await box.feed(NAT, 'nft', '-f', '-');
       return gateway;
@@ -67,10 +67,13 @@ export class Gateway {
 
   /** Lays the link to the world, the first time or again. */
   async layWan(): Promise<void> {
-    await addVeth(this.box, 'wan', this.world, 'up0');
-    await this.box.run('ip', 'address', 'add', `${WAN}/24`, 'dev', 'wan');
-    await this.world.run('ip', 'address', 'add', `${WORLD}/24`, 'dev', 'up0');
-    await this.box.run('ip', 'route', 'replace', 'default', 'via', WORLD);
+    await this.box.batch(
+      `link add wan type veth peer name up0 netns ${this.world.name}`,
+      'link set wan up',
+      `address add ${WAN}/24 dev wan`,
+    );
+    await this.world.batch('link set up0 up', `address add ${WORLD}/24 dev up0`);
+    await this.box.batch(`route replace default via ${WORLD}`);
   }
 
   async close(): Promise<void> {
@@ -108,8 +111,10 @@ export class Gateway {
     return (await this.status()).links[0]!;
   }
 
-  async status(): Promise<Status> {
-    return JSON.parse((await this.headgate('status', '--json')).stdout) as Status;
+  /** What `headgate status --json` says. */
+  status(): Promise<Status> {
+    this.#looker ??= new Looker(this.box);
+    return this.#looker.status();
   }
 
   /** Everything that tc, ip and nft tell of the box's kernel objects, without counters. */
@@ -125,8 +130,12 @@ export class Gateway {
       )),
       await box.run('nft', '--stateless', 'list', 'ruleset'),
     ];
-    // veth: the order of promiscuity and of statistics is none of ours. HTB alone shows a counter, also without -s.
-    return parts.join('').replace(/direct_packets_stat \d+/g, 'direct_packets_stat N');
+    // HTB alone shows a counter, also without -s. That a carrier came is told up to a second later (net/core/link_watch.c).
+    return parts
+      .join('')
+      .replace(/direct_packets_stat \d+/g, 'direct_packets_stat N')
+      .replace(/<NO-CARRIER,/g, '<')
+      .replace(/(?<= qdisc \S+ )state [A-Z]+ /g, '');
   }
 
   /** Starts an echo server, and resolves when it listens. It ends with the namespace. */

@@ -1,8 +1,9 @@
-// A host that does as it is told, one order a line of standard input, and answers each with a line: {"id", "error"?}.
+// A host that does as it is told, one order a line of standard input, and answers each with a line: {"id", "error"?, "result"?}.
 //   {"id": 1, "do": "serve", "transport": "udp"|"tcp", "address": ..., "port": ...}   answers what comes with as much
 //   {"id": 2, "do": "sink", "address": ..., "port": ...}                              takes datagrams, and says nothing
+//   {"id": 5, "do": "heard", "address": ..., "port": ...}                             answers the numbers of what a sink took
 //   {"id": 3, "do": "ask", "transport": ..., "address": ..., "port": ..., "size": ..., "times": ..., "from"?: port, "keep"?: true}
-//   {"id": 4, "do": "tell", "address": ..., "port": ..., "times": ..., "from"?: port} sends datagrams, waits for nothing
+//   {"id": 4, "do": "tell", "address": ..., "port": ..., "times": ..., "from"?: port, "size"?: bytes} sends numbered datagrams, waits for nothing
 // One process for a whole suite: where the machine is emulated, a start takes seconds.
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
@@ -10,6 +11,9 @@ import { connect, createServer, isIPv6 } from 'node:net';
 import { createInterface } from 'node:readline';
 
 const datagrams = (address) => createSocket(isIPv6(address) ? { type: 'udp6', ipv6Only: true } : 'udp4');
+
+/** Numbers that came to a sink, by its address and port. */
+const heard = new Map();
 
 const orders = {
   async serve({ transport, address, port }) {
@@ -23,7 +27,15 @@ const orders = {
     }
   },
   async sink({ address, port }) {
-    await once(datagrams(address).bind(port, address), 'listening');
+    const numbers = [];
+    heard.set(`${address} ${port}`, numbers);
+    const socket = datagrams(address);
+    socket.on('message', (message) => numbers.push(message.readUInt32BE(0)));
+    await once(socket.bind(port, address), 'listening');
+    socket.setRecvBufferSize(1 << 20);
+  },
+  async heard({ address, port }) {
+    return heard.get(`${address} ${port}`);
   },
   async ask({ transport, address, port, size, times, from = 0, keep }) {
     if (transport === 'tcp') {
@@ -51,21 +63,27 @@ const orders = {
       if (!keep) socket.close();
     }
   },
-  async tell({ address, port, times, from = 0 }) {
+  async tell({ address, port, times, from = 0, size = 20 }) {
     const socket = datagrams(address);
     socket.bind(from);
     await once(socket, 'listening');
-    for (let i = 0; i < times; i++)
+    for (let i = 0; i < times; i++) {
+      const datagram = Buffer.alloc(size);
+      datagram.writeUInt32BE(i);
       await new Promise((sent, failed) => {
-        socket.send(Buffer.alloc(20), port, address, (error) => (error ? failed(error) : sent()));
+        socket.send(datagram, port, address, (error) => (error ? failed(error) : sent()));
       });
+    }
     socket.close();
   },
 };
 
 createInterface({ input: process.stdin }).on('line', (line) => {
   const { id, do: name, ...order } = JSON.parse(line);
-  const answer = (error) => console.log(JSON.stringify({ id, error: error?.message }));
-  orders[name](order).then(() => answer(), answer);
+  const answer = (more) => console.log(JSON.stringify({ id, ...more }));
+  orders[name](order).then(
+    (result) => answer({ result }),
+    (error) => answer({ error: error.message }),
+  );
 });
 console.log('{"id":0}');

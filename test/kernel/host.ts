@@ -16,21 +16,27 @@ export interface Ask {
   readonly keep?: true | undefined;
 }
 
+interface Answer {
+  readonly id: number;
+  readonly error?: string | undefined;
+  readonly result?: unknown;
+}
+
 /** A process in a namespace that serves and asks (host.mjs). It ends with the namespace. */
 export class Host {
   private readonly child: ChildProcess;
-  private readonly waiting = new Map<number, (error: string | undefined) => void>();
+  private readonly waiting = new Map<number, (answer: Answer) => void>();
   private orders = 0;
 
   private constructor(child: ChildProcess) {
     this.child = child;
     createInterface({ input: child.stdout! }).on('line', (line) => {
-      const { id, error } = JSON.parse(line) as { id: number; error?: string };
-      this.waiting.get(id)?.(error);
-      this.waiting.delete(id);
+      const answer = JSON.parse(line) as Answer;
+      this.waiting.get(answer.id)?.(answer);
+      this.waiting.delete(answer.id);
     });
     child.once('exit', () => {
-      for (const done of this.waiting.values()) done('the host has ended');
+      for (const [id, done] of this.waiting) done({ id, error: 'the host has ended' });
     });
   }
 
@@ -40,34 +46,44 @@ export class Host {
     return host;
   }
 
-  serve(transport: 'tcp' | 'udp', address: string, port: number): Promise<void> {
-    return this.order({ do: 'serve', transport, address, port });
+  async serve(transport: 'tcp' | 'udp', address: string, port: number): Promise<void> {
+    await this.order({ do: 'serve', transport, address, port });
   }
 
   /** Takes datagrams, and answers none. */
-  sink(address: string, port: number): Promise<void> {
-    return this.order({ do: 'sink', address, port });
+  async sink(address: string, port: number): Promise<void> {
+    await this.order({ do: 'sink', address, port });
+  }
+
+  /** The numbers of the datagrams that a sink has taken, in their order. */
+  async heard(address: string, port: number): Promise<readonly number[]> {
+    return (await this.order({ do: 'heard', address, port })) as number[];
   }
 
   /** Resolves when all has come back. @throws Error with what the socket said: an ICMP error is one */
-  ask(ask: Ask): Promise<void> {
-    return this.order({ do: 'ask', ...ask });
+  async ask(ask: Ask): Promise<void> {
+    await this.order({ do: 'ask', ...ask });
   }
 
-  /** Sends datagrams, and waits for none. */
-  tell(address: string, port: number, times: number): Promise<void> {
-    return this.order({ do: 'tell', address, port, times });
+  /** Sends datagrams, with the numbers 0, 1, 2, ..., and waits for none. */
+  async tell(
+    address: string,
+    port: number,
+    times: number,
+    more: { readonly from?: number; readonly size?: number } = {},
+  ): Promise<void> {
+    await this.order({ do: 'tell', address, port, times, ...more });
   }
 
-  private order(order: object): Promise<void> {
+  private order(order: object): Promise<unknown> {
     const id = ++this.orders;
     this.child.stdin!.write(`${JSON.stringify({ id, ...order })}\n`);
     return this.answer(id);
   }
 
-  private answer(id: number): Promise<void> {
+  private answer(id: number): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      this.waiting.set(id, (error) => (error === undefined ? resolve() : reject(new Error(error))));
+      this.waiting.set(id, ({ error, result }) => (error === undefined ? resolve(result) : reject(new Error(error))));
     });
   }
 }

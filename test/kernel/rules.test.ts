@@ -328,8 +328,18 @@ describe('several-devices', () => {
     const before = await snapshot();
     const program = await up();
     const [internet, television] = (await status()).links;
-    expect(internet).toMatchObject({ name: 'internet', device: 'ppp0', ifb: 'hg-ppp0', state: 'steering' });
-    expect(television).toMatchObject({ name: 'television', device: 'eth1', ifb: 'hg-ppp0', shares: 'internet' });
+    expect(internet).toMatchObject({
+      name: 'internet',
+      device: 'ppp0',
+      ifbs: [{ name: 'hg-ppp0' }],
+      state: 'steering',
+    });
+    expect(television).toMatchObject({
+      name: 'television',
+      device: 'eth1',
+      ifbs: [{ name: 'hg-ppp0' }],
+      shares: 'internet',
+    });
     expect(television!.upload).toBeUndefined();
     expect(await box.run('ip', 'link', 'show', 'hg-ppp0')).toContain('shared=eth1:ours');
     await ping('192.0.2.2');

@@ -259,8 +259,7 @@ describe('what is refused', () => {
       hide,
       'sh',
       ...HEADGATE,
-      'up',
-      ...['--datapath', 'bpf'],
+      ...['up', '--datapath', 'bpf'],
       ...args,
     );
     expect(exit.status).toBe(3);

@@ -50,7 +50,12 @@ describe('up', () => {
     const status = await gateway.status();
     expect(status.running).toBe(true);
     expect(status.service).toMatchObject({ datapath: 'bpf', overruns: 0, flows: { local: 1, remote: 1 } });
-    expect(status.links[0]).toMatchObject({ name: 'wan', device: 'wan', state: 'steering', ifb: 'hg-wan' });
+    expect(status.links[0]).toMatchObject({
+      name: 'wan',
+      device: 'wan',
+      state: 'steering',
+      ifbs: [{ name: 'hg-wan' }],
+    });
     // One answer to us; the stranger's first packet was new, the second remote.
     expect(packetsOf(status.links[0]!.download)).toEqual({ local: 1, new: 1, remote: 1 });
     expect(packetsOf(status.links[0]!.upload)).toEqual({ local: 1, new: 0, remote: 2 });

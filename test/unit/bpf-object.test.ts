@@ -30,10 +30,11 @@ const CONFIG: ClassifierConfig = {
   localClass: 0x11,
   remoteClass: 0x2222,
   newClass: 0xffff,
+  picked: [1, 63, 64, 127],
   deadlineNs: 0x0123456789abcdefn,
 };
 
-/** The 40 bytes in which two objects differ at most. */
+/** The bytes in which two objects differ at most. */
 function changed(a: Uint8Array, b: Uint8Array): [first: number, last: number] {
   expect(a.length).toBe(b.length);
   const at = Array.from(a.keys()).filter((i) => a[i] !== b[i]);
@@ -84,7 +85,7 @@ test('the built object gets the configuration, and nothing else changes', () => 
   expect(Uint8Array.from(built)).toEqual(before);
   const [first, last] = changed(built, patched);
   expect(last - first).toBeLessThan(CLASSIFIER_CONFIG.size);
-  // The first byte of the deadline is the first of the 40: it differs, since the built object has none.
+  // The first byte of the deadline is the first of them: it differs, since the built object has none.
   const bytes = Buffer.from(patched.subarray(first, first + CLASSIFIER_CONFIG.size));
   expect(bytes.toString('hex')).toBe(
     'efcdab8967452301' +
@@ -95,7 +96,9 @@ test('the built object gets the configuration, and nothing else changes', () => 
       '11000000' +
       '22220000' +
       'ffff0000' +
-      '00000000',
+      '00000000' +
+      '0200000000000080' +
+      '0100000000000080',
   );
   expect(patchClassifier(patched, CONFIG)).toEqual(patched);
 });
@@ -147,7 +150,7 @@ describe('what is not the classifier is refused', () => {
   });
 
   test('another machine, another class', () => {
-    expect(refusal(compile('gcc', 'int config[10] = { 1 };', 'native.o', '-c'))).toContain('not made for BPF');
+    expect(refusal(compile('gcc', 'int config[14] = { 1 };', 'native.o', '-c'))).toContain('not made for BPF');
     const narrow = Uint8Array.from(built);
     narrow[4] = 1;
     expect(refusal(narrow)).toContain('not of 64 bits');
@@ -158,13 +161,13 @@ describe('what is not the classifier is refused', () => {
 
   test('no configuration, or one of another size, or without contents', () => {
     expect(refusal(C('const volatile int configs[10] = { 1 };'))).toContain('it has no config');
-    expect(refusal(C('const volatile int config[9] = { 1 };'))).toContain('36 bytes where 40');
-    expect(refusal(C('int config[10];'))).toContain('lies nowhere');
-    expect(refusal(C('extern int config[10]; int f(void) { return config[0]; }'))).toContain('0 bytes where 40');
+    expect(refusal(C('const volatile int config[9] = { 1 };'))).toContain('36 bytes where 56');
+    expect(refusal(C('int config[14];'))).toContain('lies nowhere');
+    expect(refusal(C('extern int config[14]; int f(void) { return config[0]; }'))).toContain('0 bytes where 56');
   });
 
   test('bytes changed anywhere: patched or refused, never anything else', () => {
-    const small = C('const volatile int config[10] = { 1 };');
+    const small = C('const volatile int config[14] = { 1 };');
     fc.assert(
       fc.property(
         fc.array(fc.tuple(fc.nat(small.length - 1), fc.integer({ min: 0, max: 255 })), { minLength: 1, maxLength: 8 }),

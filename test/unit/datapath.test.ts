@@ -21,6 +21,7 @@ const plan: ClassPlan = {
   creates: new Set(['dmz']),
 };
 const tree = { kind: 'htb', rate: 1e6, classes: [] } as const;
+const ifbs = [{ name: 'hg-wan', tree }];
 const commandsOf = ({ command }: Operation): string[] => command.input?.trim().split('\n') ?? [command.argv.join(' ')];
 
 const make: Record<string, (generation: number) => Datapath> = {
@@ -30,7 +31,7 @@ const make: Record<string, (generation: number) => Datapath> = {
 
 describe.each(Object.keys(make))('datapath %s', (name) => {
   const datapath = make[name]!(0);
-  const redirect = datapath.redirect('wan', 'hg-wan');
+  const redirect = datapath.redirect('wan', ifbs);
 
   it('is the commands that an admin would write, and the one that lets packets in comes last', () => {
     expect(commandsOf(redirect)).toMatchSnapshot();
@@ -40,21 +41,21 @@ describe.each(Object.keys(make))('datapath %s', (name) => {
   });
 
   it('stops letting packets in before it removes what is behind', () => {
-    const lines = datapath.unredirect('wan', 'wan').input!.trim().split('\n');
+    const lines = datapath.unredirect('wan', { device: 'wan', ifbs }).input!.trim().split('\n');
     expect(lines[0]).toBe('filter del dev wan ingress pref 32736');
     expect(lines.slice(1)).toEqual([0, 1, 2, 3, 4].map((i) => `filter del dev wan ingress chain ${0x7fe0 + i}`));
-    expect(redirect.undo).toEqual(datapath.unredirect('wan', 'wan'));
+    expect(redirect.undo).toEqual(datapath.unredirect('wan', { device: 'wan', ifbs }));
   });
 
   it('shares no number with the policy before or after it', () => {
     const numbers = (generation: number) =>
       make[name]!(generation)
-        .redirect('wan', 'hg-wan')
+        .redirect('wan', ifbs)
         .filters!.filters.flatMap(({ chain, pref }) => [...(chain ? [`chain ${chain}`] : []), `pref ${pref}`]);
     const both = new Set(numbers(1));
     expect(numbers(0).filter((number) => both.has(number))).toEqual([]);
     expect(numbers(2)).toEqual(numbers(0));
-    for (const { chain, pref, match } of make[name]!(1).redirect('wan', 'hg-wan').filters!.filters)
+    for (const { chain, pref, match } of make[name]!(1).redirect('wan', ifbs).filters!.filters)
       expect(isOurFilter({ kind: match.kind, chain, pref })).toBe(true);
   });
 
@@ -73,7 +74,7 @@ describe.each(Object.keys(make))('datapath %s', (name) => {
 });
 
 describe('conntrack create', () => {
-  const of = (device: string) => commandsOf(ctDatapath(plan, 0).redirect(device, 'hg'));
+  const of = (device: string) => commandsOf(ctDatapath(plan, 0).redirect(device, ifbs));
 
   it('makes an entry on the devices that it is said of, and what is new there is remote', () => {
     const onlyThere = of('dmz').filter((line) => !of('wan').includes(line.replace('dev dmz', 'dev wan')));
@@ -129,12 +130,12 @@ describe('filters that tc tells of', () => {
 });
 
 it('datapath bpf replaces itself in one command', () => {
-  const bpf = bpfDatapath({ ingress: '/o/i.o', egress: '/o/e.o' });
-  const { command, undo, filters } = bpf.redirect('wan', 'hg-wan');
+  const bpf = bpfDatapath({ ingress: '/o/i.o', egress: '/o/e.o', picks: [] });
+  const { command, undo, filters } = bpf.redirect('wan', ifbs);
   expect(command.argv.join(' ')).toBe(
     `tc filter replace ${filterArguments({ device: 'wan', parent: 'ingress' }, filters!.filters[0]!).join(' ')}`,
   );
-  expect(undo!.argv.join(' ')).toBe('tc filter del dev wan ingress pref 32736');
+  expect(undo!.input).toBe('filter del dev wan ingress pref 32736\n');
 });
 
 // As iproute2 6.1 printed them on Linux 6.1, shortened to what is looked at.

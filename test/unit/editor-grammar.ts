@@ -26,7 +26,7 @@ export const GROUPS: Readonly<Record<string, readonly string[]>> = (() => {
     connective: CONNECTIVES,
     effect: [...EFFECTS, 'to'],
     subject: unique([...Object.keys(SUBJECTS), ...FACTS, 'over', 'by', ...COUNTED]),
-    setting: unique([...SETTINGS.link, ...SETTINGS.queue, 'mpu', 'with']),
+    setting: unique([...SETTINGS.link, ...SETTINGS.queue, 'mpu', 'with', 'per']),
     value: unique([
       ...Object.keys(PROTOCOLS),
       ...Object.values(VALUES).flat(),

@@ -107,6 +107,7 @@ class Writer {
       () => [this.one('download', 'upload', 'tree', 'numtxqueues', 'bypass', 'conntrack'), this.one(this.value(), 'x')],
       () => ['overhead', ...this.one(['docsis'], ['18'], ['-', '4'], ['5', 'mpu', '64'], ['5', 'atm', 'mpu', '6'])],
       () => ['share', 'tree', 'with', 'x'],
+      () => ['ifb', 'per', 'origin'],
       () => [this.one(';', ',')],
     )();
 

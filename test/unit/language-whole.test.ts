@@ -282,6 +282,9 @@ describe('links and queues', () => {
     ['link wan { bypass firewall }', 'known: netdev-ingress'],
     ['link wan { conntrack creat }', 'did you mean "create"?'],
     ['link wan { conntrack ask }', 'known: query, create'],
+    ['link wan { ifb origin }', 'write ifb per origin'],
+    ['link wan { ifb per orgin }', 'did you mean "origin"?'],
+    ['link wan { } link b { share tree with wan ifb per origin }', 'so it has no ifb of its own'],
     ['link wan { share 10% }', 'write share tree with LINK'],
     ['link wan { share tree with wan }', 'link "wan" has no tree of its own: it uses that of "wan"'],
     ['link wan { } link b { share tree with c }', 'there is no link "c"'],
@@ -300,13 +303,13 @@ describe('links and queues', () => {
 
   test('a link that shares a tree, and trees of three kinds', () => {
     const { links } = read(
-      'link wan { tree cake download 5mbit }\nlink b { device eth1 share tree with wan bypass netdev-ingress }\nlink c { numtxqueues 4  conntrack create }',
+      'link wan { tree cake download 5mbit }\nlink b { device eth1 share tree with wan bypass netdev-ingress }\nlink c { numtxqueues 4 ifb per origin  conntrack create }',
       BASE,
     );
     expect(links).toMatchObject([
       { tree: 'cake' },
       { tree: 'htb', shareTreeWith: 'wan', bypass: 'netdev-ingress' },
-      { numtxqueues: 4, conntrack: 'create' },
+      { numtxqueues: 4, ifbPer: 'origin', conntrack: 'create' },
     ]);
   });
 

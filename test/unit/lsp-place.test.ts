@@ -48,6 +48,8 @@ describe('completion', () => {
     ['link x { share tree with |', ['wan', 'tv']],
     ['queue x { |', ['share', 'leaf', 'queue']],
     ['queue x { leaf |', ['sfq', 'fq_codel']],
+    ['link x { ifb |', ['per']],
+    ['link x { ifb per |', ['origin']],
     ['queue x { fair |', ['by']],
     ['queue x { fair by |', ['flow', 'host']],
     ['queue x { share 5% queue y { share 5% } |', ['ceiling']],

@@ -30,7 +30,7 @@ describe('effects', () => {
       expect.stringContaining('limit police-1-in {\n    rate over 12500 bytes/second burst 65536 bytes'),
       expect.stringContaining('limit police-1-out {'),
     ]);
-    expect(chain(text, 'police-in-1')).toEqual(['# x', 'limit name "police-1-in" counter drop']);
+    expect(chain(text, 'police-in-1')).toEqual(['counter limit name "police-1-in" counter drop comment "x"']);
     // One chain a condition: it is left by the first that matches, so no packet counts twice.
     expect(chain(text, 'police-in-remote-4-1')).toEqual([
       'meta l4proto udp ct original proto-src 9 goto police-in-1',
@@ -63,8 +63,8 @@ describe('effects', () => {
       'jump mirror-in-remote-4-2',
       'jump mirror-in-remote-4-3',
     ]);
-    expect(chain(text, 'mirror-in-2')).toEqual(['# one', 'dup to 127.0.0.1 device "tap0"', 'accept']);
-    expect(chain(text, 'mirror-in-3')).toEqual(['# two', 'dup to 127.0.0.1 device "tap1"']);
+    expect(chain(text, 'mirror-in-2')).toEqual(['dup to 127.0.0.1 device "tap0" comment "one"', 'accept']);
+    expect(chain(text, 'mirror-in-3')).toEqual(['dup to 127.0.0.1 device "tap1" comment "two"']);
     expect(text).toContain('table ip6 headgate {\n  comment "made by headgate"\n');
     expect(text).toContain('dup to fe80::1 device "tap1"');
   });

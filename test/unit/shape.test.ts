@@ -13,6 +13,7 @@ import {
   parseAlias,
   shapePolicy,
   treeCommands,
+  whyNotInPlace,
 } from '../../src/shape/index.ts';
 
 const queues: QueuePolicy[] = [
@@ -41,7 +42,7 @@ const policy: Policy = {
 };
 const bfifo = new Set<Leaf>(['bfifo']);
 const site = { ingressHook: false };
-const bpf = bpfDatapath({ ingress: '/o/ingress.bpf.o', egress: '/o/egress.bpf.o' });
+const bpf = bpfDatapath({ ingress: '/o/ingress.bpf.o', egress: '/o/egress.bpf.o', picks: [] });
 
 /** A download tree. */
 const treeOf = (list: readonly QueuePolicy[], rate: number, leaves: readonly Leaf[] = ['bfifo'], more: object = {}) =>
@@ -229,11 +230,11 @@ describe('link operations', () => {
     );
     expect(shapes).toMatchObject([
       { link: 'a', sharedBy: ['ppp1'] },
-      { link: 'b', shares: 'ppp0', download: undefined },
+      { link: 'b', shares: 'ppp0', ifbs: [{ name: 'hg-ppp0' }] },
     ]);
-    const ifb = { link: 'a', device: 'ppp0', clsact: true, shared: [] };
+    const ifbs = new Map([['hg-ppp0', { link: 'a', device: 'ppp0', clsact: true, shared: [] }]]);
     expect(
-      linkOperations(shapes[1]!, { ...site, ifb }, bpf).map(({ about, command, undo }) => [
+      linkOperations(shapes[1]!, { ...site, ifbs }, bpf).map(({ about, command, undo }) => [
         about,
         command.argv.at(-1),
         undo,
@@ -270,6 +271,44 @@ describe('link operations', () => {
       shareTreeWith: 'wan',
     }));
     expect(shaping({ device: 'eth0', download: 1e6 }, ...many)).toThrow('an ifb for 31 devices');
+  });
+
+  it('cut a link into an ifb for each origin, with its share, and the numbers that the policy gives', () => {
+    const queue = (name: string, share: number, parent?: string) => ({ name, share, ceiling: 0.9, parent });
+    const cut = {
+      ...withLinks({ device: 'enp3s0', download: 10e6, ifbPer: 'origin' }),
+      queues: [queue('new', 0.1), queue('asked', 0.6), queue('voice', 0.2, 'asked'), queue('web', 0.8, 'asked')],
+      defaults: { local: 'web', remote: 'new', new: 'new' },
+    };
+    const shapeOf = (of: Policy) => shapePolicy(of, new Set([...bfifo, 'prio'] as const))[0]!;
+    const shape = shapeOf(cut);
+    expect(
+      shape.ifbs.map(({ name, tree }) => [
+        name,
+        tree.rate,
+        tree.classes.map((c) => [c.queue, c.minor, c.rate, c.ceil]),
+      ]),
+    ).toEqual([
+      [
+        expect.stringMatching(/^hg-enp3s0-\w{5}$/),
+        6e6,
+        [
+          ['asked', 0x101, 6e6, 6e6],
+          ['voice', 2, 1.2e6, 5.4e6],
+          ['web', 3, 4.8e6, 5.4e6],
+        ],
+      ],
+      [expect.stringMatching(/^hg-enp3s0-\w{5}$/), 1e6, [['new', 1, 1e6, 1e6]]],
+    ]);
+    expect(new Set(shape.ifbs.map(({ name }) => name)).size).toBe(2);
+    const [, forNew] = shapeOf({ ...cut, links: [{ ...cut.links[0]!, tree: 'prio' }] }).ifbs;
+    expect(treeCommands(forNew!.name, 0x7fe0, forNew!.tree)[1]).toEqual(expect.arrayContaining(['bands', '2']));
+    const joined = withLinks({ ...cut.links[0]! }, { name: 'b', device: 'ppp0', shareTreeWith: 'wan' });
+    const shapes = shapePolicy({ ...cut, links: joined.links }, bfifo);
+    expect(shapes[1]).toMatchObject({ shares: 'enp3s0', ifbs: shape.ifbs.map(({ name }) => ({ name })) });
+    expect(whyNotInPlace([shape], [shapeOf({ ...cut, defaults: { ...cut.defaults, new: 'web' } })])).toBeUndefined();
+    const one = shapeOf({ ...cut, defaults: { ...cut.defaults, remote: 'web', new: 'web' } });
+    expect(whyNotInPlace([shape], [one])).toMatch(/^link wan has hg-enp3s0-\w+ for its ifbs$/);
   });
 
   it('give the ifb its transmit queues', () => {

@@ -38,6 +38,7 @@ for (const kernel of kernels) {
         if (report.kind === 'test') {
           tests.push(report);
           say(`${report.state} ${report.file} > ${report.path.join(' > ')} (${report.milliseconds} ms)`);
+          for (const { message } of report.failures) process.stderr.write(`${message}\n`);
         }
       });
     })

@@ -8,6 +8,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { addVeth, Namespace, type Program, receivedMbit, Transfer } from '../../../src/lab/index.ts';
 import type { DirectionStatus } from '../../../src/service/index.ts';
 import { Gateway, INSIDE, WAN, WORLD } from '../../kernel/gateway.ts';
+import { Host } from '../../kernel/host.ts';
 
 let gateway: Gateway;
 const closers: (() => Promise<unknown>)[] = [];
@@ -67,13 +68,14 @@ rule voice when udp and remote.port 5001 -> new
 default local -> local  remote -> remote  new -> new
 `);
     for (const text of expected) expect(await qdiscs('hg-wan')).toContain(text);
-    await gateway.serve(gateway.world, 'udp', WORLD, 5000);
-    await gateway.serve(gateway.world, 'udp', WORLD, 5001);
-    await gateway.serve(gateway.inside, 'udp', INSIDE, 51413);
-    for (let n = 0; n < 4; n++) await gateway.ask(gateway.inside, 'udp', WORLD, 5000);
-    await gateway.ask(gateway.inside, 'udp', WORLD, 5001);
-    await gateway.ask(gateway.world, 'udp', WAN, 51413, 200, 7000);
-    await gateway.ask(gateway.world, 'udp', WAN, 51413, 200, 7000);
+    const [world, inside] = await Promise.all([Host.start(gateway.world), Host.start(gateway.inside)]);
+    await world.serve('udp', WORLD, 5000);
+    await world.serve('udp', WORLD, 5001);
+    await inside.serve('udp', INSIDE, 51413);
+    const datagrams = { transport: 'udp', size: 200 } as const;
+    await inside.ask({ ...datagrams, address: WORLD, port: 5000, times: 4 });
+    await inside.ask({ ...datagrams, address: WORLD, port: 5001, times: 1 });
+    await world.ask({ ...datagrams, address: WAN, port: 51413, times: 2 });
     const { download, upload } = await gateway.link();
     // The stranger's first packet is new; what goes to port 5001 has its class from a rule's mark.
     expect(packetsOf(download!)).toEqual({ local: 4, new: 2, remote: 1 });
@@ -81,7 +83,7 @@ default local -> local  remote -> remote  new -> new
     const alone = upload!.packets.left_alone!;
     const added = { htb: [0, 0], prio: [alone, 0], cake: [0, alone] }[tree]!;
     expect(packetsOf(upload!)).toEqual({ local: 4 + added[0]!, new: 1 + added[1]!, remote: 2 });
-    expect((await gateway.headgate('status')).stdout).toMatch(/^ +local +7fe0:/m);
+    expect((await gateway.headgate('status')).stdout).toMatch(/^ +local +hg-wan +7fe0:/m);
 
     const torrent = await transfer(Transfer.serve(gateway.inside, INSIDE, 51413));
     await transfer(Transfer.serve(gateway.world, WORLD, 80));
@@ -114,9 +116,12 @@ queue outer { share 80%
 ${LEAVES.map((leaf, i) => `rule ${nameOf(leaf)} when udp and remote.port ${5001 + i} -> ${nameOf(leaf)}`).join('\n')}
 default local -> fq-codel  remote -> bfifo  new -> sfq
 `);
-    for (const i of LEAVES.keys()) await gateway.serve(gateway.world, 'udp', WORLD, 5001 + i);
-    for (const i of LEAVES.keys())
-      for (let n = 0; n <= i; n++) await gateway.ask(gateway.inside, 'udp', WORLD, 5001 + i, 200);
+    const [world, inside] = await Promise.all([Host.start(gateway.world), Host.start(gateway.inside)]);
+    for (const i of LEAVES.keys()) {
+      const port = 5001 + i;
+      await world.serve('udp', WORLD, port);
+      await inside.ask({ transport: 'udp', address: WORLD, port, size: 200, times: i + 1 });
+    }
     const { download, upload } = await gateway.link();
     for (const { queues } of [download!, upload!]) expect(queues.map(({ leaf }) => leaf)).toEqual(LEAVES);
     expect(download!.queues.map(({ packets }) => packets)).toEqual([1, 2, 3, 4, 5]);
@@ -170,9 +175,10 @@ default local -> local  remote -> remote  new -> new
     expect(await gateway.box.run('ip', '-d', 'link', 'show', 'hg-wan')).toContain('numtxqueues 4');
     expect(await gateway.ping(5)).toBe(0);
     await second.run('ping', '-c', '4', '-i', '0.2', '203.0.113.1');
+    const [world, inside] = await Promise.all([Host.start(gateway.world), Host.start(gateway.inside)]);
     for (let port = 6000; port < 6008; port++) {
-      await gateway.serve(gateway.world, 'udp', WORLD, port);
-      await gateway.ask(gateway.inside, 'udp', WORLD, port);
+      await world.serve('udp', WORLD, port);
+      await inside.ask({ transport: 'udp', address: WORLD, port, size: 200, times: 1 });
     }
     expect(packetsOf((await gateway.link()).download!)).toEqual({ local: 5 + 8, new: 0, remote: 4 });
     await down(program);
