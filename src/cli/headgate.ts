@@ -31,6 +31,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   up: async () => (await import('./up.ts')).addUpCommand,
   down: async () => (await import('./down.ts')).addDownCommand,
   reload: async () => (await import('./reload.ts')).addReloadCommand,
+  confirm: async () => (await import('./confirm.ts')).addConfirmCommand,
   status: async () => (await import('./status.ts')).addStatusCommand,
   events: async () => (await import('./events.ts')).addEventsCommand,
   tap: async () => (await import('./tap.ts')).addTapCommand,

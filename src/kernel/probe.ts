@@ -7,6 +7,7 @@ import { NFT_TRIALS } from './probe-nft.ts';
 import { sendPackets } from './probe-packets.ts';
 import { TC_TRIALS } from './probe-tc.ts';
 import type { Attempt } from './probe-trial.ts';
+import { hasRight } from './rights.ts';
 import { Scratch } from './scratch.ts';
 
 /**
@@ -18,6 +19,8 @@ import { Scratch } from './scratch.ts';
  * @throws HeadgateError HG_NO_TOOL
  */
 export async function probe(): Promise<Record<Capability, Finding>> {
+  // Without it no packet is sent, and what would have come of it cannot be told from what does not work.
+  if (!hasRight('NET_RAW')) return complete({}, { answer: 'unknown', why: 'CAP_NET_RAW is missing' });
   let scratch: Scratch | undefined;
   try {
     scratch = await Scratch.open();
