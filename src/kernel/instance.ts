@@ -3,6 +3,7 @@ import { type FileHandle, mkdir, open, readdir, readFile, readlink, rm, stat } f
 import { connect, createServer, type Server } from 'node:net';
 import { getNamespaceId, inStateFolder, STATE_FOLDER } from './machine.ts';
 import { getSocketPeer } from './peer.ts';
+import { hasRight } from './rights.ts';
 import { tryLock } from './shim/index.ts';
 
 /**
@@ -39,12 +40,12 @@ export async function acquireInstance(): Promise<(() => Promise<void>) | undefin
 
 /**
  * Removes what services of network namespaces that are no more have left in {@link STATE_FOLDER}: another namespace may
- * get the same number. Where it cannot be told which namespaces live (that takes CAP_SYS_PTRACE), nothing. Never rejects.
+ * get the same number. Without CAP_SYS_PTRACE, by which one sees what namespaces live, nothing. Never rejects.
  */
 export async function delLeftovers(): Promise<void> {
   const names = await readdir(STATE_FOLDER).catch(() => []);
-  const living = names.length > 0 ? await listNamespaces() : undefined;
-  if (!living) return;
+  if (!hasRight('SYS_PTRACE')) return;
+  const living = await listNamespaces();
   const ids = new Set(names.flatMap((name) => /^(\d+)\./.exec(name)?.[1] ?? []));
   for (const id of ids) {
     if (living.has(id)) continue;
@@ -105,16 +106,13 @@ function holderOf(path: string): Promise<number | undefined> {
   });
 }
 
-/** Of every process, and of every mount (ip netns) that we see; undefined where a process may not be looked at. */
-async function listNamespaces(): Promise<ReadonlySet<string> | undefined> {
+/** Of every process, and of every mount (ip netns), that we see. */
+async function listNamespaces(): Promise<ReadonlySet<string>> {
   const found = new Set<string>();
   for (const pid of await readdir('/proc')) {
     if (!/^\d+$/.test(pid)) continue;
-    try {
-      found.add(idOf(await readlink(`/proc/${pid}/ns/net`)));
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') return undefined;
-    }
+    // It may have ended, or be none of ours, as the first process of a container.
+    found.add(idOf(await readlink(`/proc/${pid}/ns/net`).catch(() => '')));
   }
   for (const [id] of (await readFile('/proc/self/mountinfo', 'utf8')).matchAll(/net:\[\d+\]/g)) found.add(idOf(id));
   return found;

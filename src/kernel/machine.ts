@@ -63,10 +63,10 @@ export const getFile = (path: string): Promise<Uint8Array> =>
 export const runCommand = (command: Command, where: Where = {}): Promise<string> =>
   run(command.argv, { ...where, input: command.input } satisfies CommandOptions);
 
-/** What the kernel has against a ruleset, tried in a network namespace that lives as long as the trial; undefined: nothing. */
+/** What the kernel has against a ruleset, which it reads, and then leaves (nft --check); undefined: nothing. */
 export async function tryRuleset(ruleset: string): Promise<string | undefined> {
   try {
-    await run(['unshare', '--net', 'nft', '-f', '-'], { input: ruleset });
+    await run(['nft', '--check', '-f', '-'], { input: ruleset });
     return undefined;
   } catch (error) {
     if (error instanceof HeadgateError && error.code === 'HG_KERNEL') return String(error.fields.problem);

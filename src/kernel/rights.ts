@@ -8,6 +8,7 @@ export const RIGHTS = {
   SETPCAP: 1n << 8n,
   NET_ADMIN: 1n << 12n,
   NET_RAW: 1n << 13n,
+  SYS_PTRACE: 1n << 19n,
   SYS_ADMIN: 1n << 21n,
   PERFMON: 1n << 38n,
   BPF: 1n << 39n,

@@ -37,8 +37,11 @@ export const tapsOf = (policy: Policy): string[] => [
 const has = (policy: Policy, kind: Kind): boolean =>
   kernelRules(policy).some(({ effects }) => effects.some((e) => e.kind === kind));
 
+/** A table that nobody has: it is tried beside those that are there. */
+const TRIAL = 'headgate-trial';
+
 /**
- * What the effects of kernel rules need of nft, as a ruleset to be tried in a network namespace of its own, with the
+ * What the effects of kernel rules need of nft, as a ruleset to be tried beside what is there, with the
  * words for a message where it fails.
  */
 export function wantedRulesets(
@@ -51,7 +54,7 @@ export function wantedRulesets(
           {
             what: 'police',
             needs: 'nft_limit (Linux 4.3, CONFIG_NFT_LIMIT)',
-            ruleset: `table inet t {\n  limit l {\n    rate over 1000 bytes/second burst 65536 bytes\n  }\n  chain c {\n    ${hook}\n    limit name "l" drop\n  }\n}\n`,
+            ruleset: `table inet ${TRIAL} {\n  limit l {\n    rate over 1000 bytes/second burst 65536 bytes\n  }\n  chain c {\n    ${hook}\n    limit name "l" drop\n  }\n}\n`,
           },
         ]
       : []),
@@ -62,7 +65,7 @@ export function wantedRulesets(
             needs: 'nft_dup_ipv4 and nft_dup_ipv6 (Linux 4.3, CONFIG_NFT_DUP_IPV4, CONFIG_NFT_DUP_IPV6)',
             ruleset: MIRROR_FAMILIES.map(
               (family) =>
-                `table ${family} t {\n  chain c {\n    ${hook}\n    dup to ${NEXT_HOP[family]} device "lo"\n  }\n}\n`,
+                `table ${family} ${TRIAL} {\n  chain c {\n    ${hook}\n    dup to ${NEXT_HOP[family]} device "lo"\n  }\n}\n`,
             ).join(''),
           },
         ]
