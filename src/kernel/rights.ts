@@ -10,8 +10,6 @@ export const RIGHTS = {
   NET_RAW: 1n << 13n,
   SYS_PTRACE: 1n << 19n,
   SYS_ADMIN: 1n << 21n,
-  PERFMON: 1n << 38n,
-  BPF: 1n << 39n,
 } as const;
 
 export type Right = keyof typeof RIGHTS;

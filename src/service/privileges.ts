@@ -13,11 +13,11 @@ import {
 import { chooseDatapath, type DatapathName } from '../shape/index.ts';
 
 /**
- * What the service and its tc, ip and nft need (tried out: docs/decisions/0021). Of the bpf datapath: the verifier lets
- * CAP_PERFMON read conntrack entries, and ids of BTF and of programs are for CAP_SYS_ADMIN (kernel/bpf/syscall.c).
+ * What the service and its tc, ip and nft need (tried out: docs/decisions/0021). Of the bpf datapath: ids of BTF and of
+ * programs are for CAP_SYS_ADMIN (kernel/bpf/syscall.c), which contains CAP_BPF and CAP_PERFMON.
  */
 export const NEEDED_RIGHTS: Readonly<Record<DatapathName, readonly Right[]>> = {
-  bpf: ['NET_ADMIN', 'BPF', 'PERFMON', 'SYS_ADMIN'],
+  bpf: ['NET_ADMIN', 'SYS_ADMIN'],
   ct: ['NET_ADMIN'],
   mark: ['NET_ADMIN'],
   map: ['NET_ADMIN'],
