@@ -83,14 +83,19 @@ async function giveTo(path: string, group: number | undefined): Promise<Pick<Loc
 }
 
 /**
- * Asks the running service.
+ * Asks the running service; where `timeout` ms are given, one that says nothing for so long counts as none.
  *
  * @throws HeadgateError HG_NOT_RUNNING; HG_FORBIDDEN where this user may not ask
  */
-export async function requestLocal(path: string, method: 'GET' | 'POST' = 'GET'): Promise<IncomingMessage> {
+export async function requestLocal(
+  path: string,
+  method: 'GET' | 'POST' = 'GET',
+  timeout = 0,
+): Promise<IncomingMessage> {
   const socketPath = await getSocketPath();
   return new Promise((resolve, reject) => {
-    const request = httpRequest({ socketPath, path, method, agent: false }, resolve);
+    const request = httpRequest({ socketPath, path, method, timeout, agent: false }, resolve);
+    request.once('timeout', () => request.destroy(new Error('it does not answer')));
     request.once('error', (cause: NodeJS.ErrnoException) =>
       reject(
         cause.code === 'EACCES'

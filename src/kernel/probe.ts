@@ -19,11 +19,11 @@ import { Scratch } from './scratch.ts';
  * @throws HeadgateError HG_NO_TOOL
  */
 export async function probe(): Promise<Record<Capability, Finding>> {
-  // Without it no packet is sent, and what would have come of it cannot be told from what does not work.
-  if (!hasRight('NET_RAW')) return complete({}, { answer: 'unknown', why: 'CAP_NET_RAW is missing' });
   let scratch: Scratch | undefined;
   try {
     scratch = await Scratch.open();
+    // Without it no packet is sent, and what does not work cannot be told from what was not tried.
+    if (!hasRight('NET_RAW')) return complete({}, { answer: 'unknown', why: 'CAP_NET_RAW is missing' });
     return complete(await probeIn(scratch), cannotTry(['nft ct']));
   } catch (error) {
     if (!(error instanceof HeadgateError) || error.code === 'HG_NO_TOOL') throw error;

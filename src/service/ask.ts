@@ -10,9 +10,12 @@ import type { ServiceStatus, Status } from './status.ts';
 
 export { MOST_CONFIRM_MS } from './confirmation.ts';
 
+/** Ms in which a service that lives says who it is. */
+const PATIENCE_MS = 5000;
+
 /** What the service of this network namespace knows of itself; undefined where none runs, or none that answers us. */
 export const requestService = (): Promise<ServiceStatus | undefined> =>
-  ask<ServiceStatus>('/service').catch(() => undefined);
+  ask<ServiceStatus>('/service', 'GET', PATIENCE_MS).catch(() => undefined);
 
 /** The whole status. @throws HeadgateError HG_NOT_RUNNING, HG_FORBIDDEN */
 export const requestStatus = (): Promise<Status> => ask('/status');
@@ -40,8 +43,8 @@ export async function requestEvents(): Promise<IncomingMessage> {
   return response;
 }
 
-async function ask<T>(path: string, method: 'GET' | 'POST' = 'GET'): Promise<T> {
-  const response = await requestLocal(path, method);
+async function ask<T>(path: string, method: 'GET' | 'POST' = 'GET', timeout?: number): Promise<T> {
+  const response = await requestLocal(path, method, timeout);
   const answer = await readJson(response).catch((cause: Error) => {
     throw new HeadgateError('HG_NOT_RUNNING', {}, { cause });
   });

@@ -44,6 +44,18 @@ describe('the place of the one service', () => {
     expect((await gateway.link()).state).toBe('steering');
   });
 
+  it('is taken by one that hangs, and down says so in time', async () => {
+    const program = await gateway.up();
+    process.kill(program.pid!, 'SIGSTOP');
+    expect(await gateway.headgate('down')).toMatchObject({
+      status: 4,
+      stderr: expect.stringContaining('(pid unknown)'),
+    });
+    process.kill(program.pid!, 'SIGCONT');
+    expect((await gateway.headgate('down')).status).toBe(0);
+    expect((await program.ended).status).toBe(0);
+  });
+
   it('is free again after kill -9, and its lock is gone after a proper end', async () => {
     const lock = `${STATE}/${await idOf(gateway.box)}.lock`;
     const killed = await gateway.up();
