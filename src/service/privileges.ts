@@ -13,7 +13,7 @@ import {
 import { chooseDatapath, type DatapathName } from '../shape/index.ts';
 
 /**
- * What the service and its tc, ip and nft need (tried out: docs/decisions/0021). Of the bpf datapath: ids of BTF and of
+ * What the service and its tc, ip and nft need (tried out: docs/decisions/0025). Of the bpf datapath: ids of BTF and of
  * programs are for CAP_SYS_ADMIN (kernel/bpf/syscall.c), which contains CAP_BPF and CAP_PERFMON.
  */
 export const NEEDED_RIGHTS: Readonly<Record<DatapathName, readonly Right[]>> = {
