@@ -16,7 +16,7 @@
 
 #include <stdint.h>
 
-#define HG_ABI 1 /* changes with every change of a record or a function; hg_abi() returns it */
+#define HG_ABI 2 /* changes with every change of a record or a function; hg_abi() returns it */
 
 /* What happened, where, and the kernel's own words for it (extended ACK), when it said any. */
 struct hg_error {
@@ -204,5 +204,23 @@ int32_t hg_tc_stats(const char *netns, uint32_t ifindex, struct hg_tc_stat *stat
 /* Sums, over all processors, the values of the per-cpu array map `map` (8-byte values) that program prog_id uses.
  * Returns how many values the map has (may exceed max), or -errno. */
 int32_t hg_bpf_counters(uint32_t prog_id, const char *map, uint64_t *values, uint32_t max, struct hg_error *error);
+
+/* Takes the exclusive lock of an open file, flock(2), which ends with the last descriptor of it, so with the process
+ * however that ends. Returns 0, -EWOULDBLOCK where another holds it, or -errno. */
+int32_t hg_lock(int32_t fd);
+
+/* Who connected a unix stream socket, as of connect(2) (SO_PEERCRED, SO_PEERGROUPS): process id, user id, group id and
+ * the supplementary groups, into ids. Returns how many that are, or -errno: -ERANGE where max is too small. */
+int32_t hg_peer(int32_t fd, uint32_t *ids, uint32_t max);
+
+/* Sends one datagram to the unix socket at a path, in the abstract namespace where that begins with '@': sd_notify(3).
+ * Never waits. Returns 0 or -errno. */
+int32_t hg_notify(const char *path, const char *text);
+
+/* Becomes another program (execve(2), with the environment as it is) that has the capabilities `keep` (a bit mask) at
+ * most, and that can gain none (PR_SET_NO_NEW_PRIVS); it has descriptors 0 to 2. Capabilities belong to threads, and the caller has many; only a
+ * new program begins with one. argv ends with NULL. Needs CAP_SETPCAP where the bounding set holds more than `keep`.
+ * Returns -errno where it could not be; the calling thread's bounding set may be smaller then. */
+int32_t hg_exec_with(uint64_t keep, const char *path, const char *const *argv, struct hg_error *error);
 
 #endif

@@ -1,9 +1,8 @@
 import { type Command, Option } from 'commander';
 import { overrideLink, type Policy } from '../language/index.ts';
-import { DEFAULT_MARK_FIELD, HeadgateError } from '../model/index.ts';
+import { DEFAULT_MARK_FIELD, HeadgateError, plain } from '../model/index.ts';
 import { compileRules, formatTable } from '../shape/index.ts';
 import { note, print } from './output.ts';
-import { plain } from './plain.ts';
 import { loadPolicy, loadPolicyToLookAt } from './policy-file.ts';
 
 interface CompileOptions {

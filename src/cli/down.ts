@@ -19,8 +19,8 @@ export function addDownCommand(program: Command): void {
     )
     .action(async (options: { json?: boolean }) => {
       ensureRoot('removing qdiscs and devices');
-      const { requestStatus, takeDown } = await import('../service/index.ts');
-      const pid = (await requestStatus())?.pid;
+      const { requestService, takeDown } = await import('../service/index.ts');
+      const pid = (await requestService())?.pid;
       if (pid !== undefined) process.kill(pid, 'SIGTERM');
       const leave = await leaveOf(pid);
       const removed = await takeDown().finally(leave);

@@ -1,8 +1,8 @@
 import { createInterface } from 'node:readline';
 import type { Command } from 'commander';
-import { requestLocal } from '../kernel/index.ts';
 import { HeadgateError } from '../model/index.ts';
 import { formatItem, type MonitorItem } from '../monitor/index.ts';
+import { requestEvents } from '../service/ask.ts';
 import { print } from './output.ts';
 
 export function addEventsCommand(program: Command): void {
@@ -12,10 +12,10 @@ export function addEventsCommand(program: Command): void {
     .option('--json', 'one JSON object a line (NDJSON)')
     .addHelpText(
       'after',
-      "\nExamples:\n  sudo headgate events\n  sudo headgate events --json | jq 'select(.rule)'\n\nExit status: 0 headgate was stopped, or Ctrl-C; 6 it is not running, or was killed",
+      "\nExamples:\n  sudo headgate events\n  sudo headgate events --json | jq 'select(.rule)'\n\nFor root, and members of the group headgate (docs/systemd).\nExit status: 0 headgate was stopped, or Ctrl-C; 3 neither; 6 it is not running, or was killed",
     )
     .action(async (options: { json?: boolean }) => {
-      const response = await requestLocal('/events');
+      const response = await requestEvents();
       let asked = false;
       const stop = () => {
         asked = true;

@@ -20,7 +20,7 @@ Examples:
   headgate status                                            in another terminal
 
 Exit status:
-  0  done          1  the answer is no: mistakes in the policy, the demo did not pass
+  0  done          1  the answer is no: mistakes in the policy, not confirmed, the demo did not pass
   2  wrong usage   3  something is missing: root, a tool, a device, a kernel feature
   4  the place is taken by somebody else            5  the kernel refused; what was done is undone
   6  headgate is not running`,
@@ -32,6 +32,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   down: async () => (await import('./down.ts')).addDownCommand,
   recover: async () => (await import('./recover.ts')).addRecoverCommand,
   reload: async () => (await import('./reload.ts')).addReloadCommand,
+  confirm: async () => (await import('./confirm.ts')).addConfirmCommand,
   status: async () => (await import('./status.ts')).addStatusCommand,
   events: async () => (await import('./events.ts')).addEventsCommand,
   tap: async () => (await import('./tap.ts')).addTapCommand,

@@ -1,5 +1,7 @@
 import type { Command } from 'commander';
 import { HeadgateError } from '../model/index.ts';
+import { requestReload } from '../service/ask.ts';
+import { confirmNotice, confirmOption } from './options.ts';
 import { note, print, printJson } from './output.ts';
 import { noteFindings } from './policy-file.ts';
 
@@ -7,23 +9,28 @@ export function addReloadCommand(program: Command): void {
   program
     .command('reload')
     .description('have the running headgate read its policy anew; one with mistakes changes nothing')
+    .option(
+      '--confirm <time>',
+      'the policy before comes back unless `headgate confirm` comes within this time, such as 60s',
+    )
     .option('--json', 'print one JSON object: {policy, diagnostics} or {error, diagnostics}')
     .addHelpText(
       'after',
       `
-Example:
+Examples:
   sudo headgate reload
+  sudo headgate reload --confirm 60s         from afar: it comes back by itself if you are cut off
 
 Rules, defaults, sets, queues, rates and taps change in place; links, devices and trees do not (stop it, start it).
 Exit status: 0 the new policy is in force; 1 the old one stays: mistakes, or what cannot change in place; 2 to 6: headgate --help`,
     )
-    .action(async (options: { json?: boolean }) => {
-      const { requestReload } = await import('../service/index.ts');
-      const { texts, ...result } = await requestReload();
+    .action(async (options: { json?: boolean; confirm?: string }) => {
+      const { texts, ...result } = await requestReload(confirmOption('reload', options.confirm));
       if (options.json) printJson(result);
       else noteFindings({ diagnostics: result.diagnostics, texts: new Map(Object.entries(texts)) });
       if ('policy' in result) {
-        if (!options.json) print(`${result.policy}: was read anew, and is in force`);
+        const waits = result.confirm ? `; ${confirmNotice(result.confirm.until)}, or the one before comes back` : '';
+        if (!options.json) print(`${result.policy}: was read anew, and is in force${waits}`);
         return;
       }
       const error = new HeadgateError(result.error.code, result.error.fields);

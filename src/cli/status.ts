@@ -1,7 +1,9 @@
 import type { Command } from 'commander';
 import { ensureRoot } from '../kernel/index.ts';
-import { type Count, formatRate } from '../model/index.ts';
+import { type Count, formatRate, HeadgateError } from '../model/index.ts';
+import { requestStatus } from '../service/ask.ts';
 import type { DirectionStatus, IfbStatus, LinkStatus, PolicerStatus, Status } from '../service/index.ts';
+import { confirmNotice } from './options.ts';
 import { print, printJson, table } from './output.ts';
 
 export function addStatusCommand(program: Command): void {
@@ -16,17 +18,23 @@ Examples:
   sudo headgate status
   sudo headgate status --json | jq '.links[].download.queues'
 
-Reads the kernel, so that it also shows what a killed or kept run has left (state "kept").
-Exit status: 0 something of headgate is here, 6 nothing is`,
+For root, and members of the group headgate (docs/systemd). To root it shows what a killed or kept run has left, too (state "kept").
+Exit status: 0 something of headgate is here; 3 not root, nor in the group; 6 nothing is here`,
     )
     .action(async (options: { json?: boolean }) => {
-      ensureRoot('reading queues and counters');
-      const { getStatus } = await import('../service/index.ts');
-      const status = await getStatus();
+      const status = await requestStatus().catch(readKernel);
       if (options.json) printJson(status);
       else print(format(status));
       if (!status.running && status.links.length === 0) process.exitCode = 6;
     });
+}
+
+/** What is left where no service answers. @throws HeadgateError HG_NOT_ROOT; the error, where it is another */
+async function readKernel(error: unknown): Promise<Status> {
+  if (!(error instanceof HeadgateError) || error.code !== 'HG_NOT_RUNNING') throw error;
+  ensureRoot('reading queues and counters where no service runs');
+  const { getStatus } = await import('../service/index.ts');
+  return getStatus(undefined);
 }
 
 function format({ running, tracking, service, links, policers }: Status): string {
@@ -39,6 +47,10 @@ function format({ running, tracking, service, links, policers }: Status): string
           `  overruns ${service.overruns}  resyncs ${service.resyncs}`,
       ]
     : ['not running; what an earlier run left still steers (headgate down removes it)'];
+  if (service?.confirm)
+    lines.push(
+      `${service.confirm.what} waits to be confirmed: ${confirmNotice(service.confirm.until)}, or it is taken back`,
+    );
   if (!tracking)
     lines.push(
       'warning: the nft table inet headgate is gone (nft flush ruleset?): start headgate again to track connections',

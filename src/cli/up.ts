@@ -1,10 +1,12 @@
+import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { overrideLink, type ParsedPolicy, type Policy } from '../language/index.ts';
 import { HeadgateError } from '../model/index.ts';
-import { formatItem, type MonitorItem } from '../monitor/index.ts';
+import type { MonitorItem } from '../monitor/index.ts';
 import { DATAPATHS, type DatapathName } from '../shape/index.ts';
-import { rateOption } from './options.ts';
-import { ignoreClosedOutput, note, print, printJson } from './output.ts';
+import { openLog } from './log.ts';
+import { confirmOption, rateOption } from './options.ts';
+import { ignoreClosedOutput, note } from './output.ts';
 import { DEFAULT_POLICY, loadPolicy, readPolicy, tellFindings } from './policy-file.ts';
 
 interface UpOptions {
@@ -13,6 +15,7 @@ interface UpOptions {
   upload?: string;
   keep?: boolean;
   json?: boolean;
+  confirm?: string;
   datapath?: DatapathName;
 }
 
@@ -34,6 +37,7 @@ export function addUpCommand(program: Command): void {
       '--keep',
       'leave queues and marks in the kernel at the end, unwatched: docs/limits.md; `headgate down` removes them',
     )
+    .option('--confirm <time>', 'take everything back unless `headgate confirm` comes within this time, such as 60s')
     .option('--json', 'print one JSON object a line: ready, links, overruns, resyncs (flows: headgate events)')
     .addHelpText(
       'after',
@@ -41,45 +45,62 @@ export function addUpCommand(program: Command): void {
 Examples:
   sudo headgate up --device eth0 --download 90mbit --upload 18mbit
   sudo headgate up my.gate
+  sudo headgate up my.gate --confirm 60s      from afar: it goes by itself if you are cut off
 
 Rates: bit, kbit, mbit, gbit a second; bps, kbps, mbps are bytes, as in tc(8).
 SIGHUP has the file read anew, as headgate reload does; one with mistakes changes nothing. When a terminal closes, it stops.
-Exit status: 0 taken down as asked; 1 mistakes in the policy; 2 to 5: headgate --help`,
+Once started it has no more of root's rights than it needs. Under systemd: docs/systemd.
+Exit status: 0 taken down as asked; 1 mistakes in the policy, or not confirmed in time; 2 to 5: headgate --help`,
     )
     .action(async (file: string | undefined, options: UpOptions) => {
-      const json = options.json === true;
-      const override = {
-        device: options.device,
-        download: rateOption('up', '--download', options.download),
-        upload: rateOption('up', '--upload', options.upload),
-      };
-      const policy = overrideLink(await loadPolicy(file ?? DEFAULT_POLICY, json, 'machine'), override);
-      const reload = async (): Promise<ParsedPolicy> => {
-        if (file === '-') throw new HeadgateError('HG_RELOAD', { reason: 'it came from standard input' });
-        const parsed = await readPolicy(file ?? DEFAULT_POLICY, 'machine');
-        tellFindings(parsed, json);
-        return { ...parsed, policy: parsed.policy && overrideLink(parsed.policy, override) };
-      };
-      // Whoever names a policy may mean to look only; one for every box shapes nothing until it is told the rates.
-      if (file === undefined) ensureRate(policy);
-      // The service brings rxjs and the shim: 100 ms that no other command should pay.
-      const { startService } = await import('../service/index.ts');
-      ignoreClosedOutput();
-      const stopped = stopSignal();
-      const show = (item: MonitorItem) => {
-        if (item.kind.startsWith('flow.')) return;
-        if (json) printJson(item);
-        else print(formatItem(item));
-      };
-      const service = await startService(policy, reload, show, { datapath: options.datapath });
-      process.on('SIGHUP', () => {
-        if (!onTerminal) void service.reload();
-      });
-      if (!json) note('Ctrl-C takes it down; headgate status and headgate events show what it does');
-      const failure = await stopped;
-      await service.stop({ keep: options.keep === true });
-      if (failure) throw failure;
+      const log = await openLog(options.json === true);
+      await run(file, options, log.show).catch(log.fail);
     });
+}
+
+async function run(file: string | undefined, options: UpOptions, show: (item: MonitorItem) => void): Promise<void> {
+  const json = options.json === true;
+  const override = {
+    device: options.device,
+    download: rateOption('up', '--download', options.download),
+    upload: rateOption('up', '--upload', options.upload),
+  };
+  const confirm = confirmOption('up', options.confirm);
+  const path = file ?? DEFAULT_POLICY;
+  // The service brings rxjs and the shim: 100 ms that no other command should pay.
+  const { feedWatchdog, shedPrivileges, startService, tellManager, tellStopping } = await import('../service/index.ts');
+  // Whoever is not root is told so later, when there is nothing else to say.
+  if (process.geteuid?.() === 0) await shedPrivileges(options.datapath, path === '-' ? [] : [resolve(path)]);
+  const policy = overrideLink(await loadPolicy(path, json, 'machine'), override);
+  const reload = async (): Promise<ParsedPolicy> => {
+    if (path === '-') throw new HeadgateError('HG_RELOAD', { reason: 'it came from standard input' });
+    const parsed = await readPolicy(path, 'machine');
+    tellFindings(parsed, json);
+    return { ...parsed, policy: parsed.policy && overrideLink(parsed.policy, override) };
+  };
+  // Whoever names a policy may mean to look only; one for every box shapes nothing until it is told the rates.
+  if (file === undefined) ensureRate(policy);
+  ignoreClosedOutput();
+  const stopped = stopSignal();
+  const onItem = (item: MonitorItem) => {
+    if (item.kind.startsWith('flow.')) return;
+    show(item);
+    tellManager(item);
+  };
+  const service = await startService(policy, reload, onItem, { datapath: options.datapath, confirm });
+  process.on('SIGHUP', () => {
+    if (!onTerminal) void service.reload();
+  });
+  const stopFeeding = feedWatchdog(service);
+  if (!json) note('Ctrl-C takes it down; headgate status and headgate events show what it does');
+  const expired = service.unconfirmed.then(() => 'unconfirmed' as const);
+  const ending = await Promise.race([stopped, expired]);
+  stopFeeding();
+  tellStopping();
+  // What was not confirmed is not to be left, either.
+  await service.stop({ keep: options.keep === true && ending !== 'unconfirmed' });
+  if (ending === 'unconfirmed') throw new HeadgateError('HG_UNCONFIRMED', { seconds: confirm! / 1000 });
+  if (ending) throw ending;
 }
 
 /** @throws HeadgateError HG_LINK_INCOMPLETE where no link has a rate */

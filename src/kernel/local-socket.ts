@@ -1,41 +1,53 @@
-import { chmod, mkdir, rm } from 'node:fs/promises';
-import {
-  createServer,
-  request as httpRequest,
-  type IncomingMessage,
-  type RequestListener,
-  type Server,
-} from 'node:http';
-import { createServer as createNetServer } from 'node:net';
+import { chmod, chown, mkdir, rm } from 'node:fs/promises';
+import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { HeadgateError } from '../model/index.ts';
+import { CONTROL_GROUP, getGroupId } from './group.ts';
+import { socketPath } from './instance.ts';
 import { getNamespaceId, inStateFolder, STATE_FOLDER } from './machine.ts';
-
-/** In the abstract namespace of unix(7): one per network namespace, and gone with its process, however that ends. */
-const LOCK = '\0headgate';
+import { getSocketPeer } from './peer.ts';
+import type { Peer } from './shim/index.ts';
 
 /** How long readers have to take what was sent to them when the service ends. */
 const GRACE_MS = 500;
 
 /** Where the service of this network namespace listens. */
-export const getSocketPath = async (): Promise<string> => `${STATE_FOLDER}/${await getNamespaceId()}.sock`;
+export const getSocketPath = async (): Promise<string> => socketPath(await getNamespaceId());
 
-/** Takes the place of the one service of this network namespace; call the result to leave it. Undefined: it is taken. */
-export function acquireInstance(): Promise<(() => void) | undefined> {
-  const server = createNetServer((socket) => socket.destroy());
-  return new Promise((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) =>
-      error.code === 'EADDRINUSE' ? resolve(undefined) : reject(error),
-    );
-    server.listen({ path: LOCK }, () => resolve(() => void server.close()));
-    server.unref();
-  });
+/** Answers a request of a process of this machine. */
+export type LocalListener = (request: IncomingMessage, response: ServerResponse, peer: Peer) => void;
+
+export interface LocalServer {
+  /** Number of the group whose members may connect; undefined: root alone. */
+  readonly group: number | undefined;
+  /** Why that is so although there is a group {@link CONTROL_GROUP}. */
+  readonly problem: string | undefined;
+  close(): Promise<void>;
 }
 
-/** Serves HTTP on the control socket, which root alone may use. Needs {@link acquireInstance}: a socket file left by a dead process is replaced. */
-export async function listenLocal(listener: RequestListener): Promise<{ close(): Promise<void> }> {
+/**
+ * Serves HTTP on the control socket: mode 0660, of group {@link CONTROL_GROUP}; 0600 where there is no such group. Needs
+ * {@link acquireInstance}: a socket file left by a dead process is replaced.
+ *
+ * @throws HeadgateError HG_NO_PLACE
+ */
+export async function listenLocal(listener: LocalListener): Promise<LocalServer> {
   const path = await getSocketPath();
-  const server: Server = createServer(listener);
-  await inStateFolder(async () => {
+  const peers = new WeakMap<Socket, Peer>();
+  const server = createServer((request, response) => {
+    const peer = peers.get(request.socket);
+    if (peer) listener(request, response, peer);
+    else request.socket.destroy();
+  });
+  server.on('connection', (socket: Socket) => {
+    try {
+      peers.set(socket, getSocketPeer(socket));
+    } catch {
+      socket.destroy();
+    }
+  });
+  const group = await getGroupId(CONTROL_GROUP);
+  const access = await inStateFolder(async () => {
     await mkdir(STATE_FOLDER, { recursive: true, mode: 0o755 });
     await rm(path, { force: true });
     // The umask holds from bind(2) on: no moment in which others could connect.
@@ -43,9 +55,10 @@ export async function listenLocal(listener: RequestListener): Promise<{ close():
     await new Promise<void>((resolve, reject) => server.once('error', reject).listen(path, resolve)).finally(() =>
       process.umask(umask),
     );
-    await chmod(path, 0o600);
+    return giveTo(path, group);
   });
   return {
+    ...access,
     close: async () => {
       const closed = new Promise((resolve) => server.close(resolve));
       server.closeIdleConnections();
@@ -57,19 +70,36 @@ export async function listenLocal(listener: RequestListener): Promise<{ close():
   };
 }
 
+async function giveTo(path: string, group: number | undefined): Promise<Pick<LocalServer, 'group' | 'problem'>> {
+  if (group === undefined) return { group, problem: undefined };
+  try {
+    // The owner may give a file to a group of its own without CAP_CHOWN (chown(2)).
+    await chown(path, process.geteuid!(), group);
+    await chmod(path, 0o660);
+    return { group, problem: undefined };
+  } catch (error) {
+    return { group: undefined, problem: error instanceof Error ? error.message : String(error) };
+  }
+}
+
 /**
- * Asks the running service.
+ * Asks the running service; where `timeout` ms are given, one that says nothing for so long counts as none.
  *
- * @throws HeadgateError HG_NOT_RUNNING; HG_NOT_ROOT where this user may not ask
+ * @throws HeadgateError HG_NOT_RUNNING; HG_FORBIDDEN where this user may not ask
  */
-export async function requestLocal(path: string, method: 'GET' | 'POST' = 'GET'): Promise<IncomingMessage> {
+export async function requestLocal(
+  path: string,
+  method: 'GET' | 'POST' = 'GET',
+  timeout = 0,
+): Promise<IncomingMessage> {
   const socketPath = await getSocketPath();
   return new Promise((resolve, reject) => {
-    const request = httpRequest({ socketPath, path, method, agent: false }, resolve);
+    const request = httpRequest({ socketPath, path, method, timeout, agent: false }, resolve);
+    request.once('timeout', () => request.destroy(new Error('it does not answer')));
     request.once('error', (cause: NodeJS.ErrnoException) =>
       reject(
         cause.code === 'EACCES'
-          ? new HeadgateError('HG_NOT_ROOT', { what: 'talking to the running service' }, { cause })
+          ? new HeadgateError('HG_FORBIDDEN', { what: `${method} ${path}`, uid: process.geteuid!() }, { cause })
           : new HeadgateError('HG_NOT_RUNNING', {}, { cause }),
       ),
     );

@@ -1,24 +1,14 @@
-import { constants, readFileSync } from 'node:fs';
+import { constants } from 'node:fs';
 import { access, mkdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Command, HeadgateError } from '../model/index.ts';
 import { type CommandOptions, run, type Where } from './command.ts';
-
-/** Bits of CapEff in /proc/PID/status (capabilities(7)). CAP_SYS_ADMIN contains CAP_BPF. */
-const CAP_NET_ADMIN = 1n << 12n;
-const CAP_SYS_ADMIN = 1n << 21n;
-const CAP_BPF = 1n << 39n;
+import { hasRight } from './rights.ts';
 
 /** @throws HeadgateError HG_NOT_ROOT, also for a root that a container keeps from it */
 export function ensureRoot(what: string): void {
   if (process.geteuid?.() !== 0) throw new HeadgateError('HG_NOT_ROOT', { what });
-  const capabilities = BigInt(
-    `0x${/^CapEff:\s*([0-9a-f]+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? 'f'.repeat(16)}`,
-  );
-  if ((capabilities & CAP_NET_ADMIN) === 0n)
-    throw new HeadgateError('HG_NOT_ROOT', { what: `${what} (CAP_NET_ADMIN is missing)` });
-  if ((capabilities & (CAP_BPF | CAP_SYS_ADMIN)) === 0n)
-    throw new HeadgateError('HG_NOT_ROOT', { what: `${what} (CAP_BPF is missing)` });
+  if (!hasRight('NET_ADMIN')) throw new HeadgateError('HG_NOT_ROOT', { what: `${what} (CAP_NET_ADMIN is missing)` });
 }
 
 /** @throws HeadgateError HG_NO_BTF where the kernel does not describe its types, which the classifier needs to find `nf_conn.mark` */

@@ -7,6 +7,7 @@ import { NFT_TRIALS } from './probe-nft.ts';
 import { sendPackets } from './probe-packets.ts';
 import { TC_TRIALS } from './probe-tc.ts';
 import type { Attempt } from './probe-trial.ts';
+import { hasRight } from './rights.ts';
 import { Scratch } from './scratch.ts';
 
 /**
@@ -21,6 +22,8 @@ export async function probe(): Promise<Record<Capability, Finding>> {
   let scratch: Scratch | undefined;
   try {
     scratch = await Scratch.open();
+    // Without it no packet is sent, and what does not work cannot be told from what was not tried.
+    if (!hasRight('NET_RAW')) return complete({}, { answer: 'unknown', why: 'CAP_NET_RAW is missing' });
     return complete(await probeIn(scratch), cannotTry(['nft ct']));
   } catch (error) {
     if (!(error instanceof HeadgateError) || error.code === 'HG_NO_TOOL') throw error;

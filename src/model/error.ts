@@ -30,6 +30,11 @@ export const ERRORS = {
     hint: 'Write it into the link block, or give --device, --download or --upload.',
   },
   HG_NOT_ROOT: { exit: 3, message: 'this needs root: {what}.', hint: 'Run it with sudo.' },
+  HG_FORBIDDEN: {
+    exit: 3,
+    message: 'the running service refuses {what} to user {uid}.',
+    hint: 'Root may ask and change everything; members of the group headgate may ask: status, events, explain --live.',
+  },
   HG_NO_TOOL: { exit: 3, message: '{tool} is not installed.', hint: 'On Debian: apt-get install {package}' },
   HG_NO_SHIM: { exit: 3, message: 'the native shim cannot be loaded: {problem}', hint: 'Build it: npm run build' },
   HG_NO_BTF: {
@@ -104,6 +109,26 @@ export const ERRORS = {
     message: 'headgate is not running in this network namespace.',
     hint: 'Start it: headgate up',
   },
+  HG_CONFIRM: {
+    exit: 1,
+    message: 'nothing waits to be confirmed.',
+    hint: 'Either it is confirmed already, or it was taken back: headgate status says what runs.',
+  },
+  HG_CONFIRM_FIRST: {
+    exit: 1,
+    message: 'a change waits to be confirmed; until then there is no other.',
+    hint: 'headgate confirm keeps it; without, it is taken back at {until}.',
+  },
+  HG_UNCONFIRMED: {
+    exit: 1,
+    message: 'nobody confirmed it within {seconds} s: everything was taken back.',
+    hint: 'Type headgate confirm in time, from where you would have lost the box.',
+  },
+  HG_NO_FLOW: {
+    exit: 1,
+    message: 'the running service knows no flow "{flow}".',
+    hint: 'headgate events shows those that come; write it as: tcp 10.0.0.5:40000 -> 1.1.1.1:443',
+  },
   HG_RELOAD: {
     exit: 1,
     message: 'the policy cannot be changed in place: {reason}. The running one stays.',
@@ -123,6 +148,8 @@ export const ERRORS = {
 } as const satisfies Record<string, { exit: number; message: string; hint: string }>;
 
 export type ErrorCode = keyof typeof ERRORS;
+
+export const isErrorCode = (text: string): text is ErrorCode => Object.hasOwn(ERRORS, text);
 
 /** An error with a code of the catalogue. Match by `code`, never by text. */
 export class HeadgateError extends Error {

@@ -6,5 +6,6 @@ export * from './error.ts';
 export * from './flow.ts';
 export * from './machine.ts';
 export * from './mark.ts';
+export * from './plain.ts';
 export * from './rate.ts';
 export * from './tins.ts';

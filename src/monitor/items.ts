@@ -14,6 +14,7 @@ export type MonitorEvent =
   | ResyncEvent
   | LinkEvent
   | PolicyEvent
+  | ConfirmEvent
   | MissedEvent
   | WarningEvent;
 
@@ -83,12 +84,22 @@ export interface LinkEvent {
  */
 export type LinkState = 'steering' | 'watching' | 'open' | 'absent';
 
-/** A reload: the policy was `changed`, or `kept` as it was, and why. */
+/** A reload: the policy is being read (`reading`); then it was `changed`, or `kept` as it was, and why. */
 export interface PolicyEvent {
   readonly kind: 'policy';
-  readonly state: 'changed' | 'kept';
+  readonly state: 'reading' | 'changed' | 'kept';
   readonly file: string;
   readonly reason: string;
+}
+
+/** What `--confirm` asks for: until then it is `waiting`; it is taken back when that has `expired`. */
+export interface ConfirmEvent {
+  readonly kind: 'confirm';
+  readonly state: 'waiting' | 'confirmed' | 'expired';
+  /** What is taken back: everything, or a reload. */
+  readonly what: 'up' | 'reload';
+  /** ISO 8601, UTC. */
+  readonly until: string;
 }
 
 /** This reader was too slow: so many items were not sent to it. */

@@ -1,16 +1,26 @@
 import { formatRate } from '../model/index.ts';
-import type { MonitorItem } from './items.ts';
+import type { ConfirmEvent, MonitorItem } from './items.ts';
 
 /** One item as a line for people. */
 export function formatItem(item: MonitorItem): string {
-  return `${item.time.slice(11, 23)} ${describe(item)}`;
+  return `${item.time.slice(11, 23)} ${describeItem(item)}`;
 }
 
 /** From who opened the connection to who answered. */
 const ARROWS = { local: '->', remote: '<-', new: '<>' } as const;
 const RESYNC_REASONS = { start: ' at the start', overrun: ' after an overrun', sweep: '' } as const;
 
-function describe(item: MonitorItem): string {
+/** What comes back where it is not confirmed. */
+const BEFORE = { up: 'everything is taken back', reload: 'the policy that ran before comes back' } as const;
+
+function describeConfirm({ state, what, until }: ConfirmEvent): string {
+  if (state === 'confirmed') return `${what} was confirmed, and stays`;
+  if (state === 'expired') return `${what} was not confirmed in time: ${BEFORE[what]}`;
+  return `type "headgate confirm" by ${until.slice(11, 19)} UTC, or ${BEFORE[what]}`;
+}
+
+/** The same without the time. */
+export function describeItem(item: MonitorItem): string {
   switch (item.kind) {
     case 'ready':
       return `ready        datapath ${item.datapath}; ${item.links
@@ -33,6 +43,8 @@ function describe(item: MonitorItem): string {
       return `${`link.${item.state}`.padEnd(13)}${item.name} on ${item.device}: ${item.reason}`;
     case 'policy':
       return `${`policy.${item.state}`.padEnd(14)} ${item.reason.startsWith(item.file) ? '' : `${item.file}: `}${item.reason}`;
+    case 'confirm':
+      return `confirm.${item.state.padEnd(11)} ${describeConfirm(item)}`;
     case 'missed':
       return `missed       ${item.count} items: this reader was too slow`;
     case 'warning':

@@ -1,37 +1,106 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Observable } from 'rxjs';
-import { listenLocal, requestLocal } from '../kernel/index.ts';
+import { listenLocal, type Peer } from '../kernel/index.ts';
 import { HeadgateError } from '../model/index.ts';
 import type { MonitorItem } from '../monitor/index.ts';
+import { isAllowed } from './access.ts';
+import { MOST_CONFIRM_MS, type Unconfirmed } from './confirmation.ts';
+import type { LiveExplanation } from './explain-live.ts';
 import type { ReloadResult } from './reload.ts';
-import type { ServiceStatus } from './status.ts';
+import type { ServiceStatus, Status } from './status.ts';
 
 /** Bytes that may wait for one slow reader; past that, items are not sent to it but counted. */
 export const READER_BUFFER = 1 << 20;
 
 /** What the control socket gives access to. */
 export interface Controlled {
-  readonly status: () => ServiceStatus;
-  readonly reload: () => Promise<ReloadResult>;
+  readonly status: () => Promise<Status>;
+  readonly service: () => ServiceStatus;
+  /** @throws HeadgateError HG_NO_FLOW, HG_USAGE */
+  readonly explain: (flow: string) => readonly LiveExplanation[];
+  /** `confirm`: ms in which it has to be confirmed. */
+  readonly reload: (confirm: number | undefined) => Promise<ReloadResult>;
+  /** @throws HeadgateError HG_CONFIRM */
+  readonly confirm: () => Unconfirmed;
   readonly items: Observable<MonitorItem>;
 }
 
+type Answer = (parameters: URLSearchParams, response: ServerResponse) => unknown;
+
 /**
- * Serves `GET /status` and `POST /reload` as JSON and `GET /events` as one JSON item a line, for root on this machine.
+ * Serves, to whom {@link isAllowed} lets: `GET /status`, `/service` (what of it needs no look at the kernel), `/explain?flow=`, `POST /reload?confirm=MS` and
+ * `/confirm` as JSON, and `GET /events` as one JSON item a line. What goes wrong is `{error: {code, message, hint, ...}}`, with status 403 where the
+ * caller may not, 404 for an unknown path, 409 for the rest.
+ *
+ * @returns also why the group of readers is shut out, where it is
  */
-export function serveControl({ status, reload, items }: Controlled): Promise<{ close(): Promise<void> }> {
-  const json = (response: ServerResponse, value: unknown) =>
-    void response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(value));
-  const answers: Readonly<Record<string, (response: ServerResponse) => void>> = {
-    'GET /status': (response) => json(response, status()),
-    'GET /events': (response) => follow(items, response),
-    'POST /reload': (response) => void reload().then((result) => json(response, result)),
+export async function serveControl(
+  controlled: Controlled,
+): Promise<{ problem?: string | undefined; close(): Promise<void> }> {
+  const status = shareRunning(controlled.status);
+  const answers: Readonly<Record<string, Answer>> = {
+    'GET /status': status,
+    'GET /service': controlled.service,
+    'GET /explain': (parameters) => controlled.explain(parameters.get('flow') ?? ''),
+    'GET /events': (_, response) => follow(controlled.items, response),
+    'POST /reload': (parameters) => controlled.reload(readConfirm(parameters)),
+    'POST /confirm': controlled.confirm,
   };
-  return listenLocal(({ method, url }: IncomingMessage, response: ServerResponse) => {
-    const answer = answers[`${method} ${url}`];
-    if (answer) answer(response);
-    else response.writeHead(404).end();
-  });
+  const listener = async (request: IncomingMessage, response: ServerResponse, peer: Peer): Promise<void> => {
+    const method = request.method ?? '';
+    const { pathname, searchParams } = new URL(request.url ?? '', 'http://headgate');
+    const what = `${method} ${pathname}`;
+    try {
+      if (!isAllowed(method, peer, { user: process.geteuid!(), group: server.group }))
+        return fail(response, 403, new HeadgateError('HG_FORBIDDEN', { what, uid: peer.uid }));
+      const answer = Object.hasOwn(answers, what) ? answers[what] : undefined;
+      if (!answer)
+        return fail(response, 404, new HeadgateError('HG_USAGE', { problem: `there is no ${what}`, command: '' }));
+      const value = await answer(searchParams, response);
+      if (!response.headersSent) send(response, 200, value);
+    } catch (error) {
+      fail(response, 409, error);
+    }
+  };
+  const server = await listenLocal((request, response, peer) => void listener(request, response, peer));
+  return server;
+}
+
+/** @throws HeadgateError HG_USAGE */
+function readConfirm(parameters: URLSearchParams): number | undefined {
+  const text = parameters.get('confirm');
+  if (text === null) return undefined;
+  const ms = Number(text);
+  if (!Number.isInteger(ms) || ms < 1 || ms > MOST_CONFIRM_MS)
+    throw new HeadgateError('HG_USAGE', {
+      problem: `confirm=${text}: not 1 to ${MOST_CONFIRM_MS} ms`,
+      command: 'reload',
+    });
+  return ms;
+}
+
+function send(response: ServerResponse, status: number, value: unknown): void {
+  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(value));
+}
+
+function fail(response: ServerResponse, status: number, error: unknown): void {
+  if (response.headersSent) return void response.destroy();
+  const { code, message, hint, fields } =
+    error instanceof HeadgateError
+      ? error
+      : { code: 'internal', message: String(error), hint: 'This is a fault in headgate.', fields: {} };
+  send(response, status, { error: { code, message, hint, ...fields } });
+}
+
+/** While one answer is being found, it is that of all who ask: looking at the kernel costs processes. */
+function shareRunning<T>(find: () => Promise<T>): () => Promise<T> {
+  let running: Promise<T> | undefined;
+  return () => {
+    running ??= find().finally(() => {
+      running = undefined;
+    });
+    return running;
+  };
 }
 
 /** Sends items to one reader, which never slows anybody else: what does not fit is counted, and said when there is room again. */
@@ -55,25 +124,4 @@ function follow(items: Observable<MonitorItem>, response: ServerResponse): void 
     complete: () => response.end(),
   });
   response.once('close', () => following.unsubscribe());
-}
-
-/** What the service of this network namespace says of itself; undefined where none runs, or none that answers. */
-export async function requestStatus(): Promise<ServiceStatus | undefined> {
-  try {
-    return (await readJson(await requestLocal('/status'))) as ServiceStatus;
-  } catch {
-    return undefined;
-  }
-}
-
-/** Has the service of this network namespace read its policy anew. @throws HeadgateError HG_NOT_RUNNING, HG_NOT_ROOT */
-export const requestReload = async (): Promise<ReloadResult> =>
-  (await readJson(await requestLocal('/reload', 'POST')).catch((cause: Error) => {
-    throw new HeadgateError('HG_NOT_RUNNING', {}, { cause });
-  })) as ReloadResult;
-
-async function readJson(response: IncomingMessage): Promise<unknown> {
-  let body = '';
-  for await (const chunk of response.setEncoding('utf8')) body += chunk;
-  return JSON.parse(body);
 }

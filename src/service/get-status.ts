@@ -27,12 +27,11 @@ import {
   TABLE,
   UPLOAD_MAJOR,
 } from '../shape/index.ts';
-import { requestStatus } from './control.ts';
 import type { DirectionStatus, LinkStatus, PolicerStatus, QueueStatus, ServiceStatus, Status } from './status.ts';
 
-/** Reads what is in the kernel now, and asks the running service, if there is one, for what it knows beyond. */
-export async function getStatus(): Promise<Status> {
-  const [scene, service] = await Promise.all([inspect(), requestStatus()]);
+/** Reads what is in the kernel now; `service` is what the running one, if there is one, knows beyond. */
+export async function getStatus(service: ServiceStatus | undefined): Promise<Status> {
+  const scene = await inspect();
   const devices = new Map<string, string>();
   for (const { device, name } of service?.links ?? []) devices.set(device, name);
   for (const { ownership } of scene.ifbs) {

@@ -1,8 +1,11 @@
-export { requestReload, requestStatus } from './control.ts';
+export * from './ask.ts';
 export { bestDatapath, prepareDatapath, type WriteFiles } from './datapath.ts';
+export type { LiveExplanation } from './explain-live.ts';
 export * from './get-status.ts';
+export * from './privileges.ts';
 export { recover, takeDown } from './recover.ts';
 export type { ReloadResult } from './reload.ts';
 export * from './service.ts';
 export { shapeHere } from './shape-here.ts';
 export * from './status.ts';
+export * from './supervision.ts';

@@ -60,6 +60,11 @@ export class LinkWatch {
     });
   }
 
+  /** The kernel is listened to. */
+  get listening(): boolean {
+    return !this.#subscription.closed;
+  }
+
   /** Does something while no keeper is at work; what happens meanwhile is told afterwards. */
   exclusively<T>(task: () => Promise<T>): Promise<T> {
     const doing = this.#queue.then(task);

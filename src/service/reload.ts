@@ -10,6 +10,7 @@ import {
   tapsOf,
   whyNotInPlace,
 } from '../shape/index.ts';
+import type { Unconfirmed } from './confirmation.ts';
 import type { LinkKeeper } from './link-keeper.ts';
 
 /** Reads the policy anew, from where the running one came. @throws HeadgateError HG_FILE, HG_USAGE, HG_RELOAD */
@@ -21,7 +22,11 @@ export type ReloadResult = {
   /** The files of the policy by name, for the lines that the findings are about. */
   readonly texts: Readonly<Record<string, string>>;
 } & (
-  | { readonly policy: string }
+  | {
+      readonly policy: string;
+      /** It is taken back unless it is confirmed. */
+      readonly confirm?: Unconfirmed | undefined;
+    }
   | { readonly error: { readonly code: ErrorCode; readonly fields: HeadgateError['fields']; readonly message: string } }
 );
 

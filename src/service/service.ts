@@ -35,9 +35,13 @@ import {
   tableOperation,
 } from '../shape/index.ts';
 import { writeApplied } from './applied.ts';
+import { requestService } from './ask.ts';
 import { Closers } from './closers.ts';
-import { requestStatus, serveControl } from './control.ts';
+import { Confirmation } from './confirmation.ts';
+import { serveControl } from './control.ts';
 import { bestDatapath, prepareDatapath } from './datapath.ts';
+import { explainLive } from './explain-live.ts';
+import { getStatus } from './get-status.ts';
 import { LinkKeeper } from './link-keeper.ts';
 import { LinkWatch } from './link-watch.ts';
 import { recover, takeDown } from './recover.ts';
@@ -54,6 +58,10 @@ const REOPEN_MS = 1000;
 export interface Service {
   /** Reads the policy anew and puts it in the running one's place; one with mistakes changes nothing. Never rejects. */
   reload(): Promise<ReloadResult>;
+  /** Resolves when what was started was not confirmed in time; then it is to be stopped. Never, where nobody asked for that. */
+  readonly unconfirmed: Promise<void>;
+  /** Resolves when everything has had its turn: whether it all still follows the kernel. */
+  isAlive(): Promise<boolean>;
   /** Ends it. Unless `keep`, nothing of ours is left in the kernel: filters go first, our bits of the marks last. */
   stop(options: { readonly keep: boolean }): Promise<void>;
 }
@@ -61,6 +69,8 @@ export interface Service {
 export interface ServiceOptions {
   /** How packets find their class; absent: the best way that works on this kernel. */
   readonly datapath?: DatapathName | undefined;
+  /** Ms in which it has to be confirmed; absent: it need not be. At most MOST_CONFIRM_MS. */
+  readonly confirm?: number | undefined;
 }
 
 /**
@@ -96,7 +106,7 @@ async function startWith(
   let keep = false;
   try {
     const leave = await acquireInstance();
-    if (!leave) throw new HeadgateError('HG_RUNNING', { pid: (await requestStatus())?.pid ?? 'unknown' });
+    if (!leave) throw new HeadgateError('HG_RUNNING', { pid: (await requestService())?.pid ?? 'unknown' });
     opened.add(leave);
     const recovered = await recover();
     const scene = await inspect();
@@ -148,6 +158,7 @@ async function startWith(
     const marks = MarkWriter.open();
     opened.add(() => marks.close());
     const counts = { overruns: 0, resyncs: 0 };
+    let following = true;
     const map = new TupleMap((command) => runCommand(command), warn('the map of flows'));
     const classifier = new FlowClassifier({
       policy,
@@ -165,13 +176,17 @@ async function startWith(
       classifier,
       emit: (event) => {
         if (event.kind === 'overrun') counts.overruns += event.count;
-        else counts.resyncs++;
+        else {
+          counts.resyncs++;
+          following = true;
+        }
         stream.emit(event);
       },
     })
       .pipe(
         retry({
           delay: (error) => {
+            following = false;
             warn('conntrack could not be followed; trying again')(error);
             return new Promise((resolve) => setTimeout(resolve, REOPEN_MS));
           },
@@ -190,7 +205,10 @@ async function startWith(
       marksWritten: classifier.marksWritten,
       marksFailed: classifier.marksFailed,
       ...counts,
+      confirm: confirmation.waiting,
     });
+    const confirmation = new Confirmation((event) => stream.emit(event));
+    opened.add(() => confirmation.close());
     const change = async (next: Policy): Promise<void> => {
       const nextShapes = await shapeHere(next, qdiscsOf(capabilities));
       const made = await prepare(next, generation + 1);
@@ -213,10 +231,25 @@ async function startWith(
       for (const operation of after) await runOperations([operation]).catch(warn(operation.about));
       await delFiles(old);
     };
-    const reload = (): Promise<ReloadResult> =>
+    const takeBack = (before: Policy): Promise<void> =>
+      watch.exclusively(() =>
+        change(before).then(() => {
+          const reason = 'is what ran before, and is in force again';
+          stream.emit({ kind: 'policy', state: 'changed', file: before.file, reason });
+        }, warn('the policy that ran before could not be put back')),
+      );
+    const reload = (confirm?: number): Promise<ReloadResult> =>
       watch.exclusively(async () => {
         const { file } = policy;
-        const result = await reloadPolicy(file, load, change);
+        const before = policy;
+        stream.emit({ kind: 'policy', state: 'reading', file, reason: 'is being read anew' });
+        const result = await reloadPolicy(file, load, (next) => {
+          const { waiting } = confirmation;
+          if (waiting) throw new HeadgateError('HG_CONFIRM_FIRST', { until: waiting.until });
+          return change(next);
+        });
+        if (confirm !== undefined && 'policy' in result)
+          Object.assign(result, { confirm: confirmation.begin('reload', confirm, () => void takeBack(before)) });
         if ('error' in result) stream.emit({ kind: 'policy', state: 'kept', file, reason: result.error.message });
         else {
           stream.emit({ kind: 'policy', state: 'changed', file, reason: 'was read anew, and is in force' });
@@ -224,7 +257,19 @@ async function startWith(
         }
         return result;
       });
-    const control = await serveControl({ status, reload, items: stream.items });
+    const control = await serveControl({
+      status: () => getStatus(status()),
+      service: status,
+      explain: (text) => explainLive(text, policy, classifier.table.values()),
+      reload,
+      confirm: () => {
+        const confirmed = confirmation.confirm();
+        if (!confirmed) throw new HeadgateError('HG_CONFIRM');
+        return confirmed;
+      },
+      items: stream.items,
+    });
+    if (control.problem) warn('the group headgate cannot read from the control socket')(control.problem);
     opened.add(() => {
       stream.complete();
       return control.close();
@@ -252,8 +297,14 @@ async function startWith(
       for (const message of advice(policy, shapes)) stream.emit({ kind: 'warning', message });
     };
     advise();
+    const { confirm } = options;
+    const unconfirmed = new Promise<void>((resolve) => {
+      if (confirm !== undefined) confirmation.begin('up', confirm, resolve);
+    });
     return {
       reload,
+      unconfirmed,
+      isAlive: () => watch.exclusively(async () => following && watch.listening),
       stop: (options) => {
         keep = options.keep;
         return opened.close();

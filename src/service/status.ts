@@ -2,8 +2,9 @@ import type { DeviceCount } from '../kernel/index.ts';
 import type { Count, Origin, Rate } from '../model/index.ts';
 import type { LinkState } from '../monitor/index.ts';
 import type { DatapathName, Way } from '../shape/index.ts';
+import type { Unconfirmed } from './confirmation.ts';
 
-/** What the running service knows beyond the kernel; `GET /status` of the control socket. */
+/** What the running service knows beyond the kernel; `GET /service` of the control socket. */
 export interface ServiceStatus {
   readonly pid: number;
   readonly policy: string;
@@ -17,9 +18,11 @@ export interface ServiceStatus {
   readonly marksFailed: number;
   readonly overruns: number;
   readonly resyncs: number;
+  /** What is taken back unless it is confirmed. */
+  readonly confirm?: Unconfirmed | undefined;
 }
 
-/** What `headgate status` shows: the kernel's objects, with the service's names and counts where one runs. */
+/** What `headgate status` shows, and `GET /status` answers: the kernel's objects, with the service's names and counts where one runs. */
 export interface Status {
   readonly running: boolean;
   /** Our nft table is there: the kernel tracks connections in this namespace, whatever other tables do. */

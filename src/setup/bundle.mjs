@@ -6,8 +6,8 @@ import { rolldown } from 'rolldown';
 const command = await rolldown({
   input: { headgate: 'src/cli/headgate.ts' },
   platform: 'node',
-  // Loaded when something needs them: one is a binary, the other is large.
-  external: [/^koffi/, /^vscode-languageserver/],
+  // Loaded when something needs them: one is a binary, the others are large.
+  external: [/^koffi/, /^pino/, /^vscode-languageserver/],
 });
 // Both folders are as deep as those of src: files find the package's others by ../../.
 await command.write({ dir: 'dist', entryFileNames: 'cli/[name].js', chunkFileNames: 'bundle/[name].js' });

@@ -8,6 +8,8 @@ const help = (...args: string[]) => execFileSync(process.execPath, [CLI, ...args
 const COMMANDS = [
   'up',
   'down',
+  'reload',
+  'confirm',
   'status',
   'events',
   'check',

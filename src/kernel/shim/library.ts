@@ -3,7 +3,7 @@ import { HeadgateError } from '../../model/index.ts';
 import { SHIM_LIBRARY } from '../built.ts';
 
 /** HG_ABI of the header that the layouts were written from. */
-const ABI = 1;
+const ABI = 2;
 
 /** A C pointer as koffi hands it out; null for NULL. */
 export type Pointer = bigint;
@@ -43,6 +43,10 @@ export interface Shim {
   hg_marks_close(marks: Pointer): void;
   hg_tc_stats(netns: string | null, ifindex: number, stats: Uint8Array, max: number, error: Uint8Array): number;
   hg_bpf_counters(progId: number, map: string, values: BigUint64Array, max: number, error: Uint8Array): number;
+  hg_lock(fd: number): number;
+  hg_peer(fd: number, ids: Uint32Array, max: number): number;
+  hg_notify(path: string, text: string): number;
+  hg_exec_with(keep: bigint, path: string, argv: readonly (string | null)[], error: Uint8Array): number;
 }
 
 /** The same as C prototypes; structs cross as bytes, which the layouts describe. */
@@ -64,6 +68,10 @@ const PROTOTYPES: Readonly<Record<keyof Shim, string>> = {
   hg_tc_stats: 'int32_t hg_tc_stats(const char *netns, uint32_t ifindex, void *stats, uint32_t max, void *error)',
   hg_bpf_counters:
     'int32_t hg_bpf_counters(uint32_t prog_id, const char *map, void *values, uint32_t max, void *error)',
+  hg_lock: 'int32_t hg_lock(int32_t fd)',
+  hg_peer: 'int32_t hg_peer(int32_t fd, void *ids, uint32_t max)',
+  hg_notify: 'int32_t hg_notify(const char *path, const char *text)',
+  hg_exec_with: 'int32_t hg_exec_with(uint64_t keep, const char *path, const char **argv, void *error)',
 };
 
 /**

@@ -1,4 +1,4 @@
-import { type Address, formatAddress, formatPrefix, type Prefix } from '../model/index.ts';
+import { type Address, formatAddress, formatPrefix, type Prefix } from './address.ts';
 
 /** A value as JSON can carry it: addresses and prefixes as people write them, no functions. */
 export function plain(value: unknown): unknown {

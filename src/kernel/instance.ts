@@ -1,0 +1,121 @@
+import { constants } from 'node:fs';
+import { type FileHandle, mkdir, open, readdir, readFile, readlink, rm, stat } from 'node:fs/promises';
+import { connect, createServer, type Server } from 'node:net';
+import { getNamespaceId, inStateFolder, STATE_FOLDER } from './machine.ts';
+import { getSocketPeer } from './peer.ts';
+import { hasRight } from './rights.ts';
+import { tryLock } from './shim/index.ts';
+
+/**
+ * In the abstract namespace of unix(7), of which each network namespace has its own: it is seen from where another /run
+ * is mounted, too, as from a container.
+ */
+const NAME = '\0headgate';
+
+/**
+ * Takes the place of the one service of this network namespace; call the result to leave it. Undefined: it is taken, by
+ * a process of root. The place is free when that process ends, however that happens.
+ *
+ * @throws HeadgateError HG_NO_PLACE, HG_NO_SHIM
+ */
+export async function acquireInstance(): Promise<(() => Promise<void>) | undefined> {
+  const path = lockPath(await getNamespaceId());
+  const lock = await inStateFolder(async () => {
+    await mkdir(STATE_FOLDER, { recursive: true, mode: 0o755 });
+    return openLocked(path);
+  });
+  if (!lock) return undefined;
+  const name = await takeName();
+  if (name === 'taken') {
+    await lock.close();
+    return undefined;
+  }
+  return async () => {
+    name?.close();
+    // Removed while it is held: whoever waits for it finds that its file is no more, and makes a new one.
+    await rm(path, { force: true });
+    await lock.close();
+  };
+}
+
+/**
+ * Removes what services of network namespaces that are no more have left in {@link STATE_FOLDER}: another namespace may
+ * get the same number. Without CAP_SYS_PTRACE, by which one sees what namespaces live, nothing. Never rejects.
+ */
+export async function delLeftovers(): Promise<void> {
+  const names = await readdir(STATE_FOLDER).catch(() => []);
+  if (!hasRight('SYS_PTRACE')) return;
+  const living = await listNamespaces();
+  const ids = new Set(names.flatMap((name) => /^(\d+)\./.exec(name)?.[1] ?? []));
+  for (const id of ids) {
+    if (living.has(id)) continue;
+    const lock = await openLocked(lockPath(id)).catch(() => undefined);
+    if (!lock) continue;
+    for (const name of [...names.filter((one) => one.startsWith(`${id}.`)), `${id}.lock`])
+      await rm(`${STATE_FOLDER}/${name}`, { recursive: true, force: true }).catch(() => {});
+    await lock.close();
+  }
+}
+
+export const socketPath = (namespace: string): string => `${STATE_FOLDER}/${namespace}.sock`;
+const lockPath = (namespace: string): string => `${STATE_FOLDER}/${namespace}.lock`;
+
+/** Opens a file that root alone may open, makes it where it is not there, and locks it; undefined where another has. */
+async function openLocked(path: string): Promise<FileHandle | undefined> {
+  for (;;) {
+    const file = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
+    try {
+      if (!tryLock(file.fd)) {
+        await file.close();
+        return undefined;
+      }
+      // Its last holder may have removed it between our open and our lock.
+      const there = await stat(path).catch(() => undefined);
+      if (there?.ino === (await file.stat()).ino) return file;
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+    await file.close();
+  }
+}
+
+/** Undefined: a user who is not root has taken the name. That is rude, and no reason not to start. */
+async function takeName(): Promise<Server | 'taken' | undefined> {
+  const server = createServer((socket) => socket.destroy());
+  const bound = await new Promise<boolean>((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) =>
+      error.code === 'EADDRINUSE' ? resolve(false) : reject(error),
+    );
+    server.listen({ path: NAME }, () => resolve(true));
+    server.unref();
+  });
+  if (bound) return server;
+  return (await holderOf(NAME)) === 0 ? 'taken' : undefined;
+}
+
+/** User id of the process that listens there; undefined where none does. */
+function holderOf(path: string): Promise<number | undefined> {
+  return new Promise((resolve) => {
+    const socket = connect({ path });
+    socket.once('error', () => resolve(undefined));
+    socket.once('connect', () => {
+      resolve(getSocketPeer(socket).uid);
+      socket.destroy();
+    });
+  });
+}
+
+/** Of every process, and of every mount (ip netns), that we see. */
+async function listNamespaces(): Promise<ReadonlySet<string>> {
+  const found = new Set<string>();
+  for (const pid of await readdir('/proc')) {
+    if (!/^\d+$/.test(pid)) continue;
+    // It may have ended, or be none of ours, as the first process of a container.
+    found.add(idOf(await readlink(`/proc/${pid}/ns/net`).catch(() => '')));
+  }
+  for (const [id] of (await readFile('/proc/self/mountinfo', 'utf8')).matchAll(/net:\[\d+\]/g)) found.add(idOf(id));
+  return found;
+}
+
+const idOf = (link: string): string => /\d+/.exec(link)?.[0] ?? '';

@@ -1,0 +1,66 @@
+// What the other commands ask of the running service, over its control socket.
+
+import type { IncomingMessage } from 'node:http';
+import { requestLocal } from '../kernel/index.ts';
+import { type ErrorCode, HeadgateError, isErrorCode } from '../model/index.ts';
+import type { Unconfirmed } from './confirmation.ts';
+import type { LiveExplanation } from './explain-live.ts';
+import type { ReloadResult } from './reload.ts';
+import type { ServiceStatus, Status } from './status.ts';
+
+export { MOST_CONFIRM_MS } from './confirmation.ts';
+
+/** Ms in which a service that lives says who it is. */
+const PATIENCE_MS = 5000;
+
+/** What the service of this network namespace knows of itself; undefined where none runs, or none that answers us. */
+export const requestService = (): Promise<ServiceStatus | undefined> =>
+  ask<ServiceStatus>('/service', 'GET', PATIENCE_MS).catch(() => undefined);
+
+/** The whole status. @throws HeadgateError HG_NOT_RUNNING, HG_FORBIDDEN */
+export const requestStatus = (): Promise<Status> => ask('/status');
+
+/** Flows that the service knows by what is said of them, each with why it goes where it goes. @throws HeadgateError also HG_NO_FLOW, HG_USAGE */
+export const requestExplanation = (flow: string): Promise<readonly LiveExplanation[]> =>
+  ask(`/explain?${new URLSearchParams({ flow })}`);
+
+/**
+ * Has the service read its policy anew; where `confirm` ms are given, the policy before comes back unless it is confirmed
+ * by then.
+ *
+ * @throws HeadgateError HG_NOT_RUNNING, HG_FORBIDDEN
+ */
+export const requestReload = (confirm?: number): Promise<ReloadResult> =>
+  ask(confirm === undefined ? '/reload' : `/reload?confirm=${confirm}`, 'POST');
+
+/** Confirms the change that waits for it. @throws HeadgateError HG_CONFIRM, HG_NOT_RUNNING, HG_FORBIDDEN */
+export const requestConfirm = (): Promise<Unconfirmed> => ask('/confirm', 'POST');
+
+/** Follows the event stream: NDJSON. @throws HeadgateError HG_NOT_RUNNING, HG_FORBIDDEN */
+export async function requestEvents(): Promise<IncomingMessage> {
+  const response = await requestLocal('/events');
+  if (response.statusCode !== 200) throw errorOf(await readJson(response));
+  return response;
+}
+
+async function ask<T>(path: string, method: 'GET' | 'POST' = 'GET', timeout?: number): Promise<T> {
+  const response = await requestLocal(path, method, timeout);
+  const answer = await readJson(response).catch((cause: Error) => {
+    throw new HeadgateError('HG_NOT_RUNNING', {}, { cause });
+  });
+  if (response.statusCode !== 200) throw errorOf(answer);
+  return answer as T;
+}
+
+function errorOf(answer: unknown): Error {
+  const { code, message, hint: _, ...fields } = (answer as { error: Record<string, string | number> }).error;
+  return isErrorCode(String(code))
+    ? new HeadgateError(code as ErrorCode, fields)
+    : new Error(`the service says: ${message}`);
+}
+
+async function readJson(response: IncomingMessage): Promise<unknown> {
+  let body = '';
+  for await (const chunk of response.setEncoding('utf8')) body += chunk;
+  return JSON.parse(body);
+}

@@ -1,0 +1,56 @@
+import type { ConfirmEvent } from '../monitor/index.ts';
+
+export type Unconfirmed = Pick<ConfirmEvent, 'what' | 'until'>;
+
+/**
+ * A change that is taken back unless somebody confirms it in time, for people who may have cut themselves off by it.
+ * One at a time.
+ */
+export class Confirmation {
+  readonly #emit: (event: ConfirmEvent) => void;
+  #waiting: (Unconfirmed & { readonly timer: NodeJS.Timeout }) | undefined;
+
+  constructor(emit: (event: ConfirmEvent) => void) {
+    this.#emit = emit;
+  }
+
+  /** What waits to be confirmed; undefined: nothing. */
+  get waiting(): Unconfirmed | undefined {
+    return this.#waiting && { what: this.#waiting.what, until: this.#waiting.until };
+  }
+
+  /** Waits `ms` (at most {@link MOST_CONFIRM_MS}) from now; then calls `takeBack`. */
+  begin(what: Unconfirmed['what'], ms: number, takeBack: () => void): Unconfirmed {
+    clearTimeout(this.#waiting?.timer);
+    const until = new Date(Date.now() + ms).toISOString();
+    const timer = setTimeout(() => {
+      this.#end('expired');
+      takeBack();
+    }, ms);
+    this.#waiting = { what, until, timer };
+    this.#emit({ kind: 'confirm', state: 'waiting', what, until });
+    return { what, until };
+  }
+
+  /** It stays. Returns what was confirmed; undefined: nothing waited. */
+  confirm(): Unconfirmed | undefined {
+    const { waiting } = this;
+    this.#end('confirmed');
+    return waiting;
+  }
+
+  /** Nothing is taken back any more. */
+  close(): void {
+    clearTimeout(this.#waiting?.timer);
+    this.#waiting = undefined;
+  }
+
+  #end(state: 'confirmed' | 'expired'): void {
+    const { waiting } = this;
+    this.close();
+    if (waiting) this.#emit({ kind: 'confirm', state, ...waiting });
+  }
+}
+
+/** Longest time that may be asked for: a day, ms. */
+export const MOST_CONFIRM_MS = 86_400_000;

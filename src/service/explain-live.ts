@@ -1,0 +1,81 @@
+import {
+  explainFlow,
+  formatExplanation,
+  type PlainExplanation,
+  type Policy,
+  parseFlow,
+  plainExplanation,
+} from '../language/index.ts';
+import { type Address, type End, type FlowFacts, HeadgateError } from '../model/index.ts';
+import type { Flow } from '../pipeline/index.ts';
+import { classOf, DOWNLOAD_MAJOR, formatHandle, UPLOAD_MAJOR } from '../shape/index.ts';
+
+/** Flows that are explained; a flow that was written without its ports may be many. */
+export const MOST_EXPLAINED = 20;
+
+/** A flow of the running service: what is known of it, what became of it, and why. */
+export interface LiveExplanation extends PlainExplanation {
+  /** The queue's classes, arriving and leaving: `7fe0:2`, `7fe1:2`. */
+  readonly classes: readonly [string, string];
+  /** Class number in our bits of its conntrack mark; 0: it goes by its origin. */
+  readonly mark: number;
+  readonly zone: number;
+  /** All of it for a person. */
+  readonly text: string;
+}
+
+/**
+ * Explains the flows that are meant by `text`: protocol, opener and answerer as `expect` writes them, ports left out or
+ * not, either end first, NAT undone or as the opener's packets carry them.
+ *
+ * @throws HeadgateError HG_USAGE where it is no flow; HG_NO_FLOW
+ */
+export function explainLive(text: string, policy: Policy, flows: Iterable<Flow>): LiveExplanation[] {
+  // `expect` asks for the origin; here it is what is asked.
+  const { facts: wanted, diagnostics } = parseFlow(
+    /\borigin\b/.test(text) ? text : `${text} origin new`,
+    '--live',
+    policy,
+  );
+  if (!wanted)
+    throw new HeadgateError('HG_USAGE', { problem: `--live ${text}: ${diagnostics[0]?.message}`, command: 'explain' });
+  const found: LiveExplanation[] = [];
+  for (const flow of flows) {
+    if (!isMeant(wanted, flow)) continue;
+    found.push(explainOne(flow, policy));
+    if (found.length === MOST_EXPLAINED) break;
+  }
+  if (found.length === 0) throw new HeadgateError('HG_NO_FLOW', { flow: text });
+  return found;
+}
+
+function explainOne(flow: Flow, policy: Policy): LiveExplanation {
+  const { origin, protocol, local, remote, zone, class: mark } = flow;
+  const explanation = explainFlow(policy, flow, flow.decision.rule);
+  const number = classOf(policy, explanation.decision.queue);
+  const classes = [formatHandle(DOWNLOAD_MAJOR, number), formatHandle(UPLOAD_MAJOR, number)] as const;
+  const place = `class ${classes[0]} arriving, ${classes[1]} leaving; ${mark === 0 ? 'no class in its mark: it goes by its origin' : `class ${mark} in its mark`}`;
+  return {
+    // What the pipeline keeps of a flow beside is no fact of it.
+    ...plainExplanation({ ...explanation, facts: { origin, protocol, local, remote } }),
+    ...{ classes, mark, zone },
+    text: `${formatExplanation(explanation)}\n${place}`,
+  };
+}
+
+function isMeant({ protocol, local, remote }: FlowFacts, flow: Flow): boolean {
+  if (flow.protocol !== protocol) return false;
+  const { source, sourcePort, destination, destinationPort } = flow.original;
+  const opener = { address: source, port: sourcePort };
+  const answerer = { address: destination, port: destinationPort };
+  return [
+    [flow.local, flow.remote],
+    [flow.remote, flow.local],
+    [opener, answerer],
+  ].some(([one, other]) => isEnd(local, one!) && isEnd(remote, other!));
+}
+
+const isEnd = (wanted: End, { address, port }: End): boolean =>
+  isSame(wanted.address, address) && (wanted.port === undefined || wanted.port === port);
+
+const isSame = (a: Address, b: Address): boolean => a.length === b.length && a.every((byte, i) => byte === b[i]);

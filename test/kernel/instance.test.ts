@@ -1,0 +1,96 @@
+// One service a network namespace, whoever is against it. Shown on the machine's own kernel (6.18).
+
+import { access, mkdir, readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { run } from '../../src/kernel/index.ts';
+import { Namespace, Program } from '../../src/lab/index.ts';
+import { exitOf, Gateway, HEADGATE } from './gateway.ts';
+
+const STATE = '/run/headgate';
+const RATES = ['--device', 'wan', '--download', '50mbit'];
+
+let gateway: Gateway;
+beforeEach(async () => {
+  gateway = await Gateway.build();
+});
+afterEach(() => gateway.close());
+
+const idOf = async (ns: Namespace): Promise<string> => /\d+/.exec(await ns.run('readlink', '/proc/self/ns/net'))![0];
+
+describe('the place of the one service', () => {
+  it('cannot be kept by a user who is not root', async () => {
+    const script = `require('net').createServer().listen({ path: '\\0headgate' }, () => console.log('bound'))`;
+    const nobody = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', process.execPath, '-e', script];
+    const squatter = Program.start('squatter', nobody as [string, ...string[]], { netns: gateway.box.name });
+    await squatter.line((line) => line === 'bound');
+    const before = await gateway.snapshot();
+    const program = await gateway.up();
+    expect(await gateway.headgate('up', ...RATES)).toMatchObject({
+      status: 4,
+      stderr: expect.stringContaining(`headgate runs here already (pid ${program.pid})`),
+    });
+    expect((await gateway.headgate('down')).status).toBe(0);
+    expect((await program.ended).status).toBe(0);
+    expect(await gateway.snapshot()).toBe(before);
+    await squatter.stop('SIGTERM');
+  });
+
+  it('is one also where another /run is mounted, as in a container', async () => {
+    await gateway.up();
+    const script = 'mount -t tmpfs none /run/headgate && exec "$@"';
+    const inside = ['unshare', '--mount', 'sh', '-c', script, 'sh', ...HEADGATE] as const;
+    expect(await exitOf(gateway.box.name, ...inside, 'up', ...RATES)).toMatchObject({ status: 4 });
+    expect((await gateway.link()).state).toBe('steering');
+  });
+
+  it('is taken by one that hangs, and down says so in time', async () => {
+    const program = await gateway.up();
+    process.kill(program.pid!, 'SIGSTOP');
+    expect(await gateway.headgate('down')).toMatchObject({
+      status: 4,
+      stderr: expect.stringContaining('(pid unknown)'),
+    });
+    process.kill(program.pid!, 'SIGCONT');
+    expect((await gateway.headgate('down')).status).toBe(0);
+    expect((await program.ended).status).toBe(0);
+  });
+
+  it('is free again after kill -9, and its lock is gone after a proper end', async () => {
+    const lock = `${STATE}/${await idOf(gateway.box)}.lock`;
+    const killed = await gateway.up();
+    await killed.stop('SIGKILL');
+    await access(lock);
+    const next = await gateway.up();
+    await next.stop('SIGTERM');
+    await expect(access(lock)).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+});
+
+describe('what services of dead namespaces have left', () => {
+  it('goes when the next one starts; what belongs to living ones stays', async () => {
+    const alive = await Namespace.add('alive');
+    // No namespace gets so low a number (PROC_DYNAMIC_FIRST, fs/proc/generic.c); one that has just gone may be given anew.
+    const [gone, there] = ['12345', await idOf(alive)];
+    const del = (id: string) => run(['sh', '-c', `rm -rf ${STATE}/${id}.*`]);
+    const leave = async (id: string) => {
+      await del(id);
+      await mkdir(`${STATE}/${id}.d`, { recursive: true });
+      for (const name of [`${id}.d/ingress-0.bpf.o`, `${id}.lock`, `${id}.sock`, `${id}.journal`])
+        await writeFile(join(STATE, name), '');
+    };
+    try {
+      await leave(gone);
+      await leave(there);
+      await gateway.up();
+      const left = await readdir(STATE);
+      expect(left.filter((name) => name.startsWith(`${gone}.`))).toEqual([]);
+      expect(left.filter((name) => name.startsWith(`${there}.`)).sort()).toEqual(
+        ['d', 'journal', 'lock', 'sock'].map((end) => `${there}.${end}`),
+      );
+    } finally {
+      await Promise.all([del(gone), del(there)]);
+      await alive.del();
+    }
+  });
+});
