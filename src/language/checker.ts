@@ -2,6 +2,7 @@ import { ORIGINS, type Origin } from '../model/index.ts';
 import { checkExpects, readExpects } from './check-expect.ts';
 import { checkLet } from './check-let.ts';
 import { checkLinks } from './check-link.ts';
+import { checkMarks } from './check-marks.ts';
 import { checkQueues, type Queues } from './check-queue.ts';
 import { checkQueueName, checkRules } from './check-rule.ts';
 import { checkSet } from './check-set.ts';
@@ -35,6 +36,7 @@ export function check(statements: readonly StatementSyntax[], empty: Scope): Pol
   reportTrees(links, linkPolicies, queues, scope);
   const checked = checkRules(rules, queues, scope);
   const defaults = checkDefaults(of('default'), queues, end, scope);
+  const marks = checkMarks(of('marks'), queues, scope);
   const expects = readExpects(of('expect'), queues, scope);
   if (links.length === 0 && of('link').length === 0) diagnostics.add('no-link', end, {});
   if (queues.names.size === 0 && of('queue').length === 0) diagnostics.add('no-queue', end, {});
@@ -48,6 +50,7 @@ export function check(statements: readonly StatementSyntax[], empty: Scope): Pol
     rules: checked.map(({ rule }) => rule),
     defaults,
     expects: expects.map(({ expectation }) => expectation),
+    marks,
     needs: needsOf(checked.map(({ rule }) => rule)),
   });
   // What was skipped for a mistake would be missed here.
