@@ -29,16 +29,18 @@ Exit status: 0 something of headgate is here, 6 nothing is`,
     });
 }
 
-function format({ running, tracking, service, links }: Status): string {
+function format({ running, tracking, marks, service, links }: Status): string {
   if (!running && links.length === 0) return 'headgate is not running here, and nothing of it is in the kernel';
   const lines = service
     ? [
-        `running (pid ${service.pid})  datapath ${service.datapath}  policy ${service.policy}`,
+        `running (pid ${service.pid})  datapath ${service.datapath}  marks ${service.marks}  policy ${service.policy}`,
         `flows ${service.flows.total}: local ${service.flows.local}, remote ${service.flows.remote}, new ${service.flows.new}` +
           `  marks written ${service.marksWritten}${service.marksFailed ? `, failed ${service.marksFailed}` : ''}` +
           `  overruns ${service.overruns}  resyncs ${service.resyncs}`,
       ]
-    : ['not running; what an earlier run left still steers (headgate down removes it)'];
+    : [
+        `not running; what an earlier run left still steers (headgate down removes it)${marks ? `  marks ${marks}` : ''}`,
+      ];
   if (!tracking)
     lines.push(
       'warning: the nft table inet headgate is gone (nft flush ruleset?): start headgate again to track connections',

@@ -7,6 +7,7 @@ export * from './filters.ts';
 export * from './kernel-modules.ts';
 export * from './local-socket.ts';
 export * from './machine.ts';
+export { type MarkSurvey, surveyMarks } from './mark-uses.ts';
 export * from './netdev.ts';
 export * from './shim/index.ts';
 export * from './survey.ts';

@@ -5,5 +5,7 @@ export * from './error.ts';
 export * from './flow.ts';
 export * from './machine.ts';
 export * from './mark.ts';
+export * from './mark-software.ts';
+export * from './mark-use.ts';
 export * from './rate.ts';
 export * from './tins.ts';

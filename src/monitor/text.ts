@@ -13,7 +13,7 @@ const RESYNC_REASONS = { start: ' at the start', overrun: ' after an overrun', s
 function describe(item: MonitorItem): string {
   switch (item.kind) {
     case 'ready':
-      return `ready        datapath ${item.datapath}; ${item.links
+      return `ready        datapath ${item.datapath}, marks ${item.marks}; ${item.links
         .map((l) =>
           [
             `${l.download || l.upload || l.shares ? 'steering' : 'watching'} ${l.name} on ${l.device}`,

@@ -105,7 +105,7 @@ async function prepareBpf(plan: ClassPlan, generation: number, write: WriteFiles
     [egress]: patchClassifier(object, configOf(plan, UPLOAD_MAJOR)),
   });
   const objects = { ingress: paths[ingress]!, egress: paths[egress]! };
-  return { datapath: bpfDatapath(objects), files: Object.values(objects) };
+  return { datapath: bpfDatapath(objects, plan.field), files: Object.values(objects) };
 }
 
 const configOf = ({ field, count, byOrigin }: ClassPlan, major: number): ClassifierConfig => ({

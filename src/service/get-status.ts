@@ -11,6 +11,7 @@ import {
   VERDICTS,
   verdictsOf,
 } from '../kernel/index.ts';
+import { formatMark } from '../model/index.ts';
 import {
   DOWNLOAD_MAJOR,
   formatHandle,
@@ -35,7 +36,8 @@ export async function getStatus(): Promise<Status> {
   for (const q of scene.qdiscs.filter(isOurUpload)) if (!devices.has(q.device)) devices.set(q.device, q.device);
 
   const links = await Promise.all([...devices].map(([device, name]) => getLink(scene, service, device, name)));
-  return { running: service !== undefined, tracking: scene.table === 'ours', service, links };
+  const marks = scene.field && formatMark(scene.field.mask);
+  return { running: service !== undefined, tracking: scene.table === 'ours', marks, service, links };
 }
 
 async function getLink(

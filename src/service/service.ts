@@ -12,7 +12,7 @@ import {
 import { acquireInstance, delFiles, ensureRoot, getCapabilities, MarkWriter, runCommand } from '../kernel/index.ts';
 import { conntrackDump, conntrackEvents, linkEvents } from '../kernel/sources.ts';
 import type { Policy } from '../language/index.ts';
-import { DEFAULT_MARK_FIELD, HeadgateError, type MarkField } from '../model/index.ts';
+import { formatMark, HeadgateError, type MarkField } from '../model/index.ts';
 import type { MonitorItem } from '../monitor/index.ts';
 import { MonitorStream } from '../monitor/stream.ts';
 import { clearMarks, FlowClassifier, runPipeline, Sides, TupleMap } from '../pipeline/index.ts';
@@ -30,6 +30,7 @@ import { requestStatus, serveControl } from './control.ts';
 import { bestDatapath, prepareDatapath } from './datapath.ts';
 import { LinkKeeper } from './link-keeper.ts';
 import { LinkWatch } from './link-watch.ts';
+import { chooseMarksHere, defaultIsFree, warnOfMarksHere, whyNotMarks } from './marks.ts';
 import { changeKernel, type LoadPolicy, type ReloadResult, reloadPolicy } from './reload.ts';
 import { shapeHere } from './shape-here.ts';
 import type { ServiceStatus } from './status.ts';
@@ -79,6 +80,7 @@ export async function startService(
     const scene = await inspect();
     checkTable(scene);
     await checkEffects(policy, scene);
+    const { field, warnings } = await chooseMarksHere(policy, name, scene.field);
 
     const stream = new MonitorStream();
     stream.items.subscribe(onItem);
@@ -87,14 +89,16 @@ export async function startService(
     opened.add(() => delFiles());
     await delFiles();
     let generation = 0;
-    const prepare = (of: Policy, number: number) => prepareDatapath(name, of, DEFAULT_MARK_FIELD, number, capabilities);
+    const prepare = (of: Policy, number: number) => prepareDatapath(name, of, field, number, capabilities);
     let prepared = await prepare(policy, generation);
     const { datapath } = prepared;
     if (datapath.map) checkMap(scene);
     for (const shape of shapes) checkLink(shape, scene, datapath);
 
-    opened.add(() => (keep ? undefined : takeDown()));
+    opened.add(() => (keep ? undefined : takeDown(field)));
     await teardown();
+    // What is in the same bits, the classifier puts right.
+    if (scene.field && scene.field.mask !== field.mask) await clearField(scene.field);
     // From here on the kernel tracks connections in this namespace, and has the functions that the classifier calls.
     await runOperations([tableOperation(policy, shapes, datapath), ...effects]);
 
@@ -110,7 +114,7 @@ export async function startService(
     const map = new TupleMap((command) => runCommand(command), warn('the map of flows'));
     const classifier = new FlowClassifier({
       policy,
-      field: DEFAULT_MARK_FIELD,
+      field,
       marksOrigin: datapath.marksOrigin,
       map: datapath.map ? map : undefined,
       sides,
@@ -143,6 +147,7 @@ export async function startService(
       pid: process.pid,
       policy: policy.file,
       datapath: datapath.name,
+      marks: formatMark(field.mask),
       links: keepers.map(({ shape, state }) => ({ name: shape.link, device: shape.device, state })),
       queues: numberedQueues(policy).map(({ queue, number }) => ({ name: queue.name, number })),
       flows: { total: classifier.table.size, ...classifier.table.perOrigin },
@@ -151,6 +156,8 @@ export async function startService(
       ...counts,
     });
     const change = async (next: Policy): Promise<void> => {
+      const reason = whyNotMarks(next, field);
+      if (reason !== undefined) throw new HeadgateError('HG_RELOAD', { reason });
       const nextShapes = await shapeHere(next, qdiscsOf(capabilities));
       const made = await prepare(next, generation + 1);
       const from = { policy, shapes, datapath: prepared.datapath };
@@ -175,6 +182,7 @@ export async function startService(
         else {
           stream.emit({ kind: 'policy', state: 'changed', file, reason: 'was read anew, and is in force' });
           advise();
+          for (const message of await warnOfMarksHere(policy, name, field)) stream.emit({ kind: 'warning', message });
         }
         return result;
       });
@@ -187,6 +195,7 @@ export async function startService(
     stream.emit({
       kind: 'ready',
       datapath: datapath.name,
+      marks: formatMark(field.mask),
       links: shapes.map(({ link, device, download, upload, shares }) => ({
         name: link,
         device,
@@ -205,6 +214,7 @@ export async function startService(
       for (const message of advice(policy, shapes)) stream.emit({ kind: 'warning', message });
     };
     advise();
+    for (const message of warnings) stream.emit({ kind: 'warning', message });
     return {
       reload,
       stop: (options) => {
@@ -232,14 +242,22 @@ function advice(policy: Policy, shapes: readonly LinkShape[]): string[] {
   ];
 }
 
-/** Takes everything of ours out of the kernel, and returns in words what it was. */
-export async function takeDown(field: MarkField = DEFAULT_MARK_FIELD): Promise<string[]> {
+/**
+ * Takes everything of ours out of the kernel, and returns in words what it was.
+ *
+ * @param known the bits of the mark that are ours; absent: those that the kernel tells of
+ */
+export async function takeDown(known?: MarkField): Promise<string[]> {
+  // Without our table nobody says which bits were ours.
+  const field = known ?? (await inspect()).field ?? (await defaultIsFree());
   const removed = await teardown();
   await delFiles();
   // Marks without our objects are not ours to touch.
-  if (removed.length > 0) {
-    const marks = MarkWriter.open();
-    await clearMarks(field, conntrackDump(), (requests) => marks.write(requests)).finally(() => marks.close());
-  }
+  if (removed.length > 0 && field) await clearField(field);
   return removed.map(({ about }) => about);
+}
+
+async function clearField(field: MarkField): Promise<void> {
+  const marks = MarkWriter.open();
+  await clearMarks(field, conntrackDump(), (requests) => marks.write(requests)).finally(() => marks.close());
 }

@@ -1,3 +1,4 @@
+import type { MarkField } from '../model/index.ts';
 import type { Datapath } from './datapath.ts';
 import { FILTER_PREF, formatHandle, UPLOAD_MAJOR } from './names.ts';
 import type { Operation } from './operation.ts';
@@ -14,10 +15,11 @@ export interface BpfObjects {
  * `bpf`: our program (native-shim/bpf/steer.bpf.c) looks the flow up in conntrack, on both ways. Replacing the filter
  * while packets flow loses none.
  */
-export function bpfDatapath(objects: BpfObjects): Datapath {
+export function bpfDatapath(objects: BpfObjects, field: MarkField): Datapath {
   const unredirect = (device: string) => tc('filter', 'del', 'dev', device, 'ingress', 'pref', `${FILTER_PREF}`);
   return {
     name: 'bpf',
+    field,
     hook: true,
     map: false,
     marksOrigin: false,

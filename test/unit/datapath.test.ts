@@ -97,7 +97,7 @@ describe('filters that tc tells of', () => {
 });
 
 it('datapath bpf replaces itself in one command', () => {
-  const bpf = bpfDatapath({ ingress: '/o/i.o', egress: '/o/e.o' });
+  const bpf = bpfDatapath({ ingress: '/o/i.o', egress: '/o/e.o' }, plan.field);
   const { command, undo, filters } = bpf.redirect('wan', 'hg-wan');
   expect(command.argv.join(' ')).toBe(
     `tc filter replace ${filterArguments({ device: 'wan', parent: 'ingress' }, filters!.filters[0]!).join(' ')}`,
