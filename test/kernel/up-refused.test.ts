@@ -231,6 +231,9 @@ describe('what is refused', () => {
       'sh',
       ...HEADGATE,
       'up',
+      // By itself it might find that another works, and stay.
+      '--datapath',
+      'bpf',
       ...args,
     );
     expect(exit.status).toBe(3);
