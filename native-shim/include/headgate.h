@@ -205,4 +205,7 @@ int32_t hg_tc_stats(const char *netns, uint32_t ifindex, struct hg_tc_stat *stat
  * Returns how many values the map has (may exceed max), or -errno. */
 int32_t hg_bpf_counters(uint32_t prog_id, const char *map, uint64_t *values, uint32_t max, struct hg_error *error);
 
+/* What adjtimex(2) says of the clock: TIME_OK (0) to TIME_WAIT where it is synchronised, TIME_ERROR (5) where not; or -errno. */
+int32_t hg_clock_state(void);
+
 #endif

@@ -1,6 +1,7 @@
 export * from './address.ts';
 export * from './capability.ts';
 export * from './command.ts';
+export * from './concern.ts';
 export * from './error.ts';
 export * from './flow.ts';
 export * from './machine.ts';

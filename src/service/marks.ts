@@ -6,7 +6,7 @@ import {
   type DatapathName,
   highestClass,
   type MarkChoice,
-  type MarkWish,
+  markWishOf,
   warnOfMarkUses,
 } from '../shape/index.ts';
 
@@ -22,14 +22,14 @@ export async function chooseMarksHere(
   before: MarkField | undefined,
 ): Promise<MarkChoice> {
   const { uses, unseen } = await surveyMarks();
-  const { field, warnings } = chooseMarkField(uses, { ...wishOf(policy, datapath), before });
+  const { field, warnings } = chooseMarkField(uses, { ...markWishOf(policy, datapath), before });
   return { field, warnings: [...warnings, ...unseen.map(sayUnseen)] };
 }
 
 /** What has come to be in the way of the bits that are in force. */
 export async function warnOfMarksHere(policy: Policy, datapath: DatapathName, field: MarkField): Promise<string[]> {
   const { uses, unseen } = await surveyMarks();
-  return [...warnOfMarkUses(uses, field, wishOf(policy, datapath)), ...unseen.map(sayUnseen)];
+  return [...warnOfMarkUses(uses, field, markWishOf(policy, datapath)), ...unseen.map(sayUnseen)];
 }
 
 /** Why a policy cannot come to be in force with these bits, as the end of a sentence; undefined where it can. */
@@ -43,15 +43,5 @@ export async function defaultIsFree(): Promise<MarkField | undefined> {
   const { uses }: MarkSurvey = await surveyMarks();
   return uses.some(({ bits }) => (bits & DEFAULT_MARK_FIELD.mask) !== 0) ? undefined : DEFAULT_MARK_FIELD;
 }
-
-const wishOf = (policy: Policy, datapath: DatapathName): MarkWish => ({
-  field: policy.marks,
-  classes: highestClass(policy),
-  marks: policy.rules.some(({ queue }) => queue !== undefined) || MARK_ALL.has(datapath),
-  inPackets: datapath === 'mark',
-});
-
-/** Those that mark every flow (src/shape/datapath-chains.ts). */
-const MARK_ALL: ReadonlySet<DatapathName> = new Set(['ct', 'mark']);
 
 const sayUnseen = (what: string): string => `which bits of the mark are free is not known for certain: ${what}`;

@@ -1,3 +1,4 @@
+import type { Policy } from '../language/index.ts';
 import {
   DEFAULT_MARK_FIELD,
   describeMarkUse,
@@ -9,6 +10,8 @@ import {
   markFieldOf,
   roomOf,
 } from '../model/index.ts';
+import { highestClass } from './classes.ts';
+import type { DatapathName } from './datapath.ts';
 
 /** What a field has to do. */
 export interface MarkWish {
@@ -29,6 +32,17 @@ export interface MarkChoice {
   /** What goes on all the same, as sentences for the person. */
   readonly warnings: readonly string[];
 }
+
+/** What a policy asks of a field on a datapath. */
+export const markWishOf = (policy: Policy, datapath: DatapathName): MarkWish => ({
+  field: policy.marks,
+  classes: highestClass(policy),
+  marks: policy.rules.some(({ queue }) => queue !== undefined) || MARK_ALL.has(datapath),
+  inPackets: datapath === 'mark',
+});
+
+/** Those that mark every flow (datapath-chains.ts). */
+const MARK_ALL: ReadonlySet<DatapathName> = new Set(['ct', 'mark']);
 
 /**
  * The bits that are to be ours: the policy's, or the default, or others that nobody uses, best those whose packets' marks

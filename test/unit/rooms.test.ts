@@ -23,7 +23,8 @@ const ROOMS = [
 /** The only door to the OS. */
 const DOORS = /^(koffi|(node:)?(child_process|net|dgram|http|http2|https|tls|fs|fs\/promises|worker_threads|cluster))$/;
 /** Faces of rooms. Some have several, by what takes long to load: `headgate check` needs neither rxjs, nor the shim, nor what decides. */
-const FACES = /^\w+\/index\.ts$|^language\/(service|reading)\.ts$|^kernel\/(sources|files)\.ts$|^monitor\/stream\.ts$/;
+const FACES =
+  /^\w+\/index\.ts$|^language\/(service|reading)\.ts$|^kernel\/(sources|files|readings)\.ts$|^monitor\/stream\.ts$/;
 /** Programs of the lab are started in namespaces of their own and are its traffic: they open sockets for a living. */
 const AT_THE_DOOR = /^(kernel|setup)\/|^lab\/(traffic|transfer)\.ts$/;
 

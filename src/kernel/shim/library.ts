@@ -43,6 +43,7 @@ export interface Shim {
   hg_marks_close(marks: Pointer): void;
   hg_tc_stats(netns: string | null, ifindex: number, stats: Uint8Array, max: number, error: Uint8Array): number;
   hg_bpf_counters(progId: number, map: string, values: BigUint64Array, max: number, error: Uint8Array): number;
+  hg_clock_state(): number;
 }
 
 /** The same as C prototypes; structs cross as bytes, which the layouts describe. */
@@ -64,6 +65,7 @@ const PROTOTYPES: Readonly<Record<keyof Shim, string>> = {
   hg_tc_stats: 'int32_t hg_tc_stats(const char *netns, uint32_t ifindex, void *stats, uint32_t max, void *error)',
   hg_bpf_counters:
     'int32_t hg_bpf_counters(uint32_t prog_id, const char *map, void *values, uint32_t max, void *error)',
+  hg_clock_state: 'int32_t hg_clock_state(void)',
 };
 
 /**
