@@ -1,5 +1,5 @@
 // Conflicts and blind spots, provoked in a namespace and told by `headgate doctor`. Shown on the machine's own kernel
-// (6.18), which has no flowtables, and where conntrack's limit and the clock belong to the whole machine: those are judged in
+// (6.18), which has no flowtables, and where the clock belongs to the whole machine: those are judged in
 // test/unit/doctor-checks.test.ts.
 
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -7,7 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { isClockSynchronised, run } from '../../src/kernel/index.ts';
-import { addVeth, Namespace, Program } from '../../src/lab/index.ts';
+import { DEFAULT_RECEIVE_BUFFER } from '../../src/kernel/sources.ts';
+import { addVeth, Namespace, Program, packageFile } from '../../src/lab/index.ts';
 import type { Concern } from '../../src/model/index.ts';
 import { exitOf, HEADGATE } from './gateway.ts';
 import { PATIENCE } from './soon.ts';
@@ -125,6 +126,24 @@ describe('conflicts and blind spots', () => {
       expect(await checks(await policy('download 500mbit upload 500mbit'))).toEqual([]);
       await box.run('ethtool', '-K', 'wan', feature, 'off');
     }
+  });
+
+  it('a conntrack table that is nearly full', async () => {
+    const drop = 'table inet t { chain c { type filter hook prerouting priority -50; ct state new drop; }; }\n';
+    await box.feed(drop, 'nft', '-f', '-');
+    const max = Number(await box.run('cat', '/proc/sys/net/netfilter/nf_conntrack_max'));
+    await box.run(process.execPath, packageFile('test/kernel/open-flows.mjs'), `${Math.ceil(0.82 * max)}`);
+    const { concerns } = await doctor();
+    expect(concerns).toMatchObject([{ check: 'conntrack-full', severity: 'warning' }]);
+    expect(concerns[0]!.advice).toContain(`net.netfilter.nf_conntrack_max=${2 * max}`);
+  }, 180_000);
+
+  it('a receive buffer that is small, where a container may not have more', async () => {
+    const most = Number(await run(['sysctl', '-n', 'net.core.rmem_max']));
+    const inside = ['unshare', '--user', '--map-root-user', '--net', ...HEADGATE, 'doctor', '--json'] as const;
+    const { stdout } = await exitOf(undefined, ...inside);
+    const { concerns } = JSON.parse(stdout).here as Told;
+    expect(concerns.map(({ check }) => check)).toEqual(most < DEFAULT_RECEIVE_BUFFER ? ['receive-buffer'] : []);
   });
 
   it('a rate above what the device carries', async () => {

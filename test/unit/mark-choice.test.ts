@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { parsePolicy } from '../../src/language/index.ts';
 import {
   classOfMark,
   DEFAULT_MARK_FIELD,
@@ -12,7 +13,14 @@ import {
   markOfClass,
   roomOf,
 } from '../../src/model/index.ts';
-import { chooseMarkField, fieldOfTable, formatTable, type MarkWish, warnOfMarkUses } from '../../src/shape/index.ts';
+import {
+  chooseMarkField,
+  compileRules,
+  fieldOfTable,
+  formatTable,
+  type MarkWish,
+  warnOfMarkUses,
+} from '../../src/shape/index.ts';
 
 const WISH: MarkWish = { classes: 3, marks: true, inPackets: false };
 const use = (who: string, bits: number, more: Partial<MarkUse> = {}): MarkUse => ({
@@ -67,6 +75,27 @@ describe('a field', () => {
         const written = ((old & ~of.mask) | (value & of.mask)) >>> 0;
         expect((written ^ old) & ~of.mask).toBe(0);
         expect(classOfMark(of, written)).toBe(number % (room + 1));
+      }),
+    );
+  });
+
+  it('our nft rules write under it keep every bit outside', () => {
+    const text =
+      'link wan { }\nqueue a { share 60% }\nqueue b { share 10% }\nrule r when tcp -> b\ndefault local -> a  remote -> a  new -> a\n';
+    const { policy } = parsePolicy(text, 'test.gate');
+    fc.assert(
+      fc.property(field, mark, (of, old) => {
+        const rules = compileRules(policy!, of, true).chains.flatMap((chain) => chain.rules);
+        const set = rules.flatMap((rule) => [
+          ...rule.matchAll(/ct mark set ct mark & (0x[0-9a-f]+) \| (0x[0-9a-f]+)/g),
+        ]);
+        expect(set.length).toBeGreaterThanOrEqual(8);
+        expect(rules.filter((rule) => rule.includes('mark set')).length).toBe(set.length);
+        for (const [, kept, value] of set) {
+          const written = ((old & Number(kept)) | Number(value)) >>> 0;
+          expect((written ^ old) & ~of.mask).toBe(0);
+          expect([1, 2]).toContain(classOfMark(of, written));
+        }
       }),
     );
   });
