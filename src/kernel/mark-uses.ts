@@ -30,7 +30,11 @@ export interface MarkSurvey {
  */
 export async function surveyMarks(where: Where = {}): Promise<MarkSurvey> {
   const [nft, rules4, rules6, tc, devices] = await Promise.all([
-    surveyNft(where),
+    surveyNft(where).catch((error): NftMarks & { readonly why: string } => {
+      // One that was built without JSON.
+      if (!(error instanceof HeadgateError) || error.code !== 'HG_KERNEL') throw error;
+      return { uses: [], names: [], xtables: false, why: error.message };
+    }),
     run(['ip', '-4', '-json', 'rule', 'show'], where),
     // A kernel without IPv6 has no rules of it.
     run(['ip', '-6', '-json', 'rule', 'show'], where).catch(() => ''),
@@ -43,7 +47,7 @@ export async function surveyMarks(where: Where = {}): Promise<MarkSurvey> {
   const routing = [...readRuleMarks(rules4, 4), ...readRuleMarks(rules6, 6)].map((use) => named(use, known));
   return {
     uses: [...nft.uses, ...tables.found.flatMap((t) => t.uses), ...routing, ...tc, ...known],
-    unseen: tables.unseen,
+    unseen: [...('why' in nft ? [`rules of nft: ${nft.why}`] : []), ...tables.unseen],
   };
 }
 

@@ -26,9 +26,9 @@ export async function chooseMarksHere(
   return { field, warnings: [...warnings, ...unseen.map(sayUnseen)] };
 }
 
-/** What has come to be in the way of the bits that are in force. */
+/** What has come to be in the way of the bits that are in force. Never rejects. */
 export async function warnOfMarksHere(policy: Policy, datapath: DatapathName, field: MarkField): Promise<string[]> {
-  const { uses, unseen } = await surveyMarks();
+  const { uses, unseen } = await surveyMarks().catch((error: Error) => ({ uses: [], unseen: [error.message] }));
   return [...warnOfMarkUses(uses, field, markWishOf(policy, datapath)), ...unseen.map(sayUnseen)];
 }
 
