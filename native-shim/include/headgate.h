@@ -223,4 +223,7 @@ int32_t hg_notify(const char *path, const char *text);
  * Returns -errno where it could not be; the calling thread's bounding set may be smaller then. */
 int32_t hg_exec_with(uint64_t keep, const char *path, const char *const *argv, struct hg_error *error);
 
+/* What adjtimex(2) says of the clock: TIME_OK (0) to TIME_WAIT where it is synchronised, TIME_ERROR (5) where not; or -errno. */
+int32_t hg_clock_state(void);
+
 #endif

@@ -10,9 +10,10 @@ import {
   run,
   type Where,
 } from '../kernel/index.ts';
-import { HeadgateError } from '../model/index.ts';
+import { HeadgateError, type MarkField } from '../model/index.ts';
 import {
   ARRIVAL_FAMILY,
+  fieldOfTable,
   formatHandle,
   isOurFilter,
   MIRROR_FAMILIES,
@@ -38,6 +39,8 @@ export interface Scene {
   readonly nat: readonly string[];
   readonly ifbs: readonly OwnedIfb[];
   readonly table: Whose;
+  /** The bits of the mark that our table says are in force; undefined where there is none. */
+  readonly field: MarkField | undefined;
   /** The table of the datapath `map`, with a chain for each device. */
   readonly arrivals: Whose;
   /** The tables that copy packets to taps; those that are there. */
@@ -83,9 +86,10 @@ export async function inspect(where: Where = {}): Promise<Scene> {
       const ownership = device.kind === 'ifb' ? parseAlias(device.alias) : undefined;
       return ownership ? [{ device, ownership }] : [];
     }),
-    table: tables.get('inet') ?? 'none',
-    arrivals: tables.get(ARRIVAL_FAMILY) ?? 'none',
-    mirrors: new Map(MIRROR_FAMILIES.flatMap((f) => (tables.has(f) ? [[f, tables.get(f)!]] : []))),
+    table: tables.get('inet')?.whose ?? 'none',
+    field: tables.get('inet')?.field,
+    arrivals: tables.get(ARRIVAL_FAMILY)?.whose ?? 'none',
+    mirrors: new Map(MIRROR_FAMILIES.flatMap((f) => (tables.has(f) ? [[f, tables.get(f)!.whose]] : []))),
     taps: devices.filter(({ kind, alias }) => kind === 'ifb' && alias === TAP_ALIAS).map(({ name }) => name),
   };
 }
@@ -111,19 +115,25 @@ export const isRedirected = (scene: Scene, device: string): boolean =>
   (scene.hooks.get(device)?.ingress.some(isOurFilter) ?? false) ||
   scene.chains.some((chain) => chain.device === device && isOurChain(scene, chain));
 
+interface NamedTable {
+  readonly whose: Whose;
+  readonly field?: MarkField | undefined;
+}
+
 /** The tables that have our name, by their family. */
-async function getTables(where: Where): Promise<Map<string, Whose>> {
+async function getTables(where: Where): Promise<Map<string, NamedTable>> {
   const listed = await run(['nft', 'list', 'tables'], where);
   const families = [...listed.matchAll(/^table (\w+) (\S+)$/gm)].flatMap(([, family, name]) =>
     name === TABLE ? [family!] : [],
   );
-  const whose = families.map(async (family): Promise<[string, Whose]> => {
+  const named = families.map(async (family): Promise<[string, NamedTable]> => {
     const text = await run(['nft', '--terse', 'list', 'table', family, TABLE], where).catch((error) => {
       // It has gone since it was listed.
       if (error instanceof HeadgateError && error.code === 'HG_KERNEL') return undefined;
       throw error;
     });
-    return [family, text === undefined ? 'none' : text.includes(TABLE_COMMENT) ? 'ours' : 'foreign'];
+    if (text === undefined) return [family, { whose: 'none' }];
+    return [family, { whose: text.includes(TABLE_COMMENT) ? 'ours' : 'foreign', field: fieldOfTable(text) }];
   });
-  return new Map(await Promise.all(whose));
+  return new Map(await Promise.all(named));
 }

@@ -48,7 +48,8 @@ function printTable(policy: Policy): void {
     if (device === undefined) throw new HeadgateError('HG_LINK_INCOMPLETE', { link: name, missing: 'device' });
     return device;
   });
-  const rules = compileRules(policy, DEFAULT_MARK_FIELD);
+  const field = policy.marks ?? DEFAULT_MARK_FIELD;
+  const rules = compileRules(policy, field);
   for (const { rule, why } of rules.left) note(`rule ${rule.name} is left to the pipeline: ${why}`);
-  process.stdout.write(formatTable(rules, devices));
+  process.stdout.write(formatTable(rules, devices, field));
 }

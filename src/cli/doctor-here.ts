@@ -1,8 +1,12 @@
 import { checkLink, inspect, isIngressHook } from '../apply/index.ts';
-import { getSysctl, run } from '../kernel/index.ts';
+import { getSysctl, getUplinks, run } from '../kernel/index.ts';
+import { getReadings } from '../kernel/readings.ts';
 import { overrideLink, type Policy } from '../language/index.ts';
-import { type Capabilities, HeadgateError } from '../model/index.ts';
+import { type Capabilities, type Concern, HeadgateError } from '../model/index.ts';
 import { chooseDatapath, qdiscsOf, shapePolicy } from '../shape/index.ts';
+import { listConcerns } from './doctor-checks.ts';
+import { wantsOf } from './doctor-evidence.ts';
+import { lookAtMarks, type MarksHere } from './doctor-marks.ts';
 
 /** What of the caller's network namespace an admin should know before `headgate up`. */
 export interface Here {
@@ -16,6 +20,18 @@ export interface Here {
   readonly ingressQdiscs: readonly string[];
   /** What `headgate up` would say no to on the device that was asked about. */
   readonly refusals: readonly HeadgateError[];
+  readonly marks: MarksHere;
+  /** Conflicts and blind spots, the worst first. */
+  readonly concerns: readonly Concern[];
+}
+
+/** What was asked about: a policy, a device, or neither. */
+export interface Question {
+  /** The policy to judge by; without a file, the one that `up` takes then. */
+  readonly policy: Policy;
+  /** A file was named. */
+  readonly named: boolean;
+  readonly device?: string | undefined;
 }
 
 const SYSCTLS = ['nf_conntrack_acct', 'nf_conntrack_timestamp', 'nf_conntrack_events'] as const;
@@ -24,12 +40,17 @@ export type SysctlName = (typeof SYSCTLS)[number];
 /**
  * Looks at the caller's network namespace; changes nothing.
  *
- * @param policy one with a link, to ask for `device` what `up` would
  * @throws HeadgateError HG_NO_DEVICE; HG_NO_TOOL; HG_KERNEL, also where the rights to look are missing
  */
-export async function lookHere(capabilities: Capabilities, policy: Policy, device?: string): Promise<Here> {
-  const [scene, ruleset, ...values] = await Promise.all([
+export async function lookHere(capabilities: Capabilities, question: Question): Promise<Here> {
+  const { policy, named, device } = question;
+  const wants = named
+    ? wantsOf(overrideLink(policy, { device }))
+    : { links: (device === undefined ? await getUplinks() : [device]).map((name) => ({ device: name })), clock: false };
+  const devices = wants.links.map((link) => link.device);
+  const [scene, readings, ruleset, ...values] = await Promise.all([
     inspect(),
+    getReadings(devices),
     run(['nft', '--stateless', '--terse', 'list', 'ruleset']),
     ...SYSCTLS.map((name) => getSysctl(`net/netfilter/${name}`)),
   ]);
@@ -51,5 +72,7 @@ export async function lookHere(capabilities: Capabilities, policy: Policy, devic
     ingressChains: scene.chains.map((chain) => `${chain.device}: ${chain.name}`),
     ingressQdiscs: scene.qdiscs.filter(isIngressHook).map((qdisc) => `${qdisc.device}: ${qdisc.kind}`),
     refusals,
+    marks: await lookAtMarks(policy, chooseDatapath(capabilities) ?? 'bpf', scene),
+    concerns: listConcerns({ readings, scene, wants }),
   };
 }

@@ -1,6 +1,7 @@
-import type { Capabilities, Capability, Finding } from '../model/index.ts';
+import type { Capabilities, Capability, Concern, Finding } from '../model/index.ts';
 import { chooseDatapath, ladderOf, type Rung } from '../shape/index.ts';
 import type { Here } from './doctor-here.ts';
+import { formatMarks } from './doctor-marks.ts';
 
 /** Everything that `headgate doctor` found out. */
 export interface Diagnosis {
@@ -139,17 +140,27 @@ const WITHOUT = {
 
 function formatHere({ here, device }: Diagnosis): string[] {
   if (typeof here === 'string') return [`this network namespace: could not tell (${here})`];
-  const { sysctls, zones, ingressChains, ingressQdiscs, refusals } = here;
+  const { sysctls, zones, ingressQdiscs, refusals, marks, concerns } = here;
   const off = (Object.keys(WITHOUT) as (keyof typeof WITHOUT)[]).filter((name) => sysctls[name] === '0');
   const notes = [
     ...off.map((name) => `${WITHOUT[name]}: sysctl -w net.netfilter.${name}=1 (holds for new flows)`),
     ...(zones ? ['some rule sets conntrack zones: the classifier looks in the default zone alone'] : []),
-    ...ingressChains.map(
-      (chain) => `${chain} sees what arrives before Headgate would redirect it: up refuses the device`,
-    ),
     ...ingressQdiscs.map((qdisc) => `${qdisc} is there: up uses it, and leaves it`),
     ...refusals.flatMap(({ message, hint }) => [`up refuses: ${message}`, `  ${hint}`]),
     ...(device !== undefined && refusals.length === 0 ? [`nothing is in the way on ${device}`] : []),
   ];
-  return ['this network namespace', ...(notes.length > 0 ? notes : ['nothing to note']).map((line) => `  ${line}`)];
+  return [
+    'this network namespace',
+    ...[...notes, ...formatMarks(marks)].map((line) => `  ${line}`),
+    '',
+    'conflicts and blind spots',
+    ...(concerns.length > 0 ? concerns.flatMap(formatConcern) : ['  none found']),
+  ];
 }
+
+const CONCERN_SIGNS: Readonly<Record<Concern['severity'], string>> = { problem: '✗', warning: '!', note: '·' };
+
+const formatConcern = ({ check, severity, what, advice }: Concern): string[] => [
+  `  ${CONCERN_SIGNS[severity]} ${severity} ${check}: ${what}`,
+  ...(advice === '' ? [] : [`      ${advice}`]),
+];

@@ -75,7 +75,14 @@ Exit status: 0 printed; 1 mistakes in the policy; 2 wrong usage; 3 what the poli
           files.push({ name, content: gzipSync(bytes).toString('base64') });
         return Object.fromEntries(Object.keys(contents).map((name) => [name, `${SCRIPT_FOLDER}/${name}`]));
       };
-      const prepared = await prepareDatapath(datapath, policy, DEFAULT_MARK_FIELD, 0, capabilities, write);
+      const prepared = await prepareDatapath(
+        datapath,
+        policy,
+        policy.marks ?? DEFAULT_MARK_FIELD,
+        0,
+        capabilities,
+        write,
+      );
       const live = policy.rules.filter(({ tier }) => tier.kind === 'live');
       for (const { name } of live) note(`rule ${name} is live: it needs a running headgate, and is not in the script`);
       const about = [

@@ -37,16 +37,18 @@ async function readKernel(error: unknown): Promise<Status> {
   return getStatus(undefined);
 }
 
-function format({ running, tracking, service, links, policers }: Status): string {
+function format({ running, tracking, marks, service, links, policers }: Status): string {
   if (!running && links.length === 0) return 'headgate is not running here, and nothing of it is in the kernel';
   const lines = service
     ? [
-        `running (pid ${service.pid})  datapath ${service.datapath}  policy ${service.policy}`,
+        `running (pid ${service.pid})  datapath ${service.datapath}  marks ${service.marks}  policy ${service.policy}`,
         `flows ${service.flows.total}: local ${service.flows.local}, remote ${service.flows.remote}, new ${service.flows.new}` +
           `  marks written ${service.marksWritten}${service.marksFailed ? `, failed ${service.marksFailed}` : ''}` +
           `  overruns ${service.overruns}  resyncs ${service.resyncs}`,
       ]
-    : ['not running; what an earlier run left still steers (headgate down removes it)'];
+    : [
+        `not running; what an earlier run left still steers (headgate down removes it)${marks ? `  marks ${marks}` : ''}`,
+      ];
   if (service?.confirm)
     lines.push(
       `${service.confirm.what} waits to be confirmed: ${confirmNotice(service.confirm.until)}, or it is taken back`,

@@ -10,6 +10,7 @@ export * from './journal.ts';
 export * from './kernel-modules.ts';
 export * from './local-socket.ts';
 export * from './machine.ts';
+export { type MarkSurvey, surveyMarks } from './mark-uses.ts';
 export * from './netdev.ts';
 export * from './nft-counters.ts';
 export * from './rights.ts';

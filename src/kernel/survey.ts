@@ -57,7 +57,8 @@ interface IpRoute {
   readonly nexthops?: readonly { readonly dev?: string }[];
 }
 
-async function getUplinks(): Promise<string[]> {
+/** Devices of the default routes, the preferred first, IPv4 before IPv6; each once. */
+export async function getUplinks(): Promise<string[]> {
   const families = await Promise.all(
     ['-4', '-6'].map((family) => json<IpRoute>(['ip', family, '-json', 'route', 'show', 'default'])),
   );
@@ -99,7 +100,7 @@ async function getDevices(): Promise<SurveyedDevice[]> {
 }
 
 /** `/sys/class/net/DEVICE/speed` is in mbit, -1 or unreadable where it is not known. The caller's namespace alone has it. */
-async function getSpeed(device: string): Promise<Rate | undefined> {
+export async function getSpeed(device: string): Promise<Rate | undefined> {
   const text = await readFile(`/sys/class/net/${device}/speed`, 'utf8').catch(() => '');
   const mbit = Number(text);
   return Number.isInteger(mbit) && mbit > 0 ? mbit * 1e6 : undefined;

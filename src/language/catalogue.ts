@@ -120,7 +120,7 @@ export const CATALOGUE = {
   'unknown-statement': {
     severity: 'error',
     message: 'no statement begins with "{found}"',
-    hint: 'statements begin with link, queue, set, let, rule, default, expect or include',
+    hint: 'statements begin with link, queue, set, let, rule, default, expect, include or marks',
     about: 'The first word of a statement says what it is.',
     fails: 'rul web when tcp -> local',
     passes: 'rule web when tcp -> local',
@@ -276,6 +276,13 @@ export const CATALOGUE = {
     fails: 'default new -> local',
     passes: '# The first one counts, so leave the second one out.',
   },
+  'duplicate-marks': {
+    severity: 'error',
+    message: 'marks are given already, on line {line}',
+    about: 'The classes of all flows stand in the same bits.',
+    fails: 'marks 0x00fe0000\nmarks 0x7f000000',
+    passes: 'marks 0x7f000000',
+  },
   'unknown-queue': {
     severity: 'error',
     message: 'there is no queue "{name}"',
@@ -328,6 +335,20 @@ export const CATALOGUE = {
     about: 'Something that begins like a number and is none.',
     fails: 'rule web when remote.port 80%% -> local',
     passes: 'rule web when remote.port 80 -> local',
+  },
+  'bad-marks': {
+    severity: 'error',
+    message: '"{found}" is no field of the mark',
+    hint: 'write four to eight bits side by side in hexadecimal: marks 0x7f000000',
+    about: 'A class is a number, and stands in bits that are side by side.',
+    fails: 'marks 0xf0f00000',
+    passes: 'marks 0x0ff00000',
+  },
+  'narrow-marks': {
+    severity: 'error',
+    message: '{found} has room for {room} classes, and there are {count} queues',
+    hint: 'take more bits: seven have room for every policy',
+    about: 'Each queue that flows go to has a number in the mark.',
   },
   'unknown-unit': {
     severity: 'error',

@@ -2,6 +2,7 @@ import { ORIGINS, type Origin } from '../model/index.ts';
 import { checkExpects, readExpects } from './check-expect.ts';
 import { checkLet } from './check-let.ts';
 import { checkLinks } from './check-link.ts';
+import { checkMarks } from './check-marks.ts';
 import { reportOrigins } from './check-origins.ts';
 import { checkQueues, type Queues } from './check-queue.ts';
 import { checkQueueName, checkRules } from './check-rule.ts';
@@ -37,6 +38,7 @@ export function check(statements: readonly StatementSyntax[], empty: Scope): Pol
   const checked = checkRules(rules, queues, scope);
   const defaults = checkDefaults(of('default'), queues, end, scope);
   if (defaults) reportOrigins(links, linkPolicies, queues, defaults, scope);
+  const marks = checkMarks(of('marks'), queues, scope);
   const expects = readExpects(of('expect'), queues, scope);
   if (links.length === 0 && of('link').length === 0) diagnostics.add('no-link', end, {});
   if (queues.names.size === 0 && of('queue').length === 0) diagnostics.add('no-queue', end, {});
@@ -50,6 +52,7 @@ export function check(statements: readonly StatementSyntax[], empty: Scope): Pol
     rules: checked.map(({ rule }) => rule),
     defaults,
     expects: expects.map(({ expectation }) => expectation),
+    marks,
     needs: needsOf(checked.map(({ rule }) => rule)),
   });
   // What was skipped for a mistake would be missed here.

@@ -15,6 +15,7 @@ import type {
   FileSyntax,
   IncludeSyntax,
   LetSyntax,
+  MarksSyntax,
   NameSyntax,
   RuleSyntax,
   SetSyntax,
@@ -65,6 +66,7 @@ const STATEMENT_PARSERS: Record<StatementKind, (cursor: Cursor, keyword: Token) 
   default: parseDefault,
   expect: parseExpect,
   include: parseInclude,
+  marks: parseMarks,
 };
 
 function parseSet(cursor: Cursor, keyword: Token): SetSyntax {
@@ -111,6 +113,16 @@ function parseInclude(cursor: Cursor, keyword: Token): IncludeSyntax {
     if (!cursor.atStatement) cursor.skipToStatement();
   }
   return { kind: 'include', path, ...cursor.since(keyword) };
+}
+
+function parseMarks(cursor: Cursor, keyword: Token): MarksSyntax {
+  let mask: Token | undefined;
+  if (cursor.peek().kind === 'literal') mask = cursor.take();
+  else {
+    cursor.reportExpected('the bits of the mark', 'write marks 0x7f000000');
+    if (!cursor.atStatement) cursor.skipToStatement();
+  }
+  return { kind: 'marks', mask, ...cursor.since(keyword) };
 }
 
 function parseDefault(cursor: Cursor, keyword: Token): DefaultSyntax {

@@ -1,4 +1,14 @@
-import type { CountKey, Direction, Family, FlowFacts, Origin, Prefix, Rate, TcpState } from '../model/index.ts';
+import type {
+  CountKey,
+  Direction,
+  Family,
+  FlowFacts,
+  MarkField,
+  Origin,
+  Prefix,
+  Rate,
+  TcpState,
+} from '../model/index.ts';
 
 /** A policy as its author meant it: checked, frozen, and knowing nothing of the kernel. */
 export interface Policy {
@@ -13,6 +23,8 @@ export interface Policy {
   /** Where a flow goes when no rule matches: the name of a leaf queue for each origin. */
   readonly defaults: Readonly<Record<Origin, string>>;
   readonly expects: readonly Expectation[];
+  /** The bits of the mark that are to be ours; absent: any that nobody else uses. */
+  readonly marks?: MarkField | undefined;
   /** What the live pipeline has to subscribe to, and no more. */
   readonly needs: Needs;
 }

@@ -62,6 +62,7 @@ const IN_STATEMENT: Record<StatementKind, (part: readonly Token[]) => Place> = {
   set: named('=', () => none),
   let: named('=', () => none),
   include: (part) => (part.length === 1 ? { kind: 'file' } : { kind: 'statement' }),
+  marks: () => none,
   default: inDefault,
   expect: inExpect,
   rule: (part) => {

@@ -10,6 +10,8 @@ export const WORDS: Readonly<Record<string, string>> = {
   default: 'Where a flow goes that no rule matches: `default local -> QUEUE  remote -> QUEUE  new -> QUEUE`.',
   expect: 'A flow, and the queue that it has to land in; `check` tries it.',
   include: 'Reads another file in this place: `include "lan.gate"`.',
+  marks:
+    'The bits of the conntrack mark that are to be ours: `marks 0x7f000000`; unless written, any that nobody else uses.',
 
   // Joints.
   when: 'Begins the condition of a rule.',

@@ -15,7 +15,8 @@ export type StatementSyntax =
   | RuleSyntax
   | DefaultSyntax
   | ExpectSyntax
-  | IncludeSyntax;
+  | IncludeSyntax
+  | MarksSyntax;
 
 /** `text` is undefined where a name is missing or cannot be one; that has been reported. */
 export interface NameSyntax extends Span {
@@ -96,6 +97,12 @@ export interface IncludeSyntax extends Span {
   readonly kind: 'include';
   /** Undefined where it is missing; that has been reported. */
   readonly path: Token | undefined;
+}
+
+export interface MarksSyntax extends Span {
+  readonly kind: 'marks';
+  /** Undefined where it is missing; that has been reported. */
+  readonly mask: Token | undefined;
 }
 
 /** A flow as `expect` and `--flow` have it. Undefined parts are missing, which has been reported. */

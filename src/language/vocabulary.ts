@@ -2,7 +2,7 @@ import { type Direction, ORIGINS, PROTOCOLS, TCP_STATES } from '../model/index.t
 import type { Leaf, Measure, TreeKind } from './policy.ts';
 
 /** Words that begin a statement. */
-export const STATEMENTS = ['link', 'queue', 'set', 'let', 'rule', 'default', 'expect', 'include'] as const;
+export const STATEMENTS = ['link', 'queue', 'set', 'let', 'rule', 'default', 'expect', 'include', 'marks'] as const;
 export type StatementKind = (typeof STATEMENTS)[number];
 
 /** Words that stand between names and values, and so can be neither. */

@@ -99,6 +99,21 @@ export const ERRORS = {
     message: 'an nft table {table} exists and is not ours.',
     hint: 'Look at it: nft list table {table}',
   },
+  HG_MARK_TAKEN: {
+    exit: 4,
+    message: 'the bits {mask} of the mark, which the policy asks for, are used by {who}.',
+    hint: 'Seen in: {where}. Take others in the policy: {free}.',
+  },
+  HG_MARK_NONE: {
+    exit: 4,
+    message: 'no {bits} bits of the mark that stand side by side are free for {classes} classes: {who} use them.',
+    hint: 'Narrow the mask of one of them; headgate doctor shows where each stands.',
+  },
+  HG_MARK_COMPARED: {
+    exit: 4,
+    message: '{who} compares the whole mark, and would not find flows that a rule of the policy has marked.',
+    hint: 'Seen in: {where}. Give it a mask without {mask} (nft: ct mark and MASK; ip rule: fwmark VALUE/MASK), or write `marks {mask}` into the policy to go on all the same.',
+  },
   HG_RUNNING: {
     exit: 4,
     message: 'headgate runs here already (pid {pid}).',

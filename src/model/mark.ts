@@ -12,6 +12,29 @@ export interface MarkField {
 /** 126 classes in the top byte, without the sign bit: clear of what mwan3, kube-proxy and Tailscale use by default. */
 export const DEFAULT_MARK_FIELD: MarkField = { mask: 0x7f000000, shift: 24 };
 
+/** Every bit of a mark. */
+export const WHOLE_MARK = 0xffffffff;
+
+/** Bits that a field has at least, for the eight tins of cake, and at most: a class's number is a byte. */
+export const LEAST_MARK_BITS = 4;
+export const MOST_MARK_BITS = 8;
+
+/** The field of a mask; undefined where it is no run of {@link LEAST_MARK_BITS} to {@link MOST_MARK_BITS} bits. */
+export function markFieldOf(mask: number): MarkField | undefined {
+  if (!Number.isInteger(mask) || mask <= 0 || mask > WHOLE_MARK) return undefined;
+  const shift = 31 - Math.clz32(mask & -mask);
+  const run = mask >>> shift;
+  const bits = 32 - Math.clz32(run);
+  if (run !== 2 ** bits - 1 || bits < LEAST_MARK_BITS || bits > MOST_MARK_BITS) return undefined;
+  return { mask, shift };
+}
+
+/** The highest number of a class that the field has room for. */
+export const roomOf = ({ mask, shift }: MarkField): number => mask >>> shift;
+
+/** A mark or mask as nft, ip and tc write it. */
+export const formatMark = (mark: number): string => `0x${mark.toString(16).padStart(8, '0')}`;
+
 /** The class number that `mark` holds; 0 for none. */
 export const classOfMark = (field: MarkField, mark: number): number => (mark & field.mask) >>> field.shift;
 

@@ -22,6 +22,8 @@ export type MonitorEvent =
 export interface ReadyEvent {
   readonly kind: 'ready';
   readonly datapath: DatapathName;
+  /** The bits of the ct mark that are ours: `0x7f000000`. */
+  readonly marks: string;
   readonly links: readonly {
     readonly name: string;
     readonly device: string;

@@ -23,7 +23,7 @@ function describeConfirm({ state, what, until }: ConfirmEvent): string {
 export function describeItem(item: MonitorItem): string {
   switch (item.kind) {
     case 'ready':
-      return `ready        datapath ${item.datapath}; ${item.links
+      return `ready        datapath ${item.datapath}, marks ${item.marks}; ${item.links
         .map((l) =>
           [
             `${l.download || l.upload || l.shares ? 'steering' : 'watching'} ${l.name} on ${l.device}`,

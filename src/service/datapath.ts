@@ -142,7 +142,7 @@ async function prepareBpf(
     egress: paths[names.egress]!,
     picks: names.picks.map((name) => paths[name]!),
   };
-  return { datapath: bpfDatapath(objects), files: Object.values(paths) };
+  return { datapath: bpfDatapath(objects, plan.field), files: Object.values(paths) };
 }
 
 const configOf = ({ field, count, byOrigin }: ClassPlan, major: number): ClassifierConfig => ({

@@ -13,7 +13,7 @@ import {
   VERDICTS,
   verdictsOf,
 } from '../kernel/index.ts';
-import { type Count, sumCounts } from '../model/index.ts';
+import { type Count, formatMark, sumCounts } from '../model/index.ts';
 import {
   ARRIVAL_FAMILY,
   arrivalChain,
@@ -45,7 +45,8 @@ export async function getStatus(service: ServiceStatus | undefined): Promise<Sta
     scene.table === 'ours' ? getPolicers() : [],
   ]);
   const links = await Promise.all([...devices].map((named) => getLink({ scene, service, forwards }, ...named)));
-  return { running: service !== undefined, tracking: scene.table === 'ours', service, links, policers };
+  const marks = scene.field && formatMark(scene.field.mask);
+  return { running: service !== undefined, tracking: scene.table === 'ours', marks, service, links, policers };
 }
 
 /** What was read before the links are looked at. */

@@ -1,9 +1,10 @@
 import { inspect, isRedirected, teardown, undoSteps } from '../apply/index.ts';
 import { delFiles, delJournal, getJournal, Journal, MarkWriter, replaceApplied, runCommand } from '../kernel/index.ts';
 import { conntrackDump } from '../kernel/sources.ts';
-import { DEFAULT_MARK_FIELD, type MarkField } from '../model/index.ts';
+import type { MarkField } from '../model/index.ts';
 import { clearMarks } from '../pipeline/index.ts';
 import { hooksOf } from '../shape/index.ts';
+import { defaultIsFree } from './marks.ts';
 
 /**
  * Finishes or takes back what a process that is no more was about: of a start nothing is left, of a reload the policy
@@ -39,18 +40,27 @@ async function openDeadEnds(): Promise<string[]> {
   return down.map(({ device }) => `set ${device.name} up`);
 }
 
-/** Takes everything of ours out of the kernel, and returns in words what it was. */
-export async function takeDown(field: MarkField = DEFAULT_MARK_FIELD): Promise<string[]> {
+/**
+ * Takes everything of ours out of the kernel, and returns in words what it was.
+ *
+ * @param known the bits of the mark that are ours; absent: those that the kernel tells of
+ */
+export async function takeDown(known?: MarkField): Promise<string[]> {
+  // Without our table nobody says which bits were ours.
+  const field = known ?? (await inspect()).field ?? (await defaultIsFree());
   // Traffic first: without a place to write, it goes down all the same.
   const journal = await Journal.begin({ kind: 'down' }).catch(() => undefined);
   const removed = await teardown();
   await delFiles();
   await replaceApplied(undefined);
   // Marks without our objects are not ours to touch.
-  if (removed.length > 0) {
-    const marks = MarkWriter.open();
-    await clearMarks(field, conntrackDump(), (requests) => marks.write(requests)).finally(() => marks.close());
-  }
+  if (removed.length > 0 && field) await clearField(field);
   await journal?.end();
   return removed.map(({ about }) => about);
+}
+
+/** Clears our bits of every flow's mark. */
+export async function clearField(field: MarkField): Promise<void> {
+  const marks = MarkWriter.open();
+  await clearMarks(field, conntrackDump(), (requests) => marks.write(requests)).finally(() => marks.close());
 }

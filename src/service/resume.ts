@@ -1,6 +1,6 @@
 import type { Scene } from '../apply/index.ts';
 import type { Policy } from '../language/index.ts';
-import { type Capabilities, DEFAULT_MARK_FIELD } from '../model/index.ts';
+import type { Capabilities, MarkField } from '../model/index.ts';
 import { type DatapathName, type LinkShape, qdiscsOf, whyNotInPlace } from '../shape/index.ts';
 import { type Applied, compareBuilt, readApplied } from './applied.ts';
 import { type PreparedDatapath, prepareDatapath } from './datapath.ts';
@@ -17,14 +17,14 @@ export interface InForce extends Applied {
  * be changed in place to what is wanted now; undefined where it is better to begin anew.
  */
 export async function findInForce(
-  wanted: { readonly shapes: readonly LinkShape[]; readonly datapath: DatapathName },
+  wanted: { readonly shapes: readonly LinkShape[]; readonly datapath: DatapathName; readonly field: MarkField },
   scene: Scene,
   capabilities: Capabilities,
 ): Promise<InForce | undefined> {
   const applied = scene.table === 'ours' ? await readApplied() : undefined;
-  if (applied?.datapath !== wanted.datapath) return undefined;
+  if (applied?.datapath !== wanted.datapath || scene.field?.mask !== wanted.field.mask) return undefined;
   try {
-    const inForce = await remake(applied, capabilities);
+    const inForce = await remake(applied, wanted.field, capabilities);
     if (whyNotInPlace(inForce.shapes, wanted.shapes) !== undefined) return undefined;
     const { policy, shapes, prepared } = inForce;
     const differences = await compareBuilt({ policy, shapes, datapath: prepared.datapath }, scene);
@@ -36,12 +36,12 @@ export async function findInForce(
 }
 
 /** What a record says, as it was made then. */
-export async function remake(applied: Applied, capabilities: Capabilities): Promise<InForce> {
+export async function remake(applied: Applied, field: MarkField, capabilities: Capabilities): Promise<InForce> {
   const { policy, datapath, generation } = applied;
   return {
     ...applied,
     shapes: await shapeHere(policy, qdiscsOf(capabilities)),
-    prepared: await prepareDatapath(datapath, policy, DEFAULT_MARK_FIELD, generation, capabilities),
+    prepared: await prepareDatapath(datapath, policy, field, generation, capabilities),
   };
 }
 

@@ -20,7 +20,7 @@ import {
 } from '../kernel/index.ts';
 import { conntrackDump, conntrackEvents, linkEvents } from '../kernel/sources.ts';
 import type { Policy } from '../language/index.ts';
-import { type Capabilities, DEFAULT_MARK_FIELD, HeadgateError } from '../model/index.ts';
+import { type Capabilities, formatMark, HeadgateError } from '../model/index.ts';
 import type { MonitorItem } from '../monitor/index.ts';
 import { MonitorStream } from '../monitor/stream.ts';
 import { FlowClassifier, runPipeline, Sides, TupleMap } from '../pipeline/index.ts';
@@ -44,7 +44,8 @@ import { explainLive } from './explain-live.ts';
 import { getStatus } from './get-status.ts';
 import { LinkKeeper } from './link-keeper.ts';
 import { LinkWatch } from './link-watch.ts';
-import { recover, takeDown } from './recover.ts';
+import { chooseMarksHere, warnOfMarksHere, whyNotMarks } from './marks.ts';
+import { clearField, recover, takeDown } from './recover.ts';
 import { changeKernel, type LoadPolicy, type ReloadResult, reloadPolicy } from './reload.ts';
 import { findInForce, isSamePolicy } from './resume.ts';
 import { shapeHere } from './shape-here.ts';
@@ -112,26 +113,29 @@ async function startWith(
     const scene = await inspect();
     checkTable(scene);
     checkEffects(policy, scene, capabilities);
+    const { field, warnings } = await chooseMarksHere(policy, name, scene.field);
 
     const stream = new MonitorStream();
     stream.items.subscribe(onItem);
     const warn = (what: string) => (error: unknown) =>
       stream.emit({ kind: 'warning', message: `${what}: ${error instanceof Error ? error.message : error}` });
     opened.add(() => (keep ? undefined : delFiles()));
-    const inForce = await findInForce({ shapes, datapath: name }, scene, capabilities);
+    const inForce = await findInForce({ shapes, datapath: name, field }, scene, capabilities);
     if (!inForce) await delFiles();
     const same = inForce !== undefined && isSamePolicy(inForce.policy, policy);
     let generation = inForce ? inForce.generation + (same ? 0 : 1) : 0;
-    const prepare = (of: Policy, number: number) => prepareDatapath(name, of, DEFAULT_MARK_FIELD, number, capabilities);
+    const prepare = (of: Policy, number: number) => prepareDatapath(name, of, field, number, capabilities);
     let prepared = same ? inForce.prepared : await prepare(policy, generation);
     const { datapath } = prepared;
     if (datapath.map) checkMap(scene);
     for (const shape of shapes) checkLink(shape, scene, datapath);
 
-    opened.add(() => (keep ? undefined : takeDown()));
+    opened.add(() => (keep ? undefined : takeDown(field)));
     const journal = await Journal.begin(inForce ? { kind: 'reload', applied: writeApplied(inForce) } : { kind: 'up' });
     if (!inForce) {
       await teardown();
+      // What is in the same bits, the classifier puts right.
+      if (scene.field && scene.field.mask !== field.mask) await clearField(scene.field);
       // From here on the kernel tracks connections in this namespace, and has the functions that the classifier calls.
       await runOperations([tableOperation(policy, shapes, datapath), ...effects], { journal });
     }
@@ -162,7 +166,7 @@ async function startWith(
     const map = new TupleMap((command) => runCommand(command), warn('the map of flows'));
     const classifier = new FlowClassifier({
       policy,
-      field: DEFAULT_MARK_FIELD,
+      field,
       marksOrigin: datapath.marksOrigin,
       map: datapath.map ? map : undefined,
       sides,
@@ -199,6 +203,7 @@ async function startWith(
       pid: process.pid,
       policy: policy.file,
       datapath: datapath.name,
+      marks: formatMark(field.mask),
       links: keepers.map(({ shape, state }) => ({ name: shape.link, device: shape.device, state })),
       queues: numberedQueues(policy).map(({ queue, number }) => ({ name: queue.name, number })),
       flows: { total: classifier.table.size, ...classifier.table.perOrigin },
@@ -210,6 +215,8 @@ async function startWith(
     const confirmation = new Confirmation((event) => stream.emit(event));
     opened.add(() => confirmation.close());
     const change = async (next: Policy): Promise<void> => {
+      const reason = whyNotMarks(next, field);
+      if (reason !== undefined) throw new HeadgateError('HG_RELOAD', { reason });
       const nextShapes = await shapeHere(next, qdiscsOf(capabilities));
       const made = await prepare(next, generation + 1);
       const from = { policy, shapes, datapath: prepared.datapath };
@@ -254,6 +261,7 @@ async function startWith(
         else {
           stream.emit({ kind: 'policy', state: 'changed', file, reason: 'was read anew, and is in force' });
           advise();
+          for (const message of await warnOfMarksHere(policy, name, field)) stream.emit({ kind: 'warning', message });
         }
         return result;
       });
@@ -278,6 +286,7 @@ async function startWith(
     stream.emit({
       kind: 'ready',
       datapath: datapath.name,
+      marks: formatMark(field.mask),
       links: shapes.map(({ link, device, ifbs, upload, shares }) => ({
         name: link,
         device,
@@ -297,6 +306,7 @@ async function startWith(
       for (const message of advice(policy, shapes)) stream.emit({ kind: 'warning', message });
     };
     advise();
+    for (const message of warnings) stream.emit({ kind: 'warning', message });
     const { confirm } = options;
     const unconfirmed = new Promise<void>((resolve) => {
       if (confirm !== undefined) confirmation.begin('up', confirm, resolve);

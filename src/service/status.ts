@@ -9,6 +9,8 @@ export interface ServiceStatus {
   readonly pid: number;
   readonly policy: string;
   readonly datapath: DatapathName;
+  /** The bits of the ct mark that are ours: `0x7f000000`. */
+  readonly marks: string;
   readonly links: readonly { readonly name: string; readonly device: string; readonly state: LinkState }[];
   /** In the order of the policy; the number is that of the class, and of the mark. */
   readonly queues: readonly { readonly name: string; readonly number: number }[];
@@ -27,6 +29,8 @@ export interface Status {
   readonly running: boolean;
   /** Our nft table is there: the kernel tracks connections in this namespace, whatever other tables do. */
   readonly tracking: boolean;
+  /** The bits of the ct mark that are ours, as the kernel's table says; absent without it. */
+  readonly marks?: string | undefined;
   readonly service?: ServiceStatus | undefined;
   readonly links: readonly LinkStatus[];
   /** Since the last reload. */

@@ -1,3 +1,4 @@
+import type { MarkField } from '../model/index.ts';
 import type { Datapath } from './datapath.ts';
 import { removeFilters } from './filter-set.ts';
 import { aboutRedirect, type IfbShape } from './ifb.ts';
@@ -22,11 +23,12 @@ export interface BpfObjects {
  * Where a link has several ifbs, the program only says the class, and filters behind it, one for each ifb, take the
  * packets that are theirs.
  */
-export function bpfDatapath(objects: BpfObjects): Datapath {
+export function bpfDatapath(objects: BpfObjects, field: MarkField): Datapath {
   const unredirect: Datapath['unredirect'] = (device, { ifbs }) =>
     removeFilters({ device, parent: 'ingress' }, [FILTER_PREF, ...(ifbs.length > 1 ? ifbs.map(prefOf) : [])], []);
   return {
     name: 'bpf',
+    field,
     hook: true,
     map: false,
     marksOrigin: false,

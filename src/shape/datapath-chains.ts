@@ -39,7 +39,11 @@ export interface Lookup {
  * for the flow, and pick the class. What leaves gets its class from our nft table; filters catch the IP that has passed by
  * it (on a bridge, through a flowtable, to a VLAN of the device), so that nothing gets past the queues.
  */
-export function chainsDatapath({ name, ask, mark }: Lookup, { byOrigin }: ClassPlan, numbers: FilterNumbers): Datapath {
+export function chainsDatapath(
+  { name, ask, mark }: Lookup,
+  { byOrigin, field }: ClassPlan,
+  numbers: FilterNumbers,
+): Datapath {
   const removal = (place: FilterPlace) => removeFilters(place, [numbers.entry], Object.values(numbers.chains));
   const adding = (about: string, place: FilterPlace, groups: readonly Group[]): Operation => {
     const filters = number(groups, numbers);
@@ -47,6 +51,7 @@ export function chainsDatapath({ name, ask, mark }: Lookup, { byOrigin }: ClassP
   };
   return {
     name,
+    field,
     hook: true,
     map: false,
     marksOrigin: true,

@@ -20,7 +20,7 @@ const LAST = 0x7fffffff;
  *
  * A flow's packets are not known until the pipeline has heard of it, a few milliseconds. ICMP echo goes by its type.
  */
-export function mapDatapath({ byOrigin }: ClassPlan): Datapath {
+export function mapDatapath({ byOrigin, field }: ClassPlan): Datapath {
   const classid = (number: number) => `meta priority set ${formatHandle(DOWNLOAD_MAJOR, number)}`;
   const rules = [
     // IP, also behind tags that are still in line, and in PPPoE. Written so that nft 1.0.6 can list it: of some ways to ask
@@ -44,6 +44,7 @@ export function mapDatapath({ byOrigin }: ClassPlan): Datapath {
   };
   return {
     name: 'map',
+    field,
     hook: false,
     map: true,
     marksOrigin: false,

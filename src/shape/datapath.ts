@@ -15,6 +15,8 @@ export type DatapathName = (typeof DATAPATHS)[number];
  */
 export interface Datapath {
   readonly name: DatapathName;
+  /** The bits of the mark that hold a flow's class. */
+  readonly field: MarkField;
   /** Its filters stand on a clsact or ingress qdisc of the device, before nft's chains there. */
   readonly hook: boolean;
   /** It finds classes by the arriving tuple, in a map that has to be kept (src/pipeline/tuple-map.ts). */

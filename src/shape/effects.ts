@@ -101,7 +101,7 @@ export function replaceTables(from: Rules, to: Rules, families: readonly string[
 export interface Rules {
   readonly policy: Policy;
   readonly shapes: readonly Pick<LinkShape, 'device' | 'upload'>[];
-  readonly datapath?: Pick<Datapath, 'marksOrigin' | 'leavesByNft'> | undefined;
+  readonly datapath?: Pick<Datapath, 'marksOrigin' | 'leavesByNft' | 'field'> | undefined;
 }
 
 function effectTables(policy: Policy, shapes: readonly Pick<LinkShape, 'device'>[]): string {

@@ -1,5 +1,5 @@
 import type { Policy } from '../language/index.ts';
-import { type Command, DEFAULT_MARK_FIELD, type MarkField } from '../model/index.ts';
+import { type Command, DEFAULT_MARK_FIELD, formatMark, type MarkField, markFieldOf } from '../model/index.ts';
 import { classPlanOf, creatingDevices, type Datapath } from './datapath.ts';
 import type { LinkShape } from './link.ts';
 import { TABLE } from './names.ts';
@@ -12,6 +12,15 @@ import type { Operation } from './operation.ts';
 /** Says whose the table is: checked before it is removed. */
 export const TABLE_COMMENT = 'made by headgate';
 
+/** The same with the bits of the mark that are in force, for whoever takes it down without knowing the policy. */
+const commentOf = (field: MarkField): string => `${TABLE_COMMENT}, marks ${formatMark(field.mask)}`;
+
+/** The bits of the mark that a listed table of ours says are in force; undefined where it says none. */
+export function fieldOfTable(text: string): MarkField | undefined {
+  const mask = new RegExp(`comment "${TABLE_COMMENT}, marks (0x[0-9a-f]{8})"`).exec(text)?.[1];
+  return mask === undefined ? undefined : markFieldOf(Number(mask));
+}
+
 /** Behind every NAT hook (NF_IP_PRI_NAT_SRC is 100), before the entry is confirmed. */
 const AFTER_NAT = 110;
 
@@ -19,9 +28,8 @@ const AFTER_NAT = 110;
 export function tableOperation(
   policy: Policy,
   shapes: readonly Pick<LinkShape, 'device' | 'upload'>[],
-  { marksOrigin, leavesByNft }: Pick<Datapath, 'marksOrigin' | 'leavesByNft'> = BY_PROGRAM,
+  { marksOrigin, leavesByNft, field }: Pick<Datapath, 'marksOrigin' | 'leavesByNft' | 'field'> = BY_PROGRAM,
 ): Operation {
-  const field = DEFAULT_MARK_FIELD;
   const devices = shapes.map(({ device }) => device);
   const uploads = leavesByNft ? shapes.filter(({ upload }) => upload !== undefined).map(({ device }) => device) : [];
   const more = leaveChain(classPlanOf(policy, field), quoted(uploads));
@@ -35,7 +43,7 @@ export function tableOperation(
   };
 }
 
-const BY_PROGRAM = { marksOrigin: false, leavesByNft: false };
+const BY_PROGRAM = { marksOrigin: false, leavesByNft: false, field: DEFAULT_MARK_FIELD };
 
 export function removeTable(): Command {
   return { argv: ['nft', 'delete', 'table', 'inet', TABLE] };
@@ -61,7 +69,7 @@ export function formatTable(
   creating: readonly string[] = [],
 ): string {
   const links = quoted(devices);
-  const lines = [`comment "${TABLE_COMMENT}"`, ...rules.sets, ...chain('track', TRACK)];
+  const lines = [`comment "${commentOf(field)}"`, ...rules.sets, ...chain('track', TRACK)];
   const origins = new Set([...rules.entries.keys()].map(({ origin }) => origin));
   if (origins.size > 0 && links.length > 0) {
     const link = anyOf(links);

@@ -167,6 +167,13 @@ describe('the report', () => {
     ingressChains: ['wan: table netdev fw chain in'],
     ingressQdiscs: ['wan: clsact'],
     refusals: [new HeadgateError('HG_QDISC_TAKEN', { device: 'wan', found: 'tbf 1:' })],
+    marks: {
+      wouldTake: '0x7f000000',
+      warnings: [],
+      uses: [{ who: 'mwan3', where: 'a chain', of: 'ct', bits: 0x3f00 }],
+      unseen: [],
+    },
+    concerns: [{ check: 'lro', severity: 'warning', what: 'lro of wan is on', advice: 'ethtool -K wan lro off' }],
   };
   const lacking = kernel({ 'action ct': no('not found'), 'classifier flower ct_state': unknown(), 'qdisc cake': no() });
   const hints = new Map<Capability, string>([['action ct', 'needs module act_ct']]);
@@ -191,13 +198,16 @@ describe('the report', () => {
     expect(text).toContain('net.netfilter.nf_conntrack_acct=1');
     expect(text).not.toContain('net.netfilter.nf_conntrack_timestamp=1');
     expect(text).toContain('conntrack zones');
-    expect(text).toContain('wan: table netdev fw chain in sees what arrives');
+    expect(text).toContain('\n  bits of the mark: up takes 0x7f000000\n    used by others: mwan3 (0x00003f00)\n');
+    expect(text).toContain(
+      '\nconflicts and blind spots\n  ! warning lro: lro of wan is on\n      ethtool -K wan lro off',
+    );
     expect(text).toContain('wan: clsact is there: up uses it');
     expect(text).toContain('up refuses: wan has a root qdisc that is not ours: tbf 1:.');
-    const clear = { ...here, zones: false, ingressChains: [], ingressQdiscs: [], refusals: [] };
-    expect(formatDiagnosis({ capabilities: kernel(), hints, here: clear, device: 'wan' }, false)).toContain(
-      'nothing is in the way on wan',
-    );
+    const clear = { ...here, zones: false, ingressChains: [], ingressQdiscs: [], refusals: [], concerns: [] };
+    const calm = formatDiagnosis({ capabilities: kernel(), hints, here: clear, device: 'wan' }, false);
+    expect(calm).toContain('nothing is in the way on wan');
+    expect(calm).toContain('conflicts and blind spots\n  none found');
   });
 
   it('gives one reason where nothing could be tried', () => {

@@ -63,6 +63,10 @@ const UNSHOWN: Partial<Record<DiagnosticCode, { fails: string; passes: string }>
     fails: `link dsl { tree prio }\n${queues(17 - 3)}`,
     passes: `link dsl { tree prio }\n${queues(16 - 3)}`,
   },
+  'narrow-marks': {
+    fails: `marks 0x0f000000\n${queues(16 - 3)}`,
+    passes: `marks 0x0f000000\n${queues(15 - 3)}`,
+  },
   'too-many-queues': { fails: queues(127 - 3), passes: queues(126 - 3) },
 };
 

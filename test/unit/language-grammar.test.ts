@@ -97,6 +97,7 @@ class Writer {
       ],
       () => ['expect', ...this.flow(), 'in', this.name()],
       () => ['include', this.string()],
+      () => ['marks', this.one('0x7f000000', this.value())],
       () => [';'],
     )(),
   ];

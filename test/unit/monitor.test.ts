@@ -30,6 +30,7 @@ describe('items for people', () => {
     {
       kind: 'ready',
       datapath: 'bpf',
+      marks: '0x7f000000',
       links: [
         { name: 'wan', device: 'eth0', download: 90e6, upload: 18e6 },
         { name: 'dsl', device: 'ppp0', download: 16e6 },
@@ -46,7 +47,7 @@ describe('items for people', () => {
 
   it('read as one line each', () => {
     expect(events.map((event) => formatItem({ seq: 1, time: '2026-01-02T03:04:05.678Z', ...event }))).toEqual([
-      '03:04:05.678 ready        datapath bpf; steering wan on eth0, download 90mbit, upload 18mbit; steering dsl on ppp0, download 16mbit',
+      '03:04:05.678 ready        datapath bpf, marks 0x7f000000; steering wan on eth0, download 90mbit, upload 18mbit; steering dsl on ppp0, download 16mbit',
       '03:04:05.678 flow.new     tcp    10.0.0.2:40000 -> [2001:db8::1]:443  origin local  queue local  default',
       '03:04:05.678 flow.end     tcp    10.0.0.2:40000 <- [2001:db8::1]:443  origin remote  queue seed  rule seeders  150 bytes, 3 packets',
       '03:04:05.678 overrun      the kernel dropped events for us (2x); reading the table anew',

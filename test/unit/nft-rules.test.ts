@@ -103,7 +103,7 @@ describe('the table', () => {
   test('of a policy without kernel rules makes the kernel track, and asks nothing', () => {
     expect(tableOf(read(HEAD))).toMatchInlineSnapshot(`
       "table inet headgate {
-        comment "made by headgate"
+        comment "made by headgate, marks 0x7f000000"
         chain track {
           type filter hook prerouting priority mangle; policy accept;
           ct state invalid counter
@@ -125,7 +125,7 @@ describe('the table', () => {
     `);
     expect(tableOf(policy)).toMatchInlineSnapshot(`
       "table inet headgate {
-        comment "made by headgate"
+        comment "made by headgate, marks 0x7f000000"
         set addresses-1 {
           type ipv4_addr
           flags interval
@@ -260,7 +260,7 @@ describe('the table', () => {
 describe('a link that says conntrack create', () => {
   const table = (more: string) => {
     const policy = read(HEAD.replace(/device \w+/, `$& ${more}`));
-    const datapath = { marksOrigin: true, leavesByNft: false };
+    const datapath = { field: DEFAULT_MARK_FIELD, marksOrigin: true, leavesByNft: false };
     return tableOperation(policy, [{ device: policy.links[0]!.device!, upload: undefined }], datapath).command.input!;
   };
 
@@ -284,7 +284,7 @@ describe('a datapath without a program of ours', () => {
     { device: 'eth1', upload: undefined },
   ];
   const table = (of: { marksOrigin: boolean; leavesByNft: boolean }) =>
-    tableOperation(policy, shapes, of).command.input!;
+    tableOperation(policy, shapes, { ...of, field: DEFAULT_MARK_FIELD }).command.input!;
 
   test('has every flow marked, behind the rules, with the class of its origin', () => {
     const text = table({ marksOrigin: true, leavesByNft: false });

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Leaf, LinkPolicy, Policy, QueuePolicy } from '../../src/language/index.ts';
+import { DEFAULT_MARK_FIELD } from '../../src/model/index.ts';
 import {
   bpfDatapath,
   burstOf,
@@ -42,7 +43,7 @@ const policy: Policy = {
 };
 const bfifo = new Set<Leaf>(['bfifo']);
 const site = { ingressHook: false };
-const bpf = bpfDatapath({ ingress: '/o/ingress.bpf.o', egress: '/o/egress.bpf.o', picks: [] });
+const bpf = bpfDatapath({ ingress: '/o/ingress.bpf.o', egress: '/o/egress.bpf.o', picks: [] }, DEFAULT_MARK_FIELD);
 
 /** A download tree. */
 const treeOf = (list: readonly QueuePolicy[], rate: number, leaves: readonly Leaf[] = ['bfifo'], more: object = {}) =>

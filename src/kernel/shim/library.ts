@@ -47,6 +47,7 @@ export interface Shim {
   hg_peer(fd: number, ids: Uint32Array, max: number): number;
   hg_notify(path: string, text: string): number;
   hg_exec_with(keep: bigint, path: string, argv: readonly (string | null)[], error: Uint8Array): number;
+  hg_clock_state(): number;
 }
 
 /** The same as C prototypes; structs cross as bytes, which the layouts describe. */
@@ -72,6 +73,7 @@ const PROTOTYPES: Readonly<Record<keyof Shim, string>> = {
   hg_peer: 'int32_t hg_peer(int32_t fd, void *ids, uint32_t max)',
   hg_notify: 'int32_t hg_notify(const char *path, const char *text)',
   hg_exec_with: 'int32_t hg_exec_with(uint64_t keep, const char *path, const char **argv, void *error)',
+  hg_clock_state: 'int32_t hg_clock_state(void)',
 };
 
 /**

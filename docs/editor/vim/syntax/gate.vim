@@ -7,7 +7,7 @@ endif
 " Names and words have "-" and "." in them: local.port, torrent-ports.
 syntax iskeyword @,48-57,_,-,.
 
-syntax keyword gateStatement link queue set let rule default expect include
+syntax keyword gateStatement link queue set let rule default expect include marks
 syntax keyword gateConnective when and or not in for until
 syntax keyword gateEffect add mirror police to
 syntax keyword gateSubject origin protocol family local remote local.port remote.port device mac dscp zone nat helper user process unit cgroup domain bytes bytes.in bytes.out packets packets.in packets.out rate rate.in rate.out age idle size ratio tcp.state count time day held over by flows peers

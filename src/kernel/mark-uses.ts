@@ -1,0 +1,120 @@
+import { readFile } from 'node:fs/promises';
+import { type Argv, HeadgateError, listSoftwareUses, type MarkUse } from '../model/index.ts';
+import { TABLE, TABLE_COMMENT } from '../shape/index.ts';
+import { run, type Where } from './command.ts';
+import { type IptablesMarks, readIptablesMarks } from './mark-iptables.ts';
+import {
+  keyOfReference,
+  listFamilies,
+  listMarkSets,
+  type NftElements,
+  type NftMarks,
+  readNftMarks,
+} from './mark-nft.ts';
+import { readRuleMarks } from './mark-routing.ts';
+import { readTcMarks } from './mark-tc.ts';
+import { listDevices, listQdiscs } from './netdev.ts';
+
+/** Who else uses marks in a network namespace. */
+export interface MarkSurvey {
+  readonly uses: readonly MarkUse[];
+  /** What could not be looked at, as sentences. */
+  readonly unseen: readonly string[];
+}
+
+/**
+ * Finds which bits of packets' and flows' marks others use: the rules of nft and iptables (both kinds), of routing and of
+ * tc, and software that is known to use some, by its traces. BPF programs and sockets (SO_MARK) tell nothing of theirs.
+ *
+ * @throws HeadgateError HG_NO_TOOL, HG_KERNEL
+ */
+export async function surveyMarks(where: Where = {}): Promise<MarkSurvey> {
+  const [nft, rules4, rules6, tc, devices] = await Promise.all([
+    surveyNft(where).catch((error): NftMarks & { readonly why: string } => {
+      // One that was built without JSON.
+      if (!(error instanceof HeadgateError) || error.code !== 'HG_KERNEL') throw error;
+      return { uses: [], names: [], xtables: false, why: error.message };
+    }),
+    run(['ip', '-4', '-json', 'rule', 'show'], where),
+    // A kernel without IPv6 has no rules of it.
+    run(['ip', '-6', '-json', 'rule', 'show'], where).catch(() => ''),
+    surveyTc(where),
+    listDevices(where),
+  ]);
+  const tables = await surveyIptables(nft.xtables, where);
+  const names = [...nft.names, ...tables.found.flatMap((t) => t.names)];
+  const known = listSoftwareUses({ names, devices: devices.map(({ name }) => name) });
+  const routing = [...readRuleMarks(rules4, 4), ...readRuleMarks(rules6, 6)].map((use) => named(use, known));
+  return {
+    uses: [...nft.uses, ...tables.found.flatMap((t) => t.uses), ...routing, ...tc, ...known],
+    unseen: [...('why' in nft ? [`rules of nft: ${nft.why}`] : []), ...tables.unseen],
+  };
+}
+
+/** A rule of routing has no name: it is taken for that of software whose bits it looks at. */
+function named(use: MarkUse, known: readonly MarkUse[]): MarkUse {
+  const owner = known.find(({ bits }) => use.whole === undefined && (use.bits & ~bits) === 0);
+  return owner ? { ...use, who: owner.who } : use;
+}
+
+async function surveyNft(where: Where): Promise<NftMarks> {
+  // Elements of large sets take seconds to be written out; those of sets of marks are asked for.
+  const ruleset = await json(['nft', '-j', '-s', '-t', 'list', 'ruleset'], where);
+  const elements = await Promise.all(
+    listMarkSets(ruleset).map(async (set): Promise<[string, readonly unknown[]]> => {
+      const listed = await json(['nft', '-j', 'list', set.kind, set.family, set.table, set.name], where).catch(
+        () => ({}),
+      );
+      const objects = ((listed as { nftables?: unknown[] }).nftables ?? []) as Record<string, { elem?: unknown[] }>[];
+      return [keyOfReference(set), objects.flatMap((object) => object[set.kind]?.elem ?? [])];
+    }),
+  );
+  const own = listFamilies(ruleset, TABLE).map(async (family) => {
+    // Its JSON leaves comments out (nft 1.0.6).
+    const text = await run(['nft', '-t', 'list', 'table', family, TABLE], where).catch(() => '');
+    return text.includes(TABLE_COMMENT) ? [`${family} ${TABLE}`] : [];
+  });
+  const ours = new Set((await Promise.all(own)).flat());
+  return readNftMarks(ruleset, new Map(elements) satisfies NftElements, ours);
+}
+
+/** Those of the kernel's own tables, and those that nft holds in a form that its listing leaves blank. */
+async function surveyIptables(xtables: boolean, where: Where): Promise<{ found: IptablesMarks[]; unseen: string[] }> {
+  const found: IptablesMarks[] = [];
+  const unseen: string[] = [];
+  for (const tool of ['iptables', 'ip6tables'] as const) {
+    const legacy = (await readTables(tool, where)) !== '';
+    for (const kind of [...(xtables ? ['nft'] : []), ...(legacy ? ['legacy'] : [])])
+      try {
+        found.push(readIptablesMarks(await run([`${tool}-${kind}-save`], where), tool));
+      } catch (error) {
+        if (!(error instanceof HeadgateError)) throw error;
+        unseen.push(`rules of ${tool}-${kind}, for ${tool}-${kind}-save cannot be run: ${error.message}`);
+      }
+  }
+  return { found, unseen };
+}
+
+/** Tables of the kernel's own that are in use; asking the tool would load modules. */
+const readTables = (tool: 'iptables' | 'ip6tables', { netns }: Where): Promise<string> => {
+  const name = `/proc/net/${tool === 'iptables' ? 'ip' : 'ip6'}_tables_names`;
+  const text = netns === undefined ? readFile(name, 'utf8') : run(['cat', name], { netns });
+  return text.catch(() => '');
+};
+
+async function surveyTc(where: Where): Promise<MarkUse[]> {
+  const qdiscs = await listQdiscs(where);
+  const places = qdiscs.flatMap(({ device, kind, handle }): [string, string[]][] => {
+    if (kind === 'clsact') return ['ingress', 'egress'].map((way) => [device, [way]]);
+    if (kind === 'ingress') return [[device, ['ingress']]];
+    return handle === '0:' ? [] : [[device, ['parent', handle]]];
+  });
+  const texts = places.map(async ([device, at]): Promise<MarkUse[]> => {
+    // Classless qdiscs have none, and devices go.
+    const text = await run(['tc', 'filter', 'show', 'dev', device, ...at] as Argv, where).catch(() => '');
+    return readTcMarks(text, device);
+  });
+  return (await Promise.all(texts)).flat();
+}
+
+const json = async (argv: Argv, where: Where): Promise<unknown> => JSON.parse((await run(argv, where)) || '{}');
