@@ -67,6 +67,11 @@ function formatLink(link: LinkStatus): string[] {
     ...link.ifbs.flatMap(formatIfb),
     ...formatDirection('download', link.download),
     ...formatDirection('upload', link.upload),
+    ...(link.uploadLost
+      ? [
+          `  warning: upload is not shaped, our tree on ${link.device} is gone (tc qdisc show dev ${link.device}): stop headgate and start it again`,
+        ]
+      : []),
   ];
 }
 

@@ -32,6 +32,9 @@ export async function getCapabilities({ fresh = false }: CapabilityOptions = {})
 /** Below /run: gone after a boot. */
 const FILE = join(STATE_FOLDER, 'capabilities.json');
 
+/** Forgets what was found: the next who wants to know asks the kernel. */
+export const delCapabilities = (): Promise<void> => rm(FILE, { force: true }).catch(() => {});
+
 /** What an answer holds for: this boot, this kernel, this classifier and these questions. */
 async function getKey(): Promise<string> {
   const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8');

@@ -39,3 +39,6 @@ export async function canReadAsOwner(files: readonly string[]): Promise<boolean>
   const argv = ['--bounding-set=-dac_override,-dac_read_search', '--inh-caps=-all', 'sh', '-c', script, 'sh'] as const;
   return (await execute(['setpriv', ...argv, ...files])).status === 0;
 }
+
+/** We may make a network namespace, and send packets in it: what finding out what the kernel can do takes. */
+export const canProbe = (): boolean => hasRight('SYS_ADMIN') && hasRight('NET_RAW');

@@ -85,17 +85,16 @@ async function getLink(seen: Seen, device: string, name: string): Promise<LinkSt
   const known = scene.devices.find((d) => d.name === device);
   const hasUpload = scene.qdiscs.some((q) => q.device === device && isOurUpload(q));
   const uploadFilters = hasUpload ? await listFilters(device, formatHandle(UPLOAD_MAJOR)) : [];
+  const told = service?.links.find((link) => link.device === device);
   return {
     name,
     device,
-    state: stateOf(
-      service?.links.find((link) => link.device === device)?.state ?? 'kept',
-      own !== undefined && !isRedirected(scene, device),
-    ),
+    state: stateOf(told?.state ?? 'kept', own !== undefined && !isRedirected(scene, device)),
     ifbs: owned.map(({ device: { name: ifb, rx, tx } }) => {
       return { name: ifb, redirected: sumCounts(redirectsOf(seen, device, ifb)), rx, tx };
     }),
     shares,
+    uploadLost: told?.upload === true && told.state !== 'absent' && !hasUpload,
     download:
       own &&
       (await direction(

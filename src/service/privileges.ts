@@ -14,10 +14,11 @@ import { chooseDatapath, type DatapathName } from '../shape/index.ts';
 
 /**
  * What the service and its tc, ip and nft need (tried out: docs/decisions/0025). Of the bpf datapath: ids of BTF and of
- * programs are for CAP_SYS_ADMIN (kernel/bpf/syscall.c), which contains CAP_BPF and CAP_PERFMON.
+ * programs are for CAP_SYS_ADMIN (kernel/bpf/syscall.c), which contains CAP_BPF and CAP_PERFMON. With that, NET_RAW lets
+ * the kernel be asked again.
  */
 export const NEEDED_RIGHTS: Readonly<Record<DatapathName, readonly Right[]>> = {
-  bpf: ['NET_ADMIN', 'SYS_ADMIN'],
+  bpf: ['NET_ADMIN', 'SYS_ADMIN', 'NET_RAW'],
   ct: ['NET_ADMIN'],
   mark: ['NET_ADMIN'],
   map: ['NET_ADMIN'],
@@ -35,7 +36,9 @@ export async function shedPrivileges(datapath: DatapathName | undefined, files: 
   ensureRoot('making qdiscs and devices');
   if (!hasRight('SETPCAP')) return;
   await delLeftovers();
-  const name = datapath ?? chooseDatapath(await getCapabilities()) ?? 'bpf';
+  // Asked in any case: without root's rights it cannot be found out.
+  const capabilities = await getCapabilities();
+  const name = datapath ?? chooseDatapath(capabilities) ?? 'bpf';
   const group = await getGroupId(CONTROL_GROUP);
   if (group !== undefined) joinGroup(group);
   const needed = NEEDED_RIGHTS[name];

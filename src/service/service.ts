@@ -204,7 +204,12 @@ async function startWith(
       policy: policy.file,
       datapath: datapath.name,
       marks: formatMark(field.mask),
-      links: keepers.map(({ shape, state }) => ({ name: shape.link, device: shape.device, state })),
+      links: keepers.map(({ shape, state }) => ({
+        name: shape.link,
+        device: shape.device,
+        state,
+        upload: shape.upload !== undefined,
+      })),
       queues: numberedQueues(policy).map(({ queue, number }) => ({ name: queue.name, number })),
       flows: { total: classifier.table.size, ...classifier.table.perOrigin },
       marksWritten: classifier.marksWritten,

@@ -11,7 +11,13 @@ export interface ServiceStatus {
   readonly datapath: DatapathName;
   /** The bits of the ct mark that are ours: `0x7f000000`. */
   readonly marks: string;
-  readonly links: readonly { readonly name: string; readonly device: string; readonly state: LinkState }[];
+  readonly links: readonly {
+    readonly name: string;
+    readonly device: string;
+    readonly state: LinkState;
+    /** What leaves is to be shaped. */
+    readonly upload: boolean;
+  }[];
   /** In the order of the policy; the number is that of the class, and of the mark. */
   readonly queues: readonly { readonly name: string; readonly number: number }[];
   readonly flows: { readonly total: number } & Readonly<Record<Origin, number>>;
@@ -54,6 +60,8 @@ export interface LinkStatus {
   readonly ifbs: readonly IfbStatus[];
   /** Name of the link whose ifbs and trees this is; `download` then counts both, but for the packets by verdict. */
   readonly shares?: string | undefined;
+  /** What leaves is to be shaped, and our tree is not there: it has gone, or somebody has put another in its place. */
+  readonly uploadLost: boolean;
   readonly download?: DirectionStatus | undefined;
   readonly upload?: DirectionStatus | undefined;
 }

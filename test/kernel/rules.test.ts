@@ -266,7 +266,7 @@ default local -> a  remote -> a  new -> a
     // An nft that knows neither limits nor copies, as a kernel without the modules would have it.
     const real = (await gateway.box.run('sh', '-c', 'command -v nft')).trim();
     const script = `#!/bin/sh
-if [ "$1" = --check ]; then
+if [ "$1" = -f ]; then
   input=$(cat)
   case "$input" in *"limit "*|*"dup to"*) echo "Error: Could not process rule: No such file or directory" >&2; exit 1;; esac
   printf '%s\\n' "$input" | ${real} -f -

@@ -21,7 +21,12 @@ export interface DebianKernel {
 }
 
 export const KERNELS: readonly DebianKernel[] = [
-  { name: '6.1', debian: 12, suite: 'bookworm', always: ['kernel', 'doctor', 'conformance'] },
+  {
+    name: '6.1',
+    debian: 12,
+    suite: 'bookworm',
+    always: ['kernel', 'doctor', 'conformance', 'create', 'accounting', 'seed-ifb', 'seed-police'],
+  },
   { name: '6.12', debian: 13, suite: 'trixie', always: ['kernel'] },
 ];
 
