@@ -1,9 +1,9 @@
 import { gzipSync } from 'node:zlib';
 import { type Command, Option } from 'commander';
-import { getCapabilities } from '../kernel/index.ts';
-import { overrideLink } from '../language/index.ts';
+import { ensureRoot, getCapabilities } from '../kernel/index.ts';
+import { overrideLink, type Policy } from '../language/index.ts';
 import { CAPABILITY_NAMES, type Capabilities, DEFAULT_MARK_FIELD } from '../model/index.ts';
-import type { WriteFiles } from '../service/index.ts';
+import type { Change, WriteFiles } from '../service/index.ts';
 import {
   DATAPATHS,
   type DatapathName,
@@ -15,11 +15,12 @@ import {
   type ScriptFile,
 } from '../shape/index.ts';
 import { rateOption } from './options.ts';
-import { note } from './output.ts';
+import { note, print, printJson } from './output.ts';
 import { loadPolicy } from './policy-file.ts';
 
 interface PlanOptions {
-  script: true;
+  script?: boolean;
+  json?: boolean;
   datapath?: DatapathName;
   device?: string;
   download?: string;
@@ -36,9 +37,15 @@ const STOCK: Capabilities = {
 export function addPlanCommand(program: Command): void {
   program
     .command('plan')
-    .description('print what up would do, as a shell script that does it by hand on a box without headgate')
+    .description('print what up or reload would change here, and what traffic that touches; nothing is changed')
     .argument('<file>', 'policy; - reads standard input')
-    .addOption(new Option('--script', 'a POSIX shell script of ip, tc and nft commands').makeOptionMandatory())
+    .addOption(
+      new Option(
+        '--script',
+        'print a POSIX shell script of ip, tc and nft commands instead, which does it all by hand on a box without headgate',
+      ).conflicts('json'),
+    )
+    .option('--json', 'print one JSON object: {datapath, changes: [{action, about, touches}], differences, anew}')
     .addOption(
       new Option('--datapath <name>', 'how packets find their class (default: the best that works here)').choices([
         ...DATAPATHS,
@@ -51,12 +58,13 @@ export function addPlanCommand(program: Command): void {
       'after',
       `
 Examples:
+  sudo headgate plan my.gate                 + is added, ~ changed in place, - removed
   headgate plan my.gate --script > my.sh     on the box: sh my.sh, and sh my.sh down
   headgate plan my.gate --script --datapath ct | less
 
 The script is for a kernel like this machine's, which root may ask; else for one that has everything. With datapath
 bpf the classifier is in it, for this machine's byte order. Nothing is changed here.
-Exit status: 0 printed; 1 mistakes in the policy; 2 wrong usage; 3 what the policy wants cannot be had`,
+Exit status: 0 nothing to do, or the script is printed; 2 there are changes, or wrong usage (then nothing is printed); 1 mistakes in the policy; 3 what the policy wants cannot be had`,
     )
     .action(async (file: string, options: PlanOptions) => {
       const policy = overrideLink(await loadPolicy(file), {
@@ -64,6 +72,7 @@ Exit status: 0 printed; 1 mistakes in the policy; 2 wrong usage; 3 what the poli
         download: rateOption('plan', '--download', options.download),
         upload: rateOption('plan', '--upload', options.upload),
       });
+      if (!options.script) return showPlan(policy, options);
       const { bestDatapath, prepareDatapath, shapeHere } = await import('../service/index.ts');
       const capabilities = process.geteuid?.() === 0 ? await getCapabilities() : STOCK;
       const shapes = await shapeHere(policy, qdiscsOf(capabilities));
@@ -96,3 +105,21 @@ Exit status: 0 printed; 1 mistakes in the policy; 2 wrong usage; 3 what the poli
       process.stdout.write(formatScript(about, operations, files, creates));
     });
 }
+
+async function showPlan(policy: Policy, { datapath, json }: PlanOptions): Promise<void> {
+  ensureRoot('reading qdiscs and filters');
+  const { makePlan } = await import('../service/index.ts');
+  const plan = await makePlan(policy, datapath);
+  if (plan.changes.length > 0) process.exitCode = 2;
+  if (json) return printJson(plan);
+  if (plan.changes.length === 0) return print(`nothing to do: the kernel has what ${policy.file} wants`);
+  if (plan.anew !== undefined) print(`What is there is taken down first, and made anew: ${plan.anew}.\n`);
+  for (const { action, about, touches } of plan.changes)
+    print(`${SIGNS[action]} ${about}${touches === 'none' ? '' : `\n    traffic: ${touches}`}`);
+  const of = (action: Change['action']) => plan.changes.filter((change) => change.action === action).length;
+  print(
+    `\n${of('add')} to add, ${of('change')} to change in place, ${of('remove')} to remove; datapath ${plan.datapath}`,
+  );
+}
+
+const SIGNS = { add: '+', change: '~', remove: '-' } as const;

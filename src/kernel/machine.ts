@@ -26,9 +26,15 @@ export async function getNamespaceId(): Promise<string> {
 /** Where what belongs to the running service lies: /run is empty after a boot, and root's alone to write. */
 export const STATE_FOLDER = '/run/headgate';
 
+/** Of the running service, or of a plan as long as it is made. */
+type FilesFor = 'service' | 'plan';
+
 /** Puts files that tc has to read into the folder of this network namespace; returns their paths by name. */
-export async function addFiles(files: Readonly<Record<string, Uint8Array>>): Promise<Record<string, string>> {
-  const folder = await getFilesFolder();
+export async function addFiles(
+  files: Readonly<Record<string, Uint8Array>>,
+  of: FilesFor = 'service',
+): Promise<Record<string, string>> {
+  const folder = await getFilesFolder(of);
   return inStateFolder(async () => {
     await mkdir(folder, { recursive: true, mode: 0o755 });
     const paths: Record<string, string> = {};
@@ -41,11 +47,12 @@ export async function addFiles(files: Readonly<Record<string, Uint8Array>>): Pro
 }
 
 /** Removes those files, or with their folder all that are there; none is no error. */
-export async function delFiles(paths?: readonly string[]): Promise<void> {
-  for (const path of paths ?? [await getFilesFolder()]) await rm(path, { recursive: true, force: true });
+export async function delFiles(paths?: readonly string[], of: FilesFor = 'service'): Promise<void> {
+  for (const path of paths ?? [await getFilesFolder(of)]) await rm(path, { recursive: true, force: true });
 }
 
-const getFilesFolder = async (): Promise<string> => join(STATE_FOLDER, `${await getNamespaceId()}.d`);
+const getFilesFolder = async (of: FilesFor): Promise<string> =>
+  join(STATE_FOLDER, `${await getNamespaceId()}.${of === 'service' ? 'd' : 'plan'}`);
 
 /** @throws HeadgateError HG_NO_PLACE where `write` cannot */
 export async function inStateFolder<T>(write: () => Promise<T>): Promise<T> {

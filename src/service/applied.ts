@@ -15,7 +15,8 @@ export interface Applied {
 /** Whoever changes what a policy turns into, or the policy's own shape, changes this: other records are as none. */
 const FORMAT = 1;
 
-export const writeApplied = (applied: Applied): string => serialize([FORMAT, applied]).toString('base64');
+export const writeApplied = ({ policy, datapath, generation }: Applied): string =>
+  serialize([FORMAT, { policy, datapath, generation }]).toString('base64');
 
 /** The record of this network namespace; undefined where there is none that can be read. */
 export async function readApplied(): Promise<Applied | undefined> {
@@ -59,7 +60,7 @@ export async function compareBuilt(wanted: Wanted, scene: Scene): Promise<Differ
   ];
   const scratch = await Scratch.open();
   try {
-    for (const { device } of shapes) await scratch.run(['ip', 'link', 'add', 'name', device, 'type', 'dummy']);
+    for (const { device } of shapes) await scratch.run(['ip', 'link', 'add', 'name', device, 'type', 'ifb']);
     const runThere = ({ argv, input }: Command) => scratch.run(argv, input);
     for (const { command } of planOperations(policy, shapes, datapath)) await runThere(command);
     const [there, made] = await Promise.all([

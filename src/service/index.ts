@@ -2,6 +2,7 @@ export * from './ask.ts';
 export { bestDatapath, prepareDatapath, type WriteFiles } from './datapath.ts';
 export type { LiveExplanation } from './explain-live.ts';
 export * from './get-status.ts';
+export { type Change, makePlan, type Plan } from './plan.ts';
 export * from './privileges.ts';
 export { recover, takeDown } from './recover.ts';
 export type { ReloadResult } from './reload.ts';

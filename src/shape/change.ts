@@ -143,14 +143,31 @@ function replaceFilters(
 function treeChange(device: string, major: number, from: Tree, to: Tree): LinkChange {
   const there = changeTree(device, major, from, to);
   const back = changeTree(device, major, to, from);
-  const operation = (about: string, commands: TreeChange['before'], undo: TreeChange['before']): Operation[] =>
+  const operation = (
+    about: string,
+    lost: string,
+    commands: TreeChange['before'],
+    undo: TreeChange['before'],
+  ): Operation[] =>
     commands.length === 0
       ? []
       : // Of a change that stopped half-way some of what is to be undone was not done.
-        [{ about, command: batch('tc', commands), undo: batch('tc', undo, 'go on') }];
+        [
+          {
+            about,
+            touches: commands.some(([, verb]) => verb === 'del') ? lost : undefined,
+            command: batch('tc', commands),
+            undo: batch('tc', undo, 'go on'),
+          },
+        ];
   return {
-    before: operation(`change the tree on ${device}`, there.before, [...back.before, ...back.after]),
-    after: operation(`remove classes on ${device}`, there.after, back.before),
+    before: operation(
+      `change the tree on ${device}`,
+      'what waits in queues that get another leaf, or go into another, is lost',
+      there.before,
+      [...back.before, ...back.after],
+    ),
+    after: operation(`remove classes on ${device}`, 'what waits in them is lost', there.after, back.before),
   };
 }
 

@@ -72,7 +72,10 @@ function downloadOperations(shape: LinkShape, site: LinkSite, datapath: Datapath
       command: tc('qdisc', 'add', 'dev', device, 'clsact'),
       undo: removeClsact(device),
     });
-  operations.push(datapath.redirect(device, ifbs));
+  operations.push({
+    ...datapath.redirect(device, ifbs),
+    touches: 'what arrives goes that way from then on; none is lost',
+  });
   return operations;
 }
 
@@ -113,6 +116,8 @@ function uploadOperations(device: string, tree: Tree, datapath: Datapath): Opera
   return [
     {
       about: `add the tree on ${device}`,
+      touches:
+        'what waits to leave is lost, and for milliseconds what leaves (the kernel puts another root qdisc in place)',
       command: batch('tc', treeCommands(device, UPLOAD_MAJOR, tree)),
       undo: removeUpload(device, rootMajor(tree, UPLOAD_MAJOR)),
     },

@@ -169,6 +169,58 @@ describe('killed', () => {
   });
 });
 
+describe('started again', () => {
+  const kept = async () => {
+    const [{ ifindex }] = JSON.parse(await gateway.box.run('ip', '-json', 'link', 'show', 'hg-wan'));
+    const sent = /class htb 7fe0:1 .*\n Sent (\d+)/.exec(
+      await gateway.box.run('tc', '-s', 'class', 'show', 'dev', 'hg-wan'),
+    );
+    return { ifindex, bytes: Number(sent![1]) };
+  };
+
+  it('after kill -9 it goes on with what is there, and changes it in place; where that is not as it was made, it begins anew', async () => {
+    await writeFile(file, OLD);
+    let program = up();
+    await ready(program);
+    expect(await gateway.ping(5)).toBe(0);
+    const first = await kept();
+    expect(first.bytes).toBeGreaterThan(0);
+    for (const policy of [OLD, NEW, OLD]) {
+      process.kill(program.pid!, 'SIGKILL');
+      await program.ended;
+      await writeFile(file, policy);
+      program = up();
+      await ready(program);
+      const now = await kept();
+      expect(now.ifindex).toBe(first.ifindex);
+    }
+    const fresh = await there();
+    await gateway.box.run(
+      'tc',
+      'class',
+      'change',
+      'dev',
+      'hg-wan',
+      'parent',
+      '7fe0:100',
+      'classid',
+      '7fe0:1',
+      'htb',
+      'rate',
+      '1mbit',
+    );
+    process.kill(program.pid!, 'SIGKILL');
+    await program.ended;
+    program = up();
+    await ready(program);
+    expect((await kept()).ifindex).not.toBe(first.ifindex);
+    expect(await there()).toBe(fresh);
+    await program.stop('SIGTERM');
+    await expectTraffic();
+    expect(await gateway.snapshot()).toBe(nothing);
+  });
+});
+
 describe('refused', () => {
   it('up at any step: it says why, and nothing is left', async () => {
     await writeFile(file, OLD);

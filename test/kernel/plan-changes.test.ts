@@ -1,0 +1,93 @@
+// What `headgate plan` says is what up and reload then do. Shown on the machine's own kernel (6.18: cls_bpf, HTB, bfifo).
+
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Plan } from '../../src/service/index.ts';
+import { Gateway } from './gateway.ts';
+
+const FIRST = `link wan { device wan  download 50mbit  upload 20mbit }
+queue mine { share 70% }  queue seed { share 5% }
+rule web when tcp and remote.port 443 -> mine
+default local -> mine  remote -> seed  new -> seed
+`;
+
+let gateway: Gateway;
+let file: string;
+beforeEach(async () => {
+  gateway = await Gateway.build();
+  file = join(gateway.folder, 'test.gate');
+  await writeFile(file, FIRST);
+});
+afterEach(() => gateway.close());
+
+/** Makes the plan twice, which must be the same, and must change nothing. */
+async function plan(status: 0 | 2, ...args: string[]): Promise<Plan> {
+  const before = await gateway.snapshot();
+  const first = await gateway.headgate('plan', file, '--json', ...args);
+  expect(first).toMatchObject({ status, stderr: '' });
+  expect((await gateway.headgate('plan', file, '--json', ...args)).stdout).toBe(first.stdout);
+  expect(await gateway.snapshot()).toBe(before);
+  return JSON.parse(first.stdout) as Plan;
+}
+const told = ({ changes }: Plan): string[] => changes.map(({ action, about }) => `${action}: ${about}`);
+
+describe('plan', () => {
+  it('of a box without headgate is what up makes, and then there is nothing to do', async () => {
+    expect(told(await plan(2))).toEqual([
+      'add: add nft table inet headgate',
+      'add: add the tree on wan',
+      'add: classify what leaves wan',
+      'add: add ifb hg-wan',
+      'add: add the tree on hg-wan',
+      'add: set hg-wan up',
+      'add: add clsact to wan',
+      'add: redirect what arrives on wan to hg-wan',
+    ]);
+    const program = await gateway.up(file);
+    expect((await plan(0)).changes).toEqual([]);
+    const { stdout } = await gateway.headgate('plan', file);
+    expect(stdout).toMatch(/^nothing to do: /);
+    await program.stop('SIGTERM');
+  });
+
+  it('of another policy names what changes in place, and what traffic that touches', async () => {
+    const program = await gateway.up(file);
+    await writeFile(file, FIRST.replace('share 5%', 'share 8%  leaf tbf'));
+    const trees = await plan(2);
+    expect(told(trees)).toEqual(['change: change the tree on hg-wan', 'change: change the tree on wan']);
+    expect(trees.changes[0]!.touches).toMatch(/another leaf/);
+
+    await writeFile(file, FIRST.replace('443', '80').replace('-> mine\n', '-> mine, mirror to spy\n'));
+    const tables = await plan(2);
+    expect(told(tables)).toEqual(['add: add tap spy', 'change: replace the nft tables']);
+    expect(tables.changes.map(({ touches }) => touches)).toEqual(['none', 'none']);
+    expect((await gateway.headgate('reload')).status).toBe(0);
+    expect((await plan(0)).changes).toEqual([]);
+    await program.stop('SIGTERM');
+  });
+
+  it('of what cannot change in place, or is not as it was made, takes it down first and says why', async () => {
+    const program = await gateway.up(file);
+    await writeFile(file, FIRST.replace('upload 20mbit', ''));
+    const without = await plan(2);
+    expect(without.anew).toBe('link wan loses its upload rate');
+    expect(told(without)[0]).toBe('remove: stop redirecting what arrives on wan');
+    expect(told(without).at(-1)).toBe('add: redirect what arrives on wan to hg-wan');
+
+    await writeFile(file, FIRST);
+    await gateway.box.run(
+      ...(['tc', 'class', 'change', 'dev', 'hg-wan', 'classid', '7fe0:1'] as const),
+      ...['parent', '7fe0:100', 'htb', 'rate', '1mbit', 'ceil', '50mbit'],
+    );
+    const odd = await plan(2);
+    expect(odd.differences).toEqual([{ object: 'tree on hg-wan', there: true, wanted: true }]);
+    expect(odd.anew).toBe('tree on hg-wan is not as it was made');
+    await program.stop('SIGTERM');
+  });
+
+  it('is either a script or JSON', async () => {
+    const { status, stderr } = await gateway.headgate('plan', file, '--script', '--json');
+    expect([status, stderr]).toEqual([2, expect.stringContaining('cannot be used with')]);
+  });
+});
