@@ -4,13 +4,12 @@ import {
   ARRIVAL_FAMILY,
   type Datapath,
   ensureCreates,
-  isOurFilter,
   type LinkShape,
   TABLE,
   tapsOf,
   wantedCapabilities,
 } from '../shape/index.ts';
-import { isIngressHook, isOurChain, isOurUpload, type Scene } from './inspect.ts';
+import { othersOn, type Scene } from './inspect.ts';
 
 /**
  * Makes sure that everything a link needs is there and free, before the first change.
@@ -27,16 +26,14 @@ export function checkLink(shape: LinkShape, scene: Scene, datapath: Pick<Datapat
     if (scene.devices.some((d) => d.name === ifb) && !scene.ifbs.some((own) => own.device.name === ifb))
       throw new HeadgateError('HG_IFB_TAKEN', { ifb });
 
-  // What the kernel attaches by itself has handle 0: and comes back when ours goes; anything else somebody chose.
-  const root = scene.qdiscs.find((q) => q.device === device && q.root && !isIngressHook(q));
-  if (shape.upload && root && root.handle !== '0:' && !isOurUpload(root))
-    throw new HeadgateError('HG_QDISC_TAKEN', { device, found: `${root.kind} ${root.handle}` });
+  const { roots, filters: foreign } = othersOn(scene, device);
+  const [root] = roots;
+  if (shape.upload && root) throw new HeadgateError('HG_QDISC_TAKEN', { device, found: `${root.kind} ${root.handle}` });
 
   checkCreate(shape, scene, datapath);
 
   // What does not stand on the hook comes after all that others have there.
   if (shape.ifbs.length === 0 || !hook) return;
-  const foreign = (scene.hooks.get(device)?.ingress ?? []).filter((f) => !isOurFilter(f));
   if (foreign.length > 0)
     throw new HeadgateError('HG_FILTER_TAKEN', {
       device,
@@ -61,9 +58,7 @@ export function checkCreate(shape: LinkShape, scene: Scene, datapath: Pick<Datap
 
 /** Names of other people's chains and flowtables that what arrives on the link does not pass any more when it is redirected. */
 export const passedBy = (shape: LinkShape, scene: Scene, { hook }: Pick<Datapath, 'hook'>): string[] =>
-  shape.ifbs.length === 0 || !hook
-    ? []
-    : scene.chains.flatMap((c) => (c.device === shape.device && !isOurChain(scene, c) ? [c.name] : []));
+  shape.ifbs.length === 0 || !hook ? [] : othersOn(scene, shape.device).chains.map(({ name }) => name);
 
 /** The devices that are there, for a message. */
 export const namesOf = (scene: Scene): string => scene.devices.map(({ name }) => name).join(', ');

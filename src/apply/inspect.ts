@@ -115,6 +115,20 @@ export const isRedirected = (scene: Scene, device: string): boolean =>
   (scene.hooks.get(device)?.ingress.some(isOurFilter) ?? false) ||
   scene.chains.some((chain) => chain.device === device && isOurChain(scene, chain));
 
+/** What of others stands where a link's trees and redirect would: a root qdisc that they chose, filters at ingress, chains there. */
+export const othersOn = (scene: Scene, device: string) => ({
+  // What the kernel attaches by itself has handle 0: and comes back when ours goes.
+  roots: scene.qdiscs.filter(
+    (q) => q.device === device && q.root && q.handle !== '0:' && !isIngressHook(q) && !isOurUpload(q),
+  ),
+  filters: (scene.hooks.get(device)?.ingress ?? []).filter((filter) => !isOurFilter(filter)),
+  chains: scene.chains.filter((chain) => chain.device === device && !isOurChain(scene, chain)),
+});
+
+/** Families of our tables that copy packets to taps. */
+export const listOurMirrors = ({ mirrors }: Scene): MirrorFamily[] =>
+  [...mirrors].flatMap(([family, whose]) => (whose === 'ours' ? [family] : []));
+
 interface NamedTable {
   readonly whose: Whose;
   readonly field?: MarkField | undefined;

@@ -13,13 +13,17 @@ import {
   removeUpload,
   TABLE,
 } from '../shape/index.ts';
-import { inspect, type Scene, uploadMajor } from './inspect.ts';
+import { inspect, listOurMirrors, type Scene, uploadMajor } from './inspect.ts';
 
 /** A removal, and what to call it. */
 export interface Removal {
   readonly about: string;
+  /** For people: the traffic that it touches, where it touches any. */
+  readonly touches?: string | undefined;
   readonly command: Command;
 }
+
+const UNSHAPED = 'what arrives passes unshaped from then on';
 
 /**
  * What has to go so that nothing of ours is left, in the one safe order: filters first, so that no redirect ever
@@ -50,23 +54,36 @@ export function teardownOf(scene: Scene): Removal[] {
   });
   return [
     ...(scene.arrivals === 'ours'
-      ? [{ about: `remove nft table ${ARRIVAL_FAMILY} ${TABLE}, which redirects`, command: removeArrivals() }]
+      ? [
+          {
+            about: `remove nft table ${ARRIVAL_FAMILY} ${TABLE}, which redirects`,
+            touches: UNSHAPED,
+            command: removeArrivals(),
+          },
+        ]
       : []),
     ...filters.map(({ device, entries, chains }) => ({
       about: `stop redirecting what arrives on ${device}`,
+      touches: UNSHAPED,
       command: removeFilters({ device, parent: 'ingress' }, entries, chains),
     })),
     ...uploads.map(({ device, major }) => ({
       about: `remove the tree on ${device}`,
+      touches: 'what waits to leave is lost, and for milliseconds what leaves',
       command: removeUpload(device, major),
     })),
     ...hooks,
     // What copies to a tap goes before the tap.
-    ...[...scene.mirrors].flatMap(([family, whose]) =>
-      whose === 'ours' ? [{ about: `remove nft table ${family} ${TABLE}`, command: removeMirror(family) }] : [],
-    ),
+    ...listOurMirrors(scene).map((family) => ({
+      about: `remove nft table ${family} ${TABLE}`,
+      command: removeMirror(family),
+    })),
     ...scene.taps.map((tap) => ({ about: `remove tap ${tap}`, command: removeIfb(tap) })),
-    ...scene.ifbs.map(({ device }) => ({ about: `remove ifb ${device.name}`, command: removeIfb(device.name) })),
+    ...scene.ifbs.map(({ device }) => ({
+      about: `remove ifb ${device.name}`,
+      touches: 'what waits in its queues is lost',
+      command: removeIfb(device.name),
+    })),
     ...(scene.table === 'ours' ? [{ about: 'remove nft table inet headgate', command: removeTable() }] : []),
   ];
 }

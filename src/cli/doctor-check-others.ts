@@ -1,20 +1,14 @@
-import { isIngressHook, isOurChain, isOurUpload } from '../apply/index.ts';
+import { othersOn } from '../apply/index.ts';
 import type { Concern } from '../model/index.ts';
-import { isOurFilter } from '../shape/index.ts';
 import type { Evidence } from './doctor-evidence.ts';
 
 /** What others have put where the tree and the redirect would go: shapers, filters, netdev chains. */
 export function checkOthers({ scene, wants }: Evidence): Concern[] {
   return wants.links.flatMap(({ device }): Concern[] => {
-    // What the kernel attaches by itself has handle 0:.
-    const roots = scene.qdiscs.filter(
-      (q) => q.device === device && q.root && q.handle !== '0:' && !isIngressHook(q) && !isOurUpload(q),
-    );
-    const filters = (scene.hooks.get(device)?.ingress ?? []).filter((filter) => !isOurFilter(filter));
+    const { roots, filters, chains } = othersOn(scene, device);
     const ifbs = new Set(
       filters.flatMap(({ filter }) => filter?.actions.flatMap((a) => (a.kind === 'redirect' ? [a.device] : [])) ?? []),
     );
-    const chains = scene.chains.filter((chain) => chain.device === device && !isOurChain(scene, chain));
     return [
       ...roots.map(
         ({ kind, handle }): Concern => ({

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir, readFile, readlink, rm, stat } from 'node:fs/promises';
+import { type FileHandle, open, readdir, readFile, readlink, rm, stat } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
-import { getNamespaceId, inStateFolder, STATE_FOLDER } from './machine.ts';
+import { getStatePath, inStateFolder, STATE_FOLDER } from './machine.ts';
 import { getSocketPeer } from './peer.ts';
 import { hasRight } from './rights.ts';
 import { tryLock } from './shim/index.ts';
@@ -19,11 +19,8 @@ const NAME = '\0headgate';
  * @throws HeadgateError HG_NO_PLACE, HG_NO_SHIM
  */
 export async function acquireInstance(): Promise<(() => Promise<void>) | undefined> {
-  const path = lockPath(await getNamespaceId());
-  const lock = await inStateFolder(async () => {
-    await mkdir(STATE_FOLDER, { recursive: true, mode: 0o755 });
-    return openLocked(path);
-  });
+  const path = await getStatePath('lock');
+  const lock = await inStateFolder(() => openLocked(path));
   if (!lock) return undefined;
   const name = await takeName();
   if (name === 'taken') {
@@ -49,16 +46,13 @@ export async function delLeftovers(): Promise<void> {
   const ids = new Set(names.flatMap((name) => /^(\d+)\./.exec(name)?.[1] ?? []));
   for (const id of ids) {
     if (living.has(id)) continue;
-    const lock = await openLocked(lockPath(id)).catch(() => undefined);
+    const lock = await openLocked(await getStatePath('lock', id)).catch(() => undefined);
     if (!lock) continue;
     for (const name of [...names.filter((one) => one.startsWith(`${id}.`)), `${id}.lock`])
       await rm(`${STATE_FOLDER}/${name}`, { recursive: true, force: true }).catch(() => {});
     await lock.close();
   }
 }
-
-export const socketPath = (namespace: string): string => `${STATE_FOLDER}/${namespace}.sock`;
-const lockPath = (namespace: string): string => `${STATE_FOLDER}/${namespace}.lock`;
 
 /** Opens a file that root alone may open, makes it where it is not there, and locks it; undefined where another has. */
 async function openLocked(path: string): Promise<FileHandle | undefined> {

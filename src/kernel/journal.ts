@@ -1,7 +1,7 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import type { Command } from '../model/index.ts';
-import { getNamespaceId, inStateFolder, STATE_FOLDER } from './machine.ts';
+import { getStatePath, inStateFolder } from './machine.ts';
 
 /** What is being done, and for a reload the record of what was applied before it. */
 export interface Undertaking {
@@ -34,9 +34,8 @@ export class Journal {
 
   /** @throws HeadgateError HG_NO_PLACE */
   static async begin(undertaking: Undertaking): Promise<Journal> {
-    const path = await getPath('journal');
+    const path = await getStatePath('journal');
     return inStateFolder(async () => {
-      await mkdir(STATE_FOLDER, { recursive: true, mode: 0o755 });
       const file = openSync(path, 'w', 0o600);
       writeSync(file, `${JSON.stringify(undertaking)}\n`);
       return new Journal(path, file);
@@ -57,28 +56,24 @@ export class Journal {
 
 /** What a process that is no more was about; undefined where none was interrupted. */
 export async function getJournal(): Promise<JournalText | undefined> {
-  const lines = (await readFile(await getPath('journal'), 'utf8').catch(() => '')).split('\n');
+  const lines = (await readFile(await getStatePath('journal'), 'utf8').catch(() => '')).split('\n');
   // What follows the last line break was cut short: that step was not tried.
   const [head, ...steps] = lines.slice(0, -1).map((line) => JSON.parse(line) as unknown);
   return head === undefined ? undefined : { ...(head as Undertaking), steps: steps as Step[] };
 }
 
-export const delJournal = async (): Promise<void> => rm(await getPath('journal'), { force: true });
+export const delJournal = async (): Promise<void> => rm(await getStatePath('journal'), { force: true });
 
 /** The record of what is applied, as {@link replaceApplied} was given it; undefined where there is none. */
 export const getApplied = async (): Promise<string | undefined> =>
-  readFile(await getPath('applied'), 'utf8').catch(() => undefined);
+  readFile(await getStatePath('applied'), 'utf8').catch(() => undefined);
 
 /** Puts a record in the place of the one there was, whole or not at all; undefined: none is there. @throws HeadgateError HG_NO_PLACE */
 export async function replaceApplied(record: string | undefined): Promise<void> {
-  const path = await getPath('applied');
+  const path = await getStatePath('applied');
   if (record === undefined) return rm(path, { force: true });
   await inStateFolder(async () => {
-    await mkdir(STATE_FOLDER, { recursive: true, mode: 0o755 });
     await writeFile(`${path}.new`, record, { mode: 0o600 });
     await rename(`${path}.new`, path);
   });
 }
-
-const getPath = async (what: 'journal' | 'applied'): Promise<string> =>
-  `${STATE_FOLDER}/${await getNamespaceId()}.${what}`;

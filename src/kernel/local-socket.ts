@@ -1,10 +1,9 @@
-import { chmod, chown, mkdir, rm } from 'node:fs/promises';
+import { chmod, chown, rm } from 'node:fs/promises';
 import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { HeadgateError } from '../model/index.ts';
 import { CONTROL_GROUP, getGroupId } from './group.ts';
-import { socketPath } from './instance.ts';
-import { getNamespaceId, inStateFolder, STATE_FOLDER } from './machine.ts';
+import { getStatePath, inStateFolder } from './machine.ts';
 import { getSocketPeer } from './peer.ts';
 import type { Peer } from './shim/index.ts';
 
@@ -12,7 +11,7 @@ import type { Peer } from './shim/index.ts';
 const GRACE_MS = 500;
 
 /** Where the service of this network namespace listens. */
-export const getSocketPath = async (): Promise<string> => socketPath(await getNamespaceId());
+export const getSocketPath = (): Promise<string> => getStatePath('sock');
 
 /** Answers a request of a process of this machine. */
 export type LocalListener = (request: IncomingMessage, response: ServerResponse, peer: Peer) => void;
@@ -48,7 +47,6 @@ export async function listenLocal(listener: LocalListener): Promise<LocalServer>
   });
   const group = await getGroupId(CONTROL_GROUP);
   const access = await inStateFolder(async () => {
-    await mkdir(STATE_FOLDER, { recursive: true, mode: 0o755 });
     await rm(path, { force: true });
     // The umask holds from bind(2) on: no moment in which others could connect.
     const umask = process.umask(0o177);

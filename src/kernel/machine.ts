@@ -26,15 +26,22 @@ export async function getNamespaceId(): Promise<string> {
 /** Where what belongs to the running service lies: /run is empty after a boot, and root's alone to write. */
 export const STATE_FOLDER = '/run/headgate';
 
+/** What of a network namespace lies there: the lock and the socket of its service, {@link addFiles}, the journal and the record. */
+export type StateKind = 'lock' | 'sock' | 'd' | 'plan' | 'journal' | 'applied';
+
+/** Path of what belongs to a network namespace, by its number: the caller's, where none is given. */
+export const getStatePath = async (kind: StateKind, namespace?: string): Promise<string> =>
+  join(STATE_FOLDER, `${namespace ?? (await getNamespaceId())}.${kind}`);
+
 /** Of the running service, or of a plan as long as it is made. */
-type FilesFor = 'service' | 'plan';
+type FilesFor = Extract<StateKind, 'd' | 'plan'>;
 
 /** Puts files that tc has to read into the folder of this network namespace; returns their paths by name. */
 export async function addFiles(
   files: Readonly<Record<string, Uint8Array>>,
-  of: FilesFor = 'service',
+  of: FilesFor = 'd',
 ): Promise<Record<string, string>> {
-  const folder = await getFilesFolder(of);
+  const folder = await getStatePath(of);
   return inStateFolder(async () => {
     await mkdir(folder, { recursive: true, mode: 0o755 });
     const paths: Record<string, string> = {};
@@ -47,18 +54,19 @@ export async function addFiles(
 }
 
 /** Removes those files, or with their folder all that are there; none is no error. */
-export async function delFiles(paths?: readonly string[], of: FilesFor = 'service'): Promise<void> {
-  for (const path of paths ?? [await getFilesFolder(of)]) await rm(path, { recursive: true, force: true });
+export async function delFiles(paths?: readonly string[], of: FilesFor = 'd'): Promise<void> {
+  for (const path of paths ?? [await getStatePath(of)]) await rm(path, { recursive: true, force: true });
 }
 
-const getFilesFolder = async (of: FilesFor): Promise<string> =>
-  join(STATE_FOLDER, `${await getNamespaceId()}.${of === 'service' ? 'd' : 'plan'}`);
-
-/** @throws HeadgateError HG_NO_PLACE where `write` cannot */
+/** Writes into {@link STATE_FOLDER}, which is made where it is not there. @throws HeadgateError HG_NO_PLACE where `write` cannot */
 export async function inStateFolder<T>(write: () => Promise<T>): Promise<T> {
-  return write().catch((cause: NodeJS.ErrnoException) => {
+  try {
+    await mkdir(STATE_FOLDER, { recursive: true, mode: 0o755 });
+    return await write();
+  } catch (error) {
+    const cause = error as NodeJS.ErrnoException;
     throw new HeadgateError('HG_NO_PLACE', { folder: STATE_FOLDER, problem: cause.code ?? cause.message }, { cause });
-  });
+  }
 }
 
 /** Reads a file that was built with Headgate. @throws HeadgateError HG_NO_SHIM */

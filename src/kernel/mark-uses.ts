@@ -1,7 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import { type Argv, HeadgateError, listSoftwareUses, type MarkUse } from '../model/index.ts';
 import { TABLE, TABLE_COMMENT } from '../shape/index.ts';
 import { run, type Where } from './command.ts';
+import { listLegacyTables } from './legacy-tables.ts';
 import { type IptablesMarks, readIptablesMarks } from './mark-iptables.ts';
 import {
   keyOfReference,
@@ -83,7 +83,7 @@ async function surveyIptables(xtables: boolean, where: Where): Promise<{ found: 
   const found: IptablesMarks[] = [];
   const unseen: string[] = [];
   for (const tool of ['iptables', 'ip6tables'] as const) {
-    const legacy = (await readTables(tool, where)) !== '';
+    const legacy = (await listLegacyTables(tool, where)).length > 0;
     for (const kind of [...(xtables ? ['nft'] : []), ...(legacy ? ['legacy'] : [])])
       try {
         found.push(readIptablesMarks(await run([`${tool}-${kind}-save`], where), tool));
@@ -94,13 +94,6 @@ async function surveyIptables(xtables: boolean, where: Where): Promise<{ found: 
   }
   return { found, unseen };
 }
-
-/** Tables of the kernel's own that are in use; asking the tool would load modules. */
-const readTables = (tool: 'iptables' | 'ip6tables', { netns }: Where): Promise<string> => {
-  const name = `/proc/net/${tool === 'iptables' ? 'ip' : 'ip6'}_tables_names`;
-  const text = netns === undefined ? readFile(name, 'utf8') : run(['cat', name], { netns });
-  return text.catch(() => '');
-};
 
 async function surveyTc(where: Where): Promise<MarkUse[]> {
   const qdiscs = await listQdiscs(where);

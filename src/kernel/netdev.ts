@@ -1,6 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import { type Count, NOTHING } from '../model/index.ts';
 import { run, type Where } from './command.ts';
+import { listLegacyTables } from './legacy-tables.ts';
 
 /** A network device as `ip -details link` tells it; only what Headgate looks at. */
 export interface NetDevice {
@@ -12,6 +12,8 @@ export interface NetDevice {
   readonly alias?: string | undefined;
   /** `ether`, `ppp`, `none` (tun), ... (ll_type_n2a() of iproute2). */
   readonly linkType: string;
+  /** Packets of its own queue, where the tree's unclassified ones wait. */
+  readonly txqueuelen: number;
   readonly rx: DeviceCount;
   readonly tx: DeviceCount;
 }
@@ -39,6 +41,7 @@ interface IpLink {
   flags: string[];
   ifalias?: string;
   link_type: string;
+  txqlen?: number;
   linkinfo?: { info_kind?: string };
   stats64?: { rx: DeviceCount; tx: DeviceCount };
 }
@@ -52,6 +55,8 @@ export async function listDevices(where: Where = {}): Promise<NetDevice[]> {
     kind: l.linkinfo?.info_kind,
     alias: l.ifalias,
     linkType: l.link_type,
+    // ip leaves a length of 0 out.
+    txqueuelen: l.txqlen ?? 0,
     rx: countOf(l.stats64?.rx),
     tx: countOf(l.stats64?.tx),
   }));
@@ -90,19 +95,14 @@ export async function listHookedChains(where: Where = {}): Promise<HookedChains>
   const [chains, flowtables, ...legacy] = await Promise.all([
     run(['nft', 'list', 'chains'], where),
     run(['nft', 'list', 'flowtables'], where),
-    ...(['ip', 'ip6'] as const).map((family) => readLegacyNat(family, where)),
+    ...(['iptables', 'ip6tables'] as const).map(async (tool) =>
+      (await listLegacyTables(tool, where)).includes('nat') ? [`table nat of ${tool}-legacy`] : [],
+    ),
   ]);
   return {
     ingress: [chains, flowtables].flatMap(readIngressChains),
     nat: [...readNatChains(chains), ...legacy.flat()],
   };
-}
-
-/** Reading the table itself would make it, where there is none. */
-async function readLegacyNat(family: 'ip' | 'ip6', where: Where): Promise<string[]> {
-  const file = `/proc/thread-self/net/${family}_tables_names`;
-  const names = await (where.netns === undefined ? readFile(file, 'utf8') : run(['cat', file], where)).catch(() => '');
-  return names.split('\n').includes('nat') ? [`table nat of ${family === 'ip' ? 'iptables' : 'ip6tables'}-legacy`] : [];
 }
 
 /** Reads what `nft list chains` or `nft list flowtables` prints. Its JSON leaves the devices out (nft 1.0.6). */

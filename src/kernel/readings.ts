@@ -1,5 +1,6 @@
 import type { Rate } from '../model/index.ts';
-import { execute, run } from './command.ts';
+import { execute } from './command.ts';
+import { listDevices } from './netdev.ts';
 import { getOffload, type OffloadReading } from './reading-offload.ts';
 import { isClockSynchronised } from './shim/index.ts';
 import { conntrackEvents, DEFAULT_RECEIVE_BUFFER } from './sources.ts';
@@ -36,7 +37,7 @@ export interface DeviceReading {
 export async function getReadings(devices: readonly string[]): Promise<Readings> {
   const [offload, links, count, max, ip, ip6] = await Promise.all([
     getOffload(),
-    listLinks(),
+    listDevices(),
     getNumber('net/netfilter/nf_conntrack_count'),
     getNumber('net/netfilter/nf_conntrack_max'),
     getNumber('net/bridge/bridge-nf-call-iptables'),
@@ -46,30 +47,19 @@ export async function getReadings(devices: readonly string[]): Promise<Readings>
     offload,
     devices: await Promise.all(
       devices.map(async (name) => {
-        const link = links.find(({ ifname }) => ifname === name);
-        // ip leaves a length of 0 out.
-        const txqueuelen = link && (link.txqlen ?? 0);
+        const { txqueuelen } = links.find((link) => link.name === name) ?? {};
         return { name, txqueuelen, speed: await getSpeed(name), features: await getFeatures(name) };
       }),
     ),
     conntrack: { count, max },
     bridge: {
       families: [...(ip ? (['IPv4'] as const) : []), ...(ip6 ? (['IPv6'] as const) : [])],
-      bridges: links.filter(({ linkinfo }) => linkinfo?.info_kind === 'bridge').map(({ ifname }) => ifname),
+      bridges: links.filter(({ kind }) => kind === 'bridge').map(({ name }) => name),
     },
     receiveBuffer: { asked: DEFAULT_RECEIVE_BUFFER, given: getReceiveBuffer() },
     clock: isClockSynchronised(),
   };
 }
-
-interface IpLink {
-  readonly ifname: string;
-  readonly txqlen?: number;
-  readonly linkinfo?: { readonly info_kind?: string };
-}
-
-const listLinks = async (): Promise<IpLink[]> =>
-  JSON.parse((await run(['ip', '-json', '-details', 'link', 'show'])) || '[]') as IpLink[];
 
 const getNumber = async (name: string): Promise<number | undefined> => {
   const value = Number((await getSysctl(name)) ?? Number.NaN);

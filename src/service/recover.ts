@@ -1,4 +1,4 @@
-import { inspect, isRedirected, teardown, undoSteps } from '../apply/index.ts';
+import { inspect, isRedirected, type Scene, teardown, undoSteps } from '../apply/index.ts';
 import { delFiles, delJournal, getJournal, Journal, MarkWriter, replaceApplied, runCommand } from '../kernel/index.ts';
 import { conntrackDump } from '../kernel/sources.ts';
 import type { MarkField } from '../model/index.ts';
@@ -9,28 +9,32 @@ import { defaultIsFree } from './marks.ts';
 /**
  * Finishes or takes back what a process that is no more was about: of a start nothing is left, of a reload the policy
  * before it, of a way down nothing. Then sees to it that no redirect leads to an ifb that is down or gone. Returns in
- * words what was done; nothing, where all is well. Needs the place of the service ({@link acquireInstance}).
+ * words what was done, nothing where all is well, and what is there then. Needs the place of the service ({@link acquireInstance}).
  */
-export async function recover(): Promise<string[]> {
+export async function recover(): Promise<{ readonly done: readonly string[]; readonly scene: Scene }> {
+  const taken = await takeBack();
+  const scene = await inspect();
+  const done = [...taken, ...(await openDeadEnds(scene))];
+  return { done, scene: done.length === taken.length ? scene : await inspect() };
+}
+
+/** What was interrupted. */
+async function takeBack(): Promise<string[]> {
   const journal = await getJournal();
   if (journal && journal.kind !== 'reload')
     return [`the ${journal.kind === 'up' ? 'start' : 'way down'} was interrupted`, ...(await takeDown())];
-  const done: string[] = [];
-  if (journal) {
-    await undoSteps(journal.steps);
-    await replaceApplied(journal.applied);
-    await delJournal();
-    done.push(
-      'the reload was interrupted; the policy before it is in force',
-      ...journal.steps.map(({ about }) => `take back: ${about}`).reverse(),
-    );
-  }
-  return [...done, ...(await openDeadEnds())];
+  if (!journal) return [];
+  await undoSteps(journal.steps);
+  await replaceApplied(journal.applied);
+  await delJournal();
+  return [
+    'the reload was interrupted; the policy before it is in force',
+    ...journal.steps.map(({ about }) => `take back: ${about}`).reverse(),
+  ];
 }
 
 /** What is redirected to an ifb that is down is lost, and to one that is gone, too. */
-async function openDeadEnds(): Promise<string[]> {
-  const scene = await inspect();
+async function openDeadEnds(scene: Scene): Promise<string[]> {
   const led = new Set(scene.ifbs.flatMap(({ ownership }) => hooksOf(ownership).map(({ device }) => device)));
   const lost = scene.devices.filter(({ name }) => isRedirected(scene, name) && !led.has(name));
   if (lost.length > 0)

@@ -1,15 +1,7 @@
-import { checkCreate, checkEffects, inspect, type RunOptions, runOperations } from '../apply/index.ts';
+import { checkCreate, checkEffects, inspect, listOurMirrors, type RunOptions, runOperations } from '../apply/index.ts';
 import { countErrors, type Diagnostic, type ParsedPolicy, type Policy } from '../language/index.ts';
 import { type Capabilities, type ErrorCode, HeadgateError } from '../model/index.ts';
-import {
-  type Datapath,
-  type LinkShape,
-  type Operation,
-  removeIfb,
-  replaceTables,
-  tapsOf,
-  whyNotInPlace,
-} from '../shape/index.ts';
+import { changePolicy, type Datapath, type LinkShape, type Operation, whyNotInPlace } from '../shape/index.ts';
 import type { Unconfirmed } from './confirmation.ts';
 import type { LinkKeeper } from './link-keeper.ts';
 
@@ -75,14 +67,10 @@ export async function changeKernel(
   const scene = await inspect();
   checkEffects(to.policy, scene, capabilities);
   for (const shape of to.shapes) checkCreate(shape, scene, to.datapath);
-  const families = [...scene.mirrors].flatMap(([family, whose]) => (whose === 'ours' ? [family] : []));
   const shapeOf = ({ shape }: LinkKeeper) => to.shapes.find(({ link }) => link === shape.link)!;
-  const changes = keepers.map((keeper) => keeper.change(shapeOf(keeper), to.datapath));
-  await runOperations([...replaceTables(from, to, families), ...changes.flatMap(({ before }) => before)], { journal });
+  const links = keepers.map((keeper) => keeper.change(shapeOf(keeper), to.datapath));
+  const { before, after } = changePolicy(from, to, listOurMirrors(scene), links);
+  await runOperations(before, { journal });
   for (const keeper of keepers) keeper.become(shapeOf(keeper), to.datapath);
-  const taps = tapsOf(from.policy).filter((tap) => !tapsOf(to.policy).includes(tap));
-  return [
-    ...changes.flatMap(({ after }) => after),
-    ...taps.map((tap) => ({ about: `remove tap ${tap}`, command: removeIfb(tap) })),
-  ];
+  return after;
 }

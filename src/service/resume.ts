@@ -3,7 +3,7 @@ import type { Policy } from '../language/index.ts';
 import type { Capabilities, MarkField } from '../model/index.ts';
 import { type DatapathName, type LinkShape, qdiscsOf, whyNotInPlace } from '../shape/index.ts';
 import { type Applied, compareBuilt, readApplied } from './applied.ts';
-import { type PreparedDatapath, prepareDatapath } from './datapath.ts';
+import { type PreparedDatapath, prepareDatapath, type WriteFiles } from './datapath.ts';
 import { shapeHere } from './shape-here.ts';
 
 /** A policy that is in force, whoever put it there. */
@@ -14,35 +14,30 @@ export interface InForce extends Applied {
 
 /**
  * The policy that an earlier run has left in force, where the kernel holds it whole and as it was made, and where it can
- * be changed in place to what is wanted now; undefined where it is better to begin anew.
+ * be changed in place to what is wanted now; else why it is better to begin anew, as the end of a sentence. Files of its
+ * datapath are written by `write`.
  */
 export async function findInForce(
   wanted: { readonly shapes: readonly LinkShape[]; readonly datapath: DatapathName; readonly field: MarkField },
   scene: Scene,
   capabilities: Capabilities,
-): Promise<InForce | undefined> {
+  write?: WriteFiles,
+): Promise<InForce | string> {
   const applied = scene.table === 'ours' ? await readApplied() : undefined;
-  if (applied?.datapath !== wanted.datapath || scene.field?.mask !== wanted.field.mask) return undefined;
+  if (!applied) return 'nobody knows which policy it is of';
+  if (applied.datapath !== wanted.datapath) return `it is of datapath ${applied.datapath}`;
+  if (scene.field?.mask !== wanted.field.mask) return 'it has other marks';
   try {
-    const inForce = await remake(applied, wanted.field, capabilities);
-    if (whyNotInPlace(inForce.shapes, wanted.shapes) !== undefined) return undefined;
-    const { policy, shapes, prepared } = inForce;
-    const differences = await compareBuilt({ policy, shapes, datapath: prepared.datapath }, scene);
-    return differences.length === 0 ? inForce : undefined;
+    const { policy, datapath, generation } = applied;
+    const shapes = await shapeHere(policy, qdiscsOf(capabilities));
+    const reason = whyNotInPlace(shapes, wanted.shapes);
+    if (reason !== undefined) return reason;
+    const prepared = await prepareDatapath(datapath, policy, wanted.field, generation, capabilities, write);
+    const [odd] = await compareBuilt({ policy, shapes, datapath: prepared.datapath }, scene);
+    return odd ? `${odd.object} is not as it was made` : { ...applied, shapes, prepared };
   } catch {
-    // A record that does not fit this machine any more.
-    return undefined;
+    return 'its record does not fit this machine any more';
   }
-}
-
-/** What a record says, as it was made then. */
-export async function remake(applied: Applied, field: MarkField, capabilities: Capabilities): Promise<InForce> {
-  const { policy, datapath, generation } = applied;
-  return {
-    ...applied,
-    shapes: await shapeHere(policy, qdiscsOf(capabilities)),
-    prepared: await prepareDatapath(datapath, policy, field, generation, capabilities),
-  };
 }
 
 /** The two say the same, but for where they come from. */

@@ -1,14 +1,5 @@
 import { retry } from 'rxjs';
-import {
-  checkEffects,
-  checkLink,
-  checkMap,
-  checkTable,
-  inspect,
-  passedBy,
-  runOperations,
-  teardown,
-} from '../apply/index.ts';
+import { checkEffects, checkLink, checkMap, checkTable, passedBy, runOperations, teardown } from '../apply/index.ts';
 import {
   acquireInstance,
   delFiles,
@@ -109,8 +100,7 @@ async function startWith(
     const leave = await acquireInstance();
     if (!leave) throw new HeadgateError('HG_RUNNING', { pid: (await requestService())?.pid ?? 'unknown' });
     opened.add(leave);
-    const recovered = await recover();
-    const scene = await inspect();
+    const { done: recovered, scene } = await recover();
     checkTable(scene);
     checkEffects(policy, scene, capabilities);
     const { field, warnings } = await chooseMarksHere(policy, name, scene.field);
@@ -120,7 +110,8 @@ async function startWith(
     const warn = (what: string) => (error: unknown) =>
       stream.emit({ kind: 'warning', message: `${what}: ${error instanceof Error ? error.message : error}` });
     opened.add(() => (keep ? undefined : delFiles()));
-    const inForce = await findInForce({ shapes, datapath: name, field }, scene, capabilities);
+    const found = await findInForce({ shapes, datapath: name, field }, scene, capabilities);
+    const inForce = typeof found === 'string' ? undefined : found;
     if (!inForce) await delFiles();
     const same = inForce !== undefined && isSamePolicy(inForce.policy, policy);
     let generation = inForce ? inForce.generation + (same ? 0 : 1) : 0;

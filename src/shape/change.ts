@@ -136,8 +136,11 @@ function replaceFilters(
   { inPlace }: Pick<Datapath, 'inPlace'>,
 ): Operation[] {
   if (!was || !next) return [];
-  if (inPlace || !was.undo) return [{ ...next, undo: was.command }];
-  return [next, { about: `${was.about} no more as before`, command: was.undo, undo: was.command }];
+  if (inPlace || !was.undo) return [{ ...next, of: 'filters', undo: was.command }];
+  return [
+    { ...next, of: 'filters' },
+    { about: `${was.about} no more as before`, of: 'filters', command: was.undo, undo: was.command },
+  ];
 }
 
 function treeChange(device: string, major: number, from: Tree, to: Tree): LinkChange {

@@ -1,7 +1,8 @@
 import type { Condition, Effect, Policy, Rule } from '../language/index.ts';
 import { type Capability, type Command, HeadgateError, type Rate } from '../model/index.ts';
+import type { LinkChange } from './change.ts';
 import type { Datapath } from './datapath.ts';
-import type { LinkShape } from './link.ts';
+import { type LinkShape, removeIfb } from './link.ts';
 import { TABLE } from './names.ts';
 import { chain } from './nft-chain.ts';
 import { type Conjunction, disjunctiveForm } from './nft-conjunction.ts';
@@ -91,10 +92,34 @@ export function replaceTables(from: Rules, to: Rules, families: readonly string[
       .map(addTap),
     {
       about: 'replace the nft tables',
+      of: 'tables',
       command: command(to, families),
       undo: command(from, has(to.policy, 'mirror') ? MIRROR_FAMILIES : families),
     },
   ];
+}
+
+/**
+ * Everything that changes a policy in force into another one, in place: what has to be done before the flows' marks are
+ * those of the new one, and what is removed afterwards.
+ *
+ * @param families of tables of ours that copy to taps
+ * @param links the changes of its links
+ */
+export function changePolicy(
+  from: Rules,
+  to: Rules,
+  families: readonly string[],
+  links: readonly LinkChange[],
+): LinkChange {
+  const gone = tapsOf(from.policy).filter((tap) => !tapsOf(to.policy).includes(tap));
+  return {
+    before: [...replaceTables(from, to, families), ...links.flatMap(({ before }) => before)],
+    after: [
+      ...links.flatMap(({ after }) => after),
+      ...gone.map((tap) => ({ about: `remove tap ${tap}`, command: removeIfb(tap) })),
+    ],
+  };
 }
 
 /** What the nft tables are made from. */
@@ -123,6 +148,7 @@ function addTap(tap: string): Operation {
   ];
   return {
     about: `add tap ${tap}`,
+    of: 'tap',
     command: { argv: ['ip', '-batch', '-'], input: `${lines.join('\n')}\n` },
     undo: { argv: ['ip', 'link', 'del', tap] },
   };

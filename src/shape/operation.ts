@@ -10,6 +10,8 @@ export interface Operation {
   readonly about: string;
   readonly command: Command;
   readonly undo?: Command | undefined;
+  /** What it is about, where a plan has to tell; trees and ifbs are not told apart. */
+  readonly of?: 'tap' | 'tables' | 'filters' | undefined;
   /** For people: the traffic that it touches, where it touches any. */
   readonly touches?: string | undefined;
   /** What the kernel must hold afterwards: some kernels take a filter and leave a part of it out. */

@@ -14,11 +14,7 @@ export function lifecycle(datapath: DatapathName): void {
     beforeEach(async () => {
       gateway = await Gateway.build();
     });
-    afterEach(async () => {
-      await program?.stop('SIGTERM');
-      program = undefined;
-      await gateway.close();
-    });
+    afterEach(() => gateway.close());
     const up = async (...args: string[]) => {
       program = await gateway.up('--datapath', datapath, ...args);
       return program;

@@ -29,6 +29,7 @@ export class Gateway {
   readonly inside: Namespace;
   /** For the test's own files. */
   readonly folder: string;
+  readonly #programs: Program[] = [];
 
   #looker: Looker | undefined;
 
@@ -76,7 +77,9 @@ export class Gateway {
     await this.box.batch(`route replace default via ${WORLD}`);
   }
 
+  /** Ends what `up` has started and still runs, then all of it goes. */
   async close(): Promise<void> {
+    for (const program of this.#programs) await program.stop('SIGTERM');
     await rm(this.folder, { recursive: true, force: true });
     await Promise.all([this.box, this.world, this.inside].map((ns) => ns.del()));
   }
@@ -89,6 +92,7 @@ export class Gateway {
     const program = Program.start('headgate up', ['env', ...HEADGATE, 'up', '--json', ...args, ...rates], {
       netns: this.box.name,
     });
+    this.#programs.push(program);
     await program.line((line) => line.includes('"kind":"ready"'), 20_000 * PATIENCE);
     return program;
   }

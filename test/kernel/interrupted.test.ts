@@ -6,7 +6,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { listBuilt } from '../../src/apply/index.ts';
-import { Program } from '../../src/lab/index.ts';
+import { type Ending, Program } from '../../src/lab/index.ts';
 import { type Fault, Faults, REFUSAL } from './faults.ts';
 import { type Exit, Gateway, HEADGATE, WORLD } from './gateway.ts';
 import { PATIENCE } from './soon.ts';
@@ -71,6 +71,22 @@ const ready = (program: Program): Promise<string> =>
   program.line((line) => line.includes('"kind":"ready"'), 20_000 * PATIENCE);
 const recover = (): Promise<Exit> => gateway.headgate('recover', '--json');
 
+/** How `up` ended by the fault that is set; undefined where it got through, and was ended in peace. */
+async function startWithFault(): Promise<Ending | undefined> {
+  const program = up();
+  const through = await Promise.race([
+    ready(program).then(
+      () => true,
+      () => false,
+    ),
+    program.ended.then(() => false),
+  ]);
+  if (!through) return program.ended;
+  await faults.clear();
+  await program.stop('SIGTERM');
+  return undefined;
+}
+
 /** Does it with the fault at step 1, 2, ... until one goes through; says how many steps there were. */
 async function atEachStep(fault: Fault, attempt: () => Promise<'hit' | 'through'>): Promise<void> {
   for (let step = 1; step < MOST; step++) {
@@ -86,20 +102,9 @@ describe('killed', () => {
   it.each(['dies before', 'dies after'] as const)('up %s a step: recover leaves nothing', async (fault) => {
     await writeFile(file, OLD);
     await atEachStep(fault, async () => {
-      const program = up();
-      const through = await Promise.race([
-        ready(program).then(
-          () => true,
-          () => false,
-        ),
-        program.ended.then(() => false),
-      ]);
-      if (through) {
-        await faults.clear();
-        await program.stop('SIGTERM');
-        return 'through';
-      }
-      expect((await program.ended).signal).toBe('SIGKILL');
+      const ending = await startWithFault();
+      if (!ending) return 'through';
+      expect(ending.signal).toBe('SIGKILL');
       expect((await recover()).status).toBe(0);
       expect(await gateway.snapshot()).toBe(nothing);
       return 'hit';
@@ -225,20 +230,9 @@ describe('refused', () => {
   it('up at any step: it says why, and nothing is left', async () => {
     await writeFile(file, OLD);
     await atEachStep('fails', async () => {
-      const program = up();
-      const through = await Promise.race([
-        ready(program).then(
-          () => true,
-          () => false,
-        ),
-        program.ended.then(() => false),
-      ]);
-      if (through) {
-        await faults.clear();
-        await program.stop('SIGTERM');
-        return 'through';
-      }
-      expect((await program.ended).status).toBe(5);
+      const ending = await startWithFault();
+      if (!ending) return 'through';
+      expect(ending.status).toBe(5);
       expect(await gateway.snapshot()).toBe(nothing);
       return 'hit';
     });

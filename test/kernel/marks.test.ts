@@ -19,11 +19,7 @@ let program: Program | undefined;
 beforeEach(async () => {
   gateway = await Gateway.build();
 });
-afterEach(async () => {
-  await program?.stop('SIGTERM');
-  program = undefined;
-  await gateway.close();
-});
+afterEach(() => gateway.close());
 
 const HEAD = `link wan { device wan  download 50mbit  upload 50mbit }
 queue local { share 60% }  queue new { share 10% }  queue remote { share 10% }  queue special { share 5% }

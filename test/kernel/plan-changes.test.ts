@@ -86,6 +86,18 @@ describe('plan', () => {
     await program.stop('SIGTERM');
   });
 
+  it('says of datapath map, too, that what arrives is unshaped from then on', async () => {
+    const program = await gateway.up(file, '--datapath', 'map');
+    await writeFile(file, FIRST.replace('upload 20mbit', ''));
+    const [first] = (await plan(2, '--datapath', 'map')).changes;
+    expect(first).toEqual({
+      action: 'remove',
+      about: 'remove nft table netdev headgate, which redirects',
+      touches: 'what arrives passes unshaped from then on',
+    });
+    await program.stop('SIGTERM');
+  });
+
   it('is either a script or JSON', async () => {
     const { status, stderr } = await gateway.headgate('plan', file, '--script', '--json');
     expect([status, stderr]).toEqual([2, expect.stringContaining('cannot be used with')]);

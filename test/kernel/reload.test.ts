@@ -14,11 +14,7 @@ beforeEach(async () => {
   gateway = await Gateway.build();
   file = join(gateway.folder, 'test.gate');
 });
-afterEach(async () => {
-  await program?.stop('SIGTERM');
-  program = undefined;
-  await gateway.close();
-});
+afterEach(() => gateway.close());
 
 const link = 'link wan { device wan  download 50mbit  upload 20mbit }\n';
 const defaults = 'default local -> mine  remote -> seed  new -> new\n';
