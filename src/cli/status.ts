@@ -49,6 +49,10 @@ function format({ running, tracking, marks, service, links, policers }: Status):
     : [
         `not running; what an earlier run left still steers (headgate down removes it)${marks ? `  marks ${marks}` : ''}`,
       ];
+  if (service?.deadline)
+    lines.push(
+      `classifies for ${service.deadline.ms / 1000} s after it was last heard of; renewed ${service.deadline.renewals} times`,
+    );
   if (service?.confirm)
     lines.push(
       `${service.confirm.what} waits to be confirmed: ${confirmNotice(service.confirm.until)}, or it is taken back`,
@@ -129,6 +133,9 @@ function formatDirection(name: string, direction: DirectionStatus | undefined): 
     .filter(([, count]) => count > 0)
     .map(([verdict, count]) => `${verdict.replace('_', ' ')} ${count}`);
   return [
+    ...(direction.expires !== undefined && direction.expires <= 0
+      ? [`  warning: nobody has renewed the deadline for ${name}: packets pass unshaped until headgate up`]
+      : []),
     verdicts.length > 0 ? `  ${name}: packets ${packets.join(', ') || 'none yet'}` : `  ${name}`,
     ...table(COLUMNS, rows, RIGHT)
       .split('\n')

@@ -40,6 +40,12 @@ export async function findInForce(
   }
 }
 
+/** What ran before a policy that was tried, and that nobody confirmed; undefined where this one was not. */
+export async function getPolicyBefore(tried: Policy): Promise<Policy | undefined> {
+  const applied = await readApplied();
+  return applied?.unconfirmed && isSamePolicy(applied.unconfirmed, tried) ? applied.policy : undefined;
+}
+
 /** The two say the same, but for where they come from. */
 export const isSamePolicy = (a: Policy, b: Policy): boolean => text(a) === text(b);
 const text = (policy: Policy): string => JSON.stringify({ ...policy, file: '' });

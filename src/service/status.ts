@@ -28,6 +28,8 @@ export interface ServiceStatus {
   readonly resyncs: number;
   /** What is taken back unless it is confirmed. */
   readonly confirm?: Unconfirmed | undefined;
+  /** Ms that packets are classified for after it was last heard of, and how often it was; absent where they always are. */
+  readonly deadline?: { readonly ms: number; readonly renewals: number } | undefined;
 }
 
 /** What `headgate status` shows, and `GET /status` answers: the kernel's objects, with the service's names and counts where one runs. */
@@ -79,6 +81,8 @@ export interface IfbStatus {
 export interface DirectionStatus {
   /** Packets by what the classifier found: local, remote, new, marked, left_alone, ...; of the datapath bpf alone. */
   readonly packets: Readonly<Record<string, number>>;
+  /** Ms after which packets pass untouched, unless somebody renews it; from 0 down they do. Absent: they never will. */
+  readonly expires?: number | undefined;
   readonly queues: readonly QueueStatus[];
 }
 
