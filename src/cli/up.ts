@@ -101,7 +101,7 @@ async function run(file: string | undefined, options: UpOptions, show: (item: Mo
     if (!onTerminal) void service.reload();
   });
   const stopFeeding = feedWatchdog(service);
-  if (!json) note('Ctrl-C takes it down; headgate status and headgate events show what it does');
+  if (!json && onTerminal) note('Ctrl-C takes it down; headgate status and headgate events show what it does');
   const expired = service.unconfirmed.then(() => 'unconfirmed' as const);
   const ending = await Promise.race([stopped, expired]);
   stopFeeding();
