@@ -172,7 +172,7 @@ async function startWith(
     opened.add(() => marks.close());
     const counts = { overruns: 0, resyncs: 0 };
     let following = true;
-    const map = new TupleMap((command) => runCommand(command), warn('the map of flows'));
+    const map = new TupleMap((command) => runCommand(command), warn('the map of flows'), inForce !== undefined);
     const classifier = new FlowClassifier({
       policy,
       field,

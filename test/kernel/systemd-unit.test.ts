@@ -43,7 +43,7 @@ it(
     booted = await Booted.boot(gateway.box, folder, { 'headgate/headgate.gate': policy('50mbit') }, (unit) =>
       unit.replace(/^WatchdogSec=.*/m, `WatchdogSec=${WATCHDOG}s`),
     );
-    const { run } = { run: booted.run.bind(booted) };
+    const run = (...argv: string[]) => booted!.run(...argv);
     const unit = { ActiveState: 'active', StatusText: 'wan on wan' };
     const state = async () =>
       Object.fromEntries(
@@ -52,8 +52,11 @@ it(
 
     expect(await run('systemctl', 'start', 'headgate')).toMatchObject({ status: 0 });
     expect(await state()).toEqual(unit);
-    const ready = (await booted.journal()).find(({ MESSAGE }) => MESSAGE.includes('"kind":"ready"'))!;
-    expect(ready.PRIORITY).toBe('6');
+    const ready = await soon(async () => {
+      const line = (await booted!.journal()).find(({ MESSAGE }) => MESSAGE.includes('"kind":"ready"'))!;
+      expect(line.PRIORITY).toBe('6');
+      return line;
+    });
     expect(JSON.parse(ready.MESSAGE)).toMatchObject({ level: 'info', datapath: 'bpf' });
     expect((await run('sh', '-c', 'stat -c "%a %U %G" /run/headgate/*.sock')).stdout).toBe('660 root headgate\n');
     expect(await run('systemd-analyze', 'security', '--threshold=30', '--no-pager', 'headgate')).toMatchObject({
