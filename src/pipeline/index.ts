@@ -1,5 +1,6 @@
 export * from './classifier.ts';
 export * from './clear-marks.ts';
+export * from './fact-source.ts';
 export * from './facts.ts';
 export * from './flow-table.ts';
 export * from './pipeline.ts';
