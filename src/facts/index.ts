@@ -1,0 +1,3 @@
+export { nameSource } from './names.ts';
+export type { KnownSource } from './source.ts';
+export { processSource, whoSource } from './who.ts';
