@@ -82,7 +82,7 @@ function wordOf(leaf: Leaf): string {
 }
 
 /** Everything that a condition looks at, from left to right; what a `for` waits on, too. */
-function* leavesOf(condition: Condition): Generator<Leaf> {
+export function* leavesOf(condition: Condition): Generator<Leaf> {
   if (condition.kind === 'and' || condition.kind === 'or') for (const term of condition.terms) yield* leavesOf(term);
   else if (condition.kind === 'not') yield* leavesOf(condition.term);
   else {

@@ -1,20 +1,11 @@
-import { retry } from 'rxjs';
 import { checkEffects, checkLink, checkMap, checkTable, passedBy, runOperations, teardown } from '../apply/index.ts';
-import {
-  acquireInstance,
-  delFiles,
-  ensureRoot,
-  Journal,
-  MarkWriter,
-  replaceApplied,
-  runCommand,
-} from '../kernel/index.ts';
-import { conntrackDump, conntrackEvents, linkEvents } from '../kernel/sources.ts';
+import { acquireInstance, delFiles, ensureRoot, Journal, replaceApplied } from '../kernel/index.ts';
+import { linkEvents } from '../kernel/sources.ts';
 import type { Policy } from '../language/index.ts';
 import { type Capabilities, formatMark, HeadgateError } from '../model/index.ts';
 import type { MonitorItem } from '../monitor/index.ts';
 import { MonitorStream } from '../monitor/stream.ts';
-import { FlowClassifier, runPipeline, Sides, TupleMap } from '../pipeline/index.ts';
+import { Sides } from '../pipeline/index.ts';
 import {
   type DatapathName,
   effectOperations,
@@ -32,6 +23,7 @@ import { Confirmation } from './confirmation.ts';
 import { serveControl } from './control.ts';
 import { bestDatapath, prepareDatapath } from './datapath.ts';
 import { explainLive } from './explain-live.ts';
+import { Following } from './following.ts';
 import { getStatus } from './get-status.ts';
 import { LinkKeeper } from './link-keeper.ts';
 import { LinkWatch } from './link-watch.ts';
@@ -42,9 +34,6 @@ import { findInForce, isSamePolicy } from './resume.ts';
 import { shapeHere } from './shape-here.ts';
 import type { ServiceStatus } from './status.ts';
 import { withCapabilities } from './with-capabilities.ts';
-
-/** Wait before a socket that broke is opened again. */
-const REOPEN_MS = 1000;
 
 /** Headgate at work: the kernel's objects are in place, flows are being decided. */
 export interface Service {
@@ -70,7 +59,7 @@ export interface ServiceOptions {
  * When it rejects, nothing of ours is in the kernel, and nothing of anybody else's has changed.
  *
  * @param load reads the policy anew for a reload
- * @param onItem gets every item of the event stream, from `ready` on
+ * @param onItem gets every item of the event stream from `ready` on, but for those of flows
  * @throws HeadgateError with the exit codes 2 to 5
  */
 export async function startService(
@@ -106,7 +95,7 @@ async function startWith(
     const { field, warnings } = await chooseMarksHere(policy, name, scene.field);
 
     const stream = new MonitorStream();
-    stream.items.subscribe(onItem);
+    stream.notices.subscribe(onItem);
     const warn = (what: string) => (error: unknown) =>
       stream.emit({ kind: 'warning', message: `${what}: ${error instanceof Error ? error.message : error}` });
     opened.add(() => (keep ? undefined : delFiles()));
@@ -150,45 +139,8 @@ async function startWith(
     for (const operation of rest) await runOperations([operation]).catch(warn(operation.about));
     if (inForce) await delFiles(inForce.prepared.files.filter((path) => !prepared.files.includes(path)));
 
-    const marks = MarkWriter.open();
-    opened.add(() => marks.close());
-    const counts = { overruns: 0, resyncs: 0 };
-    let following = true;
-    const map = new TupleMap((command) => runCommand(command), warn('the map of flows'));
-    const classifier = new FlowClassifier({
-      policy,
-      field,
-      marksOrigin: datapath.marksOrigin,
-      map: datapath.map ? map : undefined,
-      sides,
-      writeMarks: (requests) => marks.write(requests),
-      emit: (event) => stream.emit(event),
-      listening: () => !stream.idle,
-    });
-    const running = runPipeline({
-      events: conntrackEvents({ groups: ['new', 'destroy'] }),
-      dump: () => conntrackDump(),
-      classifier,
-      emit: (event) => {
-        if (event.kind === 'overrun') counts.overruns += event.count;
-        else {
-          counts.resyncs++;
-          following = true;
-        }
-        stream.emit(event);
-      },
-    })
-      .pipe(
-        retry({
-          delay: (error) => {
-            following = false;
-            warn('conntrack could not be followed; trying again')(error);
-            return new Promise((resolve) => setTimeout(resolve, REOPEN_MS));
-          },
-        }),
-      )
-      .subscribe();
-    opened.add(() => running.unsubscribe());
+    const following = new Following(stream, sides, { policy, shapes, datapath });
+    opened.add(() => following.close());
 
     const status = (): ServiceStatus => ({
       pid: process.pid,
@@ -202,10 +154,7 @@ async function startWith(
         upload: shape.upload !== undefined,
       })),
       queues: numberedQueues(policy).map(({ queue, number }) => ({ name: queue.name, number })),
-      flows: { total: classifier.table.size, ...classifier.table.perOrigin },
-      marksWritten: classifier.marksWritten,
-      marksFailed: classifier.marksFailed,
-      ...counts,
+      ...following.status,
       confirm: confirmation.waiting,
     });
     const confirmation = new Confirmation((event) => stream.emit(event));
@@ -230,7 +179,7 @@ async function startWith(
       generation++;
       await replaceApplied(writeApplied({ policy, datapath: name, generation })).catch(warn('the record'));
       await journal.end();
-      classifier.replacePolicy(policy);
+      following.replace({ policy, shapes, datapath: made.datapath });
       for (const operation of after) await runOperations([operation]).catch(warn(operation.about));
       await delFiles(old);
     };
@@ -264,7 +213,7 @@ async function startWith(
     const control = await serveControl({
       status: () => getStatus(status()),
       service: status,
-      explain: (text) => explainLive(text, policy, classifier.table.values()),
+      explain: (text) => following.withFlows((flows, classifier) => explainLive(text, policy, flows, classifier)),
       reload,
       confirm: () => {
         const confirmed = confirmation.confirm();
@@ -310,7 +259,7 @@ async function startWith(
     return {
       reload,
       unconfirmed,
-      isAlive: () => watch.exclusively(async () => following && watch.listening),
+      isAlive: () => watch.exclusively(async () => following.alive && watch.listening),
       stop: (options) => {
         keep = options.keep;
         return opened.close();
