@@ -48,6 +48,10 @@ function format({ running, tracking, marks, service, links, policers }: Status):
     : [
         `not running; what an earlier run left still steers (headgate down removes it)${marks ? `  marks ${marks}` : ''}`,
       ];
+  for (const { word, counts, blind } of service?.facts ?? []) {
+    const figures = Object.entries(counts).map(([name, count]) => `${name} ${count}`);
+    lines.push(`facts ${word}: ${figures.join(', ')}${blind ? `; ${blind}` : ''}`);
+  }
   if (service?.confirm)
     lines.push(
       `${service.confirm.what} waits to be confirmed: ${confirmNotice(service.confirm.until)}, or it is taken back`,

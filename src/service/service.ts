@@ -1,4 +1,5 @@
 import { checkEffects, checkLink, checkMap, checkTable, passedBy, runOperations, teardown } from '../apply/index.ts';
+import { factSources } from '../facts/index.ts';
 import { acquireInstance, delFiles, ensureRoot, Journal, replaceApplied } from '../kernel/index.ts';
 import { linkEvents } from '../kernel/sources.ts';
 import type { Policy } from '../language/index.ts';
@@ -139,7 +140,8 @@ async function startWith(
     for (const operation of rest) await runOperations([operation]).catch(warn(operation.about));
     if (inForce) await delFiles(inForce.prepared.files.filter((path) => !prepared.files.includes(path)));
 
-    const following = new Following(stream, sides, { policy, shapes, datapath });
+    const sources = factSources(sides);
+    const following = new Following(stream, sides, { policy, shapes, datapath }, sources);
     opened.add(() => following.close());
 
     const status = (): ServiceStatus => ({
@@ -155,6 +157,10 @@ async function startWith(
       })),
       queues: numberedQueues(policy).map(({ queue, number }) => ({ name: queue.name, number })),
       ...following.status,
+      facts: sources.flatMap(({ word, counts, blind }) => {
+        const its = counts();
+        return Object.keys(its).length === 0 ? [] : [{ word, counts: its, blind }];
+      }),
       confirm: confirmation.waiting,
     });
     const confirmation = new Confirmation((event) => stream.emit(event));

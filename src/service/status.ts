@@ -20,6 +20,14 @@ export interface ServiceStatus extends FlowsStatus {
   }[];
   /** In the order of the policy; the number is that of the class, and of the mark. */
   readonly queues: readonly { readonly name: string; readonly number: number }[];
+  /** What finds out facts of flows that conntrack does not tell, as far as a rule asks for them. */
+  readonly facts: readonly {
+    /** Words of the language. */
+    readonly word: string;
+    readonly counts: Readonly<Record<string, number>>;
+    /** What it cannot see. */
+    readonly blind?: string | undefined;
+  }[];
   /** What is taken back unless it is confirmed. */
   readonly confirm?: Unconfirmed | undefined;
 }
