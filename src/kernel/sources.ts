@@ -1,15 +1,18 @@
 import { Observable } from 'rxjs';
 import { kernelError } from './shim/error.ts';
 import { ConntrackBatch, FlowRecord } from './shim/flow-record.ts';
-import { FLOW, KIND, type Layout, LINK, PACKET } from './shim/layout.ts';
+import { FLOW, KIND, type Layout, LINK, PACKET, PAYLOAD } from './shim/layout.ts';
 import type { Pointer, Shim } from './shim/library.ts';
 import { type LinkItem, readLinkItem } from './shim/link-record.ts';
 import { type PacketItem, readPacket } from './shim/packet-record.ts';
+import { type PayloadItem, readPayload } from './shim/payload-record.ts';
 import { Records } from './shim/records.ts';
 import { Source, type SourceStats } from './shim/source.ts';
 
 /** Most records in one emission; between two, the event loop has its turn. */
 export const MAX_BATCH = 1024;
+/** The same of payloads, which are large. */
+const MAX_PAYLOADS = 64;
 /** Records that wait in the shim before it stops reading its socket. */
 export const DEFAULT_RING = 16_384;
 /** Bytes that wait in the kernel before it drops: some 6,000 events. */
@@ -103,6 +106,21 @@ export function packetSamples(options: PacketSampleOptions): Observable<readonly
   );
 }
 
+/**
+ * Receives what the packets of UDP and TCP carry that nft's `log group N` sends up: their first 4096 bytes. A ring is
+ * 256 of them where none is asked for. Errors as {@link packetSamples}.
+ */
+export function packetPayloads(options: PacketSampleOptions): Observable<readonly PayloadItem[]> {
+  const { netns = null, ring = 256, receiveBuffer = DEFAULT_RECEIVE_BUFFER, group } = options;
+  return observe(
+    `receiving packets of log group ${group}`,
+    PAYLOAD,
+    options,
+    (shim, error) => shim.hg_payloads_open(netns, group, receiveBuffer, ring, error),
+    items(readPayload),
+  );
+}
+
 /** Tells links, addresses and routes of the main table, then what becomes of them (`ip monitor`). Starts with `restart`. */
 export function linkEvents(options: SourceOptions = {}): Observable<readonly LinkItem[]> {
   const { netns = null, ring = DEFAULT_RING } = options;
@@ -144,7 +162,8 @@ function observe<T>(
   decoderOf: (records: Records) => Decoder<T>,
 ): Observable<T> {
   return new Observable<T>((subscriber) => {
-    const records = new Records(layout.size, MAX_BATCH);
+    const most = layout === PAYLOAD ? MAX_PAYLOADS : MAX_BATCH;
+    const records = new Records(layout.size, most);
     const decode = decoderOf(records);
     let turn: NodeJS.Immediate | undefined;
     const pump = () => {
@@ -158,7 +177,7 @@ function observe<T>(
       subscriber.next(decode(count));
       if (kind === KIND.failed) subscriber.error(kernelError(doing, errno, 'recvmmsg'));
       else if (kind === KIND.dumpEnd && layout === FLOW) subscriber.complete();
-      else if (count === MAX_BATCH && !subscriber.closed) turn = setImmediate(pump);
+      else if (count === most && !subscriber.closed) turn = setImmediate(pump);
     };
     const source = new Source(doing, open, () => {
       if (turn === undefined) pump();

@@ -36,6 +36,7 @@ const policy: Policy = {
     timers: false,
     dns: false,
     sockets: false,
+    p2p: false,
     packets: false,
     clock: false,
     company: false,
