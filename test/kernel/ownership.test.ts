@@ -88,7 +88,10 @@ describe('with its state folder lost', () => {
     await gateway.up(file);
     const running = await gateway.snapshot();
     for (const command of ['down', 'recover'])
-      expect(await forgetful(command)).toMatchObject({ status: 4, stderr: expect.stringContaining('runs here already') });
+      expect(await forgetful(command)).toMatchObject({
+        status: 4,
+        stderr: expect.stringContaining('runs here already'),
+      });
     expect(await gateway.snapshot()).toBe(running);
   });
 });
