@@ -16,7 +16,7 @@
 
 #include <stdint.h>
 
-#define HG_ABI 2 /* changes with every change of a record or a function; hg_abi() returns it */
+#define HG_ABI 3 /* changes with every change of a record or a function; hg_abi() returns it */
 
 /* What happened, where, and the kernel's own words for it (extended ACK), when it said any. */
 struct hg_error {
@@ -163,9 +163,12 @@ uint32_t hg_abi(void);
 #define HG_GROUP_NEW 1
 #define HG_GROUP_UPDATE 2
 #define HG_GROUP_DESTROY 4
-/* Follows conntrack events. groups: HG_GROUP_*. Records: struct hg_flow. */
-struct hg_source *hg_conntrack_open(const char *netns, uint32_t groups, uint32_t receive_buffer, uint32_t ring,
-				    struct hg_error *error);
+/* Leaves flows between loopback addresses out, in the kernel. */
+#define HG_NO_LOOPBACK 16
+/* Follows conntrack events. groups: HG_GROUP_*, and HG_NO_LOOPBACK. With every overrun the receive buffer doubles, up to
+ * `most_buffer`. Records: struct hg_flow. */
+struct hg_source *hg_conntrack_open(const char *netns, uint32_t groups, uint32_t receive_buffer, uint32_t most_buffer,
+				    uint32_t ring, struct hg_error *error);
 
 /* Dumps the conntrack table on a socket of its own: HG_DUMP_START, HG_DUMPED..., HG_DUMP_END. An interrupted dump
  * (NLM_F_DUMP_INTR) is begun again, at most `attempts` times in all. Where mask is not 0 the kernel sends only

@@ -3,7 +3,7 @@ import { HeadgateError } from '../../model/index.ts';
 import { SHIM_LIBRARY } from '../built.ts';
 
 /** HG_ABI of the header that the layouts were written from. */
-const ABI = 2;
+const ABI = 3;
 
 /** A C pointer as koffi hands it out; null for NULL. */
 export type Pointer = bigint;
@@ -14,6 +14,7 @@ export interface Shim {
     netns: string | null,
     groups: number,
     receiveBuffer: number,
+    mostBuffer: number,
     ring: number,
     error: Uint8Array,
   ): Pointer | null;
@@ -53,7 +54,7 @@ export interface Shim {
 /** The same as C prototypes; structs cross as bytes, which the layouts describe. */
 const PROTOTYPES: Readonly<Record<keyof Shim, string>> = {
   hg_conntrack_open:
-    'void *hg_conntrack_open(const char *netns, uint32_t groups, uint32_t receive_buffer, uint32_t ring, void *error)',
+    'void *hg_conntrack_open(const char *netns, uint32_t groups, uint32_t receive_buffer, uint32_t most_buffer, uint32_t ring, void *error)',
   hg_conntrack_dump:
     'void *hg_conntrack_dump(const char *netns, uint8_t family, uint32_t mark, uint32_t mask, uint32_t attempts, uint32_t ring, void *error)',
   hg_packets_open:
