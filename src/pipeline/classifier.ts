@@ -114,6 +114,7 @@ export class FlowClassifier {
     const numberOf = (queue: string) => (this.#options.marksOrigin ? this.#classes.get(queue)! : 0);
     this.#byOrigin = { local: numberOf(local), remote: numberOf(remote), new: 0 };
     this.live.follow(policy);
+    this.#options.effects?.follow(policy);
   }
 
   /**
@@ -124,7 +125,6 @@ export class FlowClassifier {
     const before = { ...this.#policy, byOrigin: this.#byOrigin };
     const names = new Map([...this.#classes].map(([name, number]) => [number, name]));
     const memories = new Map([...this.table.rows()].map((row) => [row, this.live.memoryOf(row)]));
-    this.#options.effects?.clear();
     this.#follow(policy, field);
     const places = new Map(policy.rules.map(({ name }, place) => [name, place]));
     for (const [row, memory] of memories) {
