@@ -30,6 +30,7 @@ export type FlowNews = Pick<
   | 'words'
   | 'word'
   | 'id'
+  | 'family'
   | 'zone'
   | 'protocol'
   | 'mark'
@@ -154,7 +155,7 @@ export class FlowClassifier {
       return false;
     }
     if (seen !== 'event' && this.table.hasEnded(record)) return false;
-    const origin = this.#options.sides.originOf(record.original(), record.reply());
+    const origin = this.#options.sides.originOfRecord(record);
     // Its end was missed: another one of the same identity has come.
     if (known >= 0) this.#end(known);
     if (!origin) return false;

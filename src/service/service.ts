@@ -280,7 +280,8 @@ function advice(shapes: readonly LinkShape[]): string[] {
   const still = shapes.filter((shape) => shape.ifbs.length === 0 && !shape.upload).map(({ link }) => link);
   return [
     ...still.map(
-      (link) => `link ${link} has no rate, so nothing is shaped (--download, --upload); headgate events shows its flows`,
+      (link) =>
+        `link ${link} has no rate, so nothing is shaped (--download, --upload); headgate events shows its flows`,
     ),
   ];
 }
