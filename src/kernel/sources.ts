@@ -9,7 +9,7 @@ import { Records } from './shim/records.ts';
 import { Source, type SourceStats } from './shim/source.ts';
 
 /** Most records in one emission; between two, the event loop has its turn. */
-export const MAX_BATCH = 1024;
+export const MAX_BATCH = 256;
 /** Records that wait in the shim before it stops reading its socket. */
 export const DEFAULT_RING = 16_384;
 /** Bytes that wait in the kernel before it drops: some 6,000 events. */
