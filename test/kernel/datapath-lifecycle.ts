@@ -68,6 +68,7 @@ export function lifecycle(datapath: DatapathName): void {
         await program!.stop('SIGKILL');
         await steered();
         await up();
+        expect(program!.output.filter((line) => line.includes('built anew'))).toEqual([]);
         expect(await index()).toBe(first);
         const local = async () => (await gateway.link()).download!.queues[0]!.packets;
         const answers = await local();

@@ -19,7 +19,14 @@ afterEach(() => gateway.close());
 
 test('doctor tells how many flows a flowtable takes, and what part of the bytes', async () => {
   const { box, inside, world } = gateway;
-  await box.run('sysctl', '-qw', 'net.netfilter.nf_conntrack_acct=1');
+  // Of an emulated machine, too, a command comes in time.
+  const timeouts = ['nf_flowtable_udp_timeout', 'nf_conntrack_udp_timeout', 'nf_conntrack_udp_timeout_stream'];
+  await box.run(
+    'sysctl',
+    '-qw',
+    'net.netfilter.nf_conntrack_acct=1',
+    ...timeouts.map((name) => `net.netfilter.${name}=600`),
+  );
   await box.feed(FLOWTABLE, 'nft', '-f', '-');
   for (const port of [5000, 5001]) {
     await gateway.serve(world, 'udp', WORLD, port);
