@@ -91,7 +91,6 @@ async function run(file: string | undefined, options: UpOptions, show: (item: Mo
   ignoreClosedOutput();
   const stopped = stopSignal();
   const onItem = (item: MonitorItem) => {
-    if (item.kind.startsWith('flow.')) return;
     show(item);
     tellManager(item);
   };

@@ -10,6 +10,8 @@ export interface Flowtable {
   readonly devices: readonly string[];
   /** Its flows may go into the card, past the kernel. */
   readonly hardware: boolean;
+  /** It tells conntrack what its flows carry. */
+  readonly counter: boolean;
 }
 
 /** What of the traffic goes past netfilter, as conntrack tells. */
@@ -78,17 +80,18 @@ export function add(total: Total, status: number, bytes: number | undefined): vo
 
 /** Reads what `nft list flowtables` prints. Its JSON leaves the devices out (nft 1.0.6). */
 export function readFlowtables(text: string): Flowtable[] {
-  const tables: { name: string; devices: string[]; hardware: boolean }[] = [];
+  const tables: { name: string; devices: string[]; hardware: boolean; counter: boolean }[] = [];
   let table = '';
   for (const line of text.split('\n')) {
     table = /^table (\S+ \S+) \{/.exec(line)?.[1] ?? table;
     const name = /^\s*flowtable (\S+) \{/.exec(line)?.[1];
-    if (name !== undefined) tables.push({ name: `${table} ${name}`, devices: [], hardware: false });
+    if (name !== undefined) tables.push({ name: `${table} ${name}`, devices: [], hardware: false, counter: false });
     const last = tables.at(-1);
     if (!last) continue;
     const devices = /\bdevices = \{([^}]*)\}/.exec(line)?.[1];
     if (devices !== undefined) last.devices = devices.split(',').map((device) => device.trim().replaceAll('"', ''));
     if (/^\s*flags offload\b/.test(line)) last.hardware = true;
+    if (/^\s*counter$/.test(line)) last.counter = true;
   }
   return tables;
 }

@@ -1,20 +1,12 @@
-import { retry } from 'rxjs';
 import { checkEffects, checkLink, checkMap, checkTable, passedBy, runOperations, teardown } from '../apply/index.ts';
-import {
-  acquireInstance,
-  delFiles,
-  ensureRoot,
-  Journal,
-  MarkWriter,
-  replaceApplied,
-  runCommand,
-} from '../kernel/index.ts';
-import { conntrackDump, conntrackEvents, linkEvents } from '../kernel/sources.ts';
+import { factSources } from '../facts/index.ts';
+import { acquireInstance, delFiles, ensureRoot, Journal, replaceApplied } from '../kernel/index.ts';
+import { linkEvents } from '../kernel/sources.ts';
 import type { Policy } from '../language/index.ts';
 import { type Capabilities, formatMark, HeadgateError } from '../model/index.ts';
 import type { MonitorItem } from '../monitor/index.ts';
 import { MonitorStream } from '../monitor/stream.ts';
-import { FlowClassifier, runPipeline, Sides, TupleMap } from '../pipeline/index.ts';
+import { Sides } from '../pipeline/index.ts';
 import {
   type DatapathName,
   effectOperations,
@@ -33,6 +25,7 @@ import { serveControl } from './control.ts';
 import { bestDatapath, prepareDatapath } from './datapath.ts';
 import { Deadline } from './deadline.ts';
 import { explainLive } from './explain-live.ts';
+import { Following } from './following.ts';
 import { getStatus } from './get-status.ts';
 import { LinkKeeper } from './link-keeper.ts';
 import { LinkWatch } from './link-watch.ts';
@@ -43,9 +36,6 @@ import { findInForce, getPolicyBefore, isSamePolicy } from './resume.ts';
 import { shapeHere } from './shape-here.ts';
 import type { ServiceStatus } from './status.ts';
 import { withCapabilities } from './with-capabilities.ts';
-
-/** Wait before a socket that broke is opened again. */
-const REOPEN_MS = 1000;
 
 /** Headgate at work: the kernel's objects are in place, flows are being decided. */
 export interface Service {
@@ -73,7 +63,7 @@ export interface ServiceOptions {
  * When it rejects, nothing of ours is in the kernel, and nothing of anybody else's has changed.
  *
  * @param load reads the policy anew for a reload
- * @param onItem gets every item of the event stream, from `ready` on
+ * @param onItem gets every item of the event stream from `ready` on, but for those of flows
  * @throws HeadgateError with the exit codes 2 to 5
  */
 export async function startService(
@@ -115,7 +105,7 @@ async function startWith(
     const { field, warnings } = await chooseMarksHere(policy, name, scene.field);
 
     const stream = new MonitorStream();
-    stream.items.subscribe(onItem);
+    stream.notices.subscribe(onItem);
     const warn = (what: string) => (error: unknown) =>
       stream.emit({ kind: 'warning', message: `${what}: ${error instanceof Error ? error.message : error}` });
     opened.add(() => (keep ? undefined : delFiles()));
@@ -168,45 +158,9 @@ async function startWith(
     };
     if (options.confirm === undefined) await settleStart();
 
-    const marks = MarkWriter.open();
-    opened.add(() => marks.close());
-    const counts = { overruns: 0, resyncs: 0 };
-    let following = true;
-    const map = new TupleMap((command) => runCommand(command), warn('the map of flows'), inForce !== undefined);
-    const classifier = new FlowClassifier({
-      policy,
-      field,
-      marksOrigin: datapath.marksOrigin,
-      map: datapath.map ? map : undefined,
-      sides,
-      writeMarks: (requests) => marks.write(requests),
-      emit: (event) => stream.emit(event),
-      listening: () => !stream.idle,
-    });
-    const running = runPipeline({
-      events: conntrackEvents({ groups: ['new', 'destroy'] }),
-      dump: () => conntrackDump(),
-      classifier,
-      emit: (event) => {
-        if (event.kind === 'overrun') counts.overruns += event.count;
-        else {
-          counts.resyncs++;
-          following = true;
-        }
-        stream.emit(event);
-      },
-    })
-      .pipe(
-        retry({
-          delay: (error) => {
-            following = false;
-            warn('conntrack could not be followed; trying again')(error);
-            return new Promise((resolve) => setTimeout(resolve, REOPEN_MS));
-          },
-        }),
-      )
-      .subscribe();
-    opened.add(() => running.unsubscribe());
+    const sources = factSources(sides);
+    const following = new Following(stream, sides, { policy, shapes, datapath }, sources, inForce !== undefined);
+    opened.add(() => following.close());
 
     const status = (): ServiceStatus => ({
       pid: process.pid,
@@ -220,10 +174,11 @@ async function startWith(
         upload: shape.upload !== undefined,
       })),
       queues: numberedQueues(policy).map(({ queue, number }) => ({ name: queue.name, number })),
-      flows: { total: classifier.table.size, ...classifier.table.perOrigin },
-      marksWritten: classifier.marksWritten,
-      marksFailed: classifier.marksFailed,
-      ...counts,
+      ...following.status,
+      facts: sources.flatMap(({ word, counts, blind }) => {
+        const its = counts();
+        return Object.keys(its).length === 0 ? [] : [{ word, counts: its, blind }];
+      }),
       confirm: confirmation.waiting,
       deadline: deadline?.status,
     });
@@ -250,7 +205,7 @@ async function startWith(
       generation++;
       const record = { policy, datapath: name, generation, unconfirmed: tried.refused };
       await replaceApplied(writeApplied(record)).catch(warn('the record'));
-      classifier.replacePolicy(policy);
+      following.replace({ policy, shapes, datapath: made.datapath });
       for (const operation of after) await runOperations([operation], { journal }).catch(warn(operation.about));
       return async () => {
         await journal.end();
@@ -293,7 +248,7 @@ async function startWith(
     const control = await serveControl({
       status: () => getStatus(status()),
       service: status,
-      explain: (text) => explainLive(text, policy, classifier.table.values()),
+      explain: (text) => following.withFlows((flows, classifier) => explainLive(text, policy, flows, classifier)),
       reload,
       confirm: async () => {
         const confirmed = await confirmation.confirm();
@@ -332,7 +287,7 @@ async function startWith(
           message: `link ${shape.link}: what arrives on ${shape.device} passes by ${chain}, as bypass netdev-ingress allows`,
         });
     const advise = () => {
-      for (const message of advice(policy, shapes)) stream.emit({ kind: 'warning', message });
+      for (const message of advice(shapes)) stream.emit({ kind: 'warning', message });
     };
     advise();
     for (const message of warnings) stream.emit({ kind: 'warning', message });
@@ -345,7 +300,7 @@ async function startWith(
     return {
       reload,
       unconfirmed: expired,
-      isAlive: () => watch.exclusively(async () => following && watch.listening),
+      isAlive: () => watch.exclusively(async () => following.alive && watch.listening),
       stop: (options) => {
         keep = options.keep;
         return opened.close();
@@ -368,15 +323,12 @@ const rateOf = (ifbs: readonly IfbShape[]): number | undefined =>
   ifbs.length === 0 ? undefined : ifbs.reduce((sum, { tree }) => sum + tree.rate, 0);
 
 /** What the person should know of a policy that runs as it is. */
-function advice(policy: Policy, shapes: readonly LinkShape[]): string[] {
+function advice(shapes: readonly LinkShape[]): string[] {
   const still = shapes.filter((shape) => shape.ifbs.length === 0 && !shape.upload).map(({ link }) => link);
-  const live = policy.rules.filter(
-    ({ tier, effects }) => tier.kind === 'live' && effects.some(({ kind }) => kind === 'mirror' || kind === 'police'),
-  );
   return [
     ...still.map(
-      (link) => `link ${link} has no rate, so nothing is shaped; its flows are followed (--download, --upload)`,
+      (link) =>
+        `link ${link} has no rate, so nothing is shaped (--download, --upload); headgate events shows its flows`,
     ),
-    ...live.map(({ name }) => `rule ${name} is live: its mirror or police reaches no packet`),
   ];
 }
