@@ -68,11 +68,14 @@ async function listTree(device: string, told: RunThere, isOurs: (line: string) =
   const [qdiscs, classes] = await Promise.all(
     ['qdisc', 'class'].map((what) => told(['tc', '-details', what, 'show', 'dev', device])),
   );
-  return [...qdiscs!.split('\n').filter(isOurs), ...classes!.split('\n').filter(isOurs)]
-    .filter((line) => line !== '' && !/^qdisc (noqueue|ingress|clsact)/.test(line))
-    .map(plainLine)
-    .sort()
-    .join('\n');
+  return (
+    [...qdiscs!.split('\n').filter(isOurs), ...classes!.split('\n').filter(isOurs)]
+      // Leaves that tell flows apart show those that they have at the moment as classes.
+      .filter((line) => line !== '' && !/^(qdisc (noqueue|ingress|clsact)|class (fq_codel|sfq|cake)\b)/.test(line))
+      .map(plainLine)
+      .sort()
+      .join('\n')
+  );
 }
 
 const UPLOAD = [UPLOAD_MAJOR, shaperMajor(UPLOAD_MAJOR)].map((major) => formatHandle(major));

@@ -291,6 +291,8 @@ async function startWith(
     };
     advise();
     for (const message of warnings) stream.emit({ kind: 'warning', message });
+    if (typeof found === 'string' && scene.table === 'ours')
+      stream.emit({ kind: 'warning', message: `what an earlier run has left was built anew: ${found}` });
     const { confirm } = options;
     const expired = new Promise<void>((resolve) => {
       if (confirm !== undefined) confirmation.begin('up', confirm, { settle: settleStart, takeBack: resolve });
