@@ -33,6 +33,8 @@ export interface PipelineOptions {
   readonly dump: () => Observable<Iterable<FlowNews>>;
   readonly classifier: FlowClassifier;
   readonly emit: (event: OverrunEvent | ResyncEvent) => void;
+  /** Each item has the table read anew: there are other links, and flows over them. */
+  readonly otherLinks?: Observable<unknown> | undefined;
   readonly scheduler?: SchedulerLike | undefined;
 }
 
@@ -46,6 +48,7 @@ export function runPipeline({
   dump,
   classifier,
   emit,
+  otherLinks = EMPTY,
   scheduler = asyncScheduler,
 }: PipelineOptions): Observable<never> {
   return defer(() => {
@@ -102,6 +105,11 @@ export function runPipeline({
         map(() => 'overrun' as const),
       ),
       sweeps.pipe(map(() => 'sweep' as const)),
+      otherLinks.pipe(
+        // Where a dump is under way already, what it has read was read with the links of before.
+        tap(() => (stale = true)),
+        map(() => 'links' as const),
+      ),
     );
     // One dump at a time; events that were lost while it ran make another one after it.
     const resyncing = reasons.pipe(

@@ -1,7 +1,7 @@
 import type { Scene } from '../apply/index.ts';
 import type { Policy } from '../language/index.ts';
 import type { Capabilities, MarkField } from '../model/index.ts';
-import { type DatapathName, type LinkShape, qdiscsOf, whyNotInPlace } from '../shape/index.ts';
+import { type DatapathName, type LinkShape, nameAsThere, qdiscsOf } from '../shape/index.ts';
 import { type Applied, compareBuilt, readApplied } from './applied.ts';
 import { type PreparedDatapath, prepareDatapath, type WriteFiles } from './datapath.ts';
 import { shapeHere } from './shape-here.ts';
@@ -14,11 +14,11 @@ export interface InForce extends Applied {
 
 /**
  * The policy that an earlier run has left in force, where the kernel holds it whole and as it was made, and where it can
- * be changed in place to what is wanted now; else why it is better to begin anew, as the end of a sentence. Files of its
- * datapath are written by `write`.
+ * be changed to what is wanted now; else why it is better to begin anew, as the end of a sentence. Files of its datapath
+ * are written by `write`.
  */
 export async function findInForce(
-  wanted: { readonly shapes: readonly LinkShape[]; readonly datapath: DatapathName; readonly field: MarkField },
+  wanted: { readonly datapath: DatapathName; readonly field: MarkField },
   scene: Scene,
   capabilities: Capabilities,
   write?: WriteFiles,
@@ -29,9 +29,8 @@ export async function findInForce(
   if (scene.field?.mask !== wanted.field.mask) return 'it has other marks';
   try {
     const { policy, datapath, generation } = applied;
-    const shapes = await shapeHere(policy, qdiscsOf(capabilities));
-    const reason = whyNotInPlace(shapes, wanted.shapes);
-    if (reason !== undefined) return reason;
+    const there = new Set(scene.devices.map(({ name }) => name));
+    const shapes = nameAsThere(await shapeHere(policy, qdiscsOf(capabilities)), there);
     const prepared = await prepareDatapath(datapath, policy, wanted.field, generation, capabilities, write);
     const [odd] = await compareBuilt({ policy, shapes, datapath: prepared.datapath }, scene);
     return odd ? `${odd.object} is not as it was made` : { ...applied, shapes, prepared };

@@ -1,4 +1,4 @@
-import { retry } from 'rxjs';
+import { retry, Subject } from 'rxjs';
 import { checkEffects, checkLink, checkMap, checkTable, passedBy, runOperations, teardown } from '../apply/index.ts';
 import {
   acquireInstance,
@@ -16,10 +16,12 @@ import type { MonitorItem } from '../monitor/index.ts';
 import { MonitorStream } from '../monitor/stream.ts';
 import { FlowClassifier, runPipeline, Sides, TupleMap } from '../pipeline/index.ts';
 import {
+  type Datapath,
   type DatapathName,
   effectOperations,
   type IfbShape,
   type LinkShape,
+  nameBeside,
   numberedQueues,
   type Operation,
   qdiscsOf,
@@ -32,12 +34,13 @@ import { Confirmation } from './confirmation.ts';
 import { serveControl } from './control.ts';
 import { bestDatapath, prepareDatapath } from './datapath.ts';
 import { explainLive } from './explain-live.ts';
+import { finish, stepsOf } from './finish.ts';
 import { getStatus } from './get-status.ts';
 import { LinkKeeper } from './link-keeper.ts';
 import { LinkWatch } from './link-watch.ts';
 import { chooseMarksHere, warnOfMarksHere, whyNotMarks } from './marks.ts';
 import { clearField, recover, takeDown } from './recover.ts';
-import { changeKernel, type LoadPolicy, type ReloadResult, reloadPolicy } from './reload.ts';
+import { changeKernel, type LoadPolicy, type ReloadResult, reloadPolicy, type Shaped } from './reload.ts';
 import { findInForce, isSamePolicy } from './resume.ts';
 import { shapeHere } from './shape-here.ts';
 import type { ServiceStatus } from './status.ts';
@@ -110,10 +113,11 @@ async function startWith(
     const warn = (what: string) => (error: unknown) =>
       stream.emit({ kind: 'warning', message: `${what}: ${error instanceof Error ? error.message : error}` });
     opened.add(() => (keep ? undefined : delFiles()));
-    const found = await findInForce({ shapes, datapath: name, field }, scene, capabilities);
+    const found = await findInForce({ datapath: name, field }, scene, capabilities);
     const inForce = typeof found === 'string' ? undefined : found;
     if (!inForce) await delFiles();
     const same = inForce !== undefined && isSamePolicy(inForce.policy, policy);
+    if (inForce) shapes = same ? [...inForce.shapes] : nameBeside(inForce.shapes, shapes);
     let generation = inForce ? inForce.generation + (same ? 0 : 1) : 0;
     const prepare = (of: Policy, number: number) => prepareDatapath(name, of, field, number, capabilities);
     let prepared = same ? inForce.prepared : await prepare(policy, generation);
@@ -131,23 +135,45 @@ async function startWith(
       await runOperations([tableOperation(policy, shapes, datapath), ...effects], { journal });
     }
 
-    const keepers = (inForce?.shapes ?? shapes).map(
-      (shape) => new LinkKeeper(shape, inForce?.prepared.datapath ?? datapath, (event) => stream.emit(event)),
+    const keeperOf = (shape: LinkShape, by: Datapath) => new LinkKeeper(shape, by, (event) => stream.emit(event));
+    let keepers: readonly LinkKeeper[] = (inForce?.shapes ?? shapes).map((shape) =>
+      keeperOf(shape, inForce?.prepared.datapath ?? datapath),
     );
     const sides = new Sides((ifindex) => keepers.some((keeper) => keeper.deviceIndex === ifindex));
     const watch = await LinkWatch.open(linkEvents(), sides, warn('the watch on links'));
     opened.add(() => watch.close());
     for (const keeper of keepers) await watch.add(keeper, inForce ? 'as it is' : 'anew');
+    const otherLinks = new Subject<void>();
+    const changeLinks = async (from: Shaped, to: Shaped, journal: Journal): Promise<readonly Operation[]> => {
+      const add = (shape: LinkShape, ...looks: Parameters<LinkKeeper['begin']>) => {
+        const keeper = keeperOf(shape, to.datapath);
+        keeper.begin(...looks);
+        return keeper;
+      };
+      const changed = await changeKernel(from, to, keepers, add, capabilities, journal);
+      ({ keepers } = changed);
+      watch.replace(keepers);
+      if (devicesOf(from) !== devicesOf(to)) otherLinks.next();
+      return changed.after;
+    };
+    const hurry = new AbortController();
+    let finishing: Promise<void> = Promise.resolve();
+    opened.add(() => {
+      hurry.abort();
+      return finishing;
+    });
+    const finishWith = (after: readonly Operation[], journal: Journal): void => {
+      const failed = (about: string, error: unknown) => warn(about)(error);
+      finishing = finish(after, journal, failed, hurry.signal);
+    };
     let rest: readonly Operation[] = [];
     if (inForce && !same) {
       const from = { policy: inForce.policy, shapes: inForce.shapes, datapath: inForce.prepared.datapath };
-      rest = await watch.exclusively(() =>
-        changeKernel(from, { policy, shapes, datapath }, keepers, capabilities, journal),
-      );
+      rest = await watch.exclusively(() => changeLinks(from, { policy, shapes, datapath }, journal));
     }
     await replaceApplied(writeApplied({ policy, datapath: name, generation }));
-    await journal.end();
-    for (const operation of rest) await runOperations([operation]).catch(warn(operation.about));
+    journal.finish(stepsOf(rest));
+    finishWith(rest, journal);
     if (inForce) await delFiles(inForce.prepared.files.filter((path) => !prepared.files.includes(path)));
 
     const marks = MarkWriter.open();
@@ -169,6 +195,7 @@ async function startWith(
       events: conntrackEvents({ groups: ['new', 'destroy'] }),
       dump: () => conntrackDump(),
       classifier,
+      otherLinks,
       emit: (event) => {
         if (event.kind === 'overrun') counts.overruns += event.count;
         else {
@@ -216,10 +243,10 @@ async function startWith(
       const nextShapes = await shapeHere(next, qdiscsOf(capabilities));
       const made = await prepare(next, generation + 1);
       const from = { policy, shapes, datapath: prepared.datapath };
-      const to = { policy: next, shapes: nextShapes, datapath: made.datapath };
+      const to = { policy: next, shapes: nameBeside(shapes, nextShapes), datapath: made.datapath };
       const before = { policy, datapath: name, generation };
       const journal = await Journal.begin({ kind: 'reload', applied: writeApplied(before) });
-      const after = await changeKernel(from, to, keepers, capabilities, journal).catch(async (error) => {
+      const after = await changeLinks(from, to, journal).catch(async (error) => {
         await delFiles(made.files.filter((path) => !prepared.files.includes(path)));
         await journal.end();
         throw error;
@@ -229,20 +256,27 @@ async function startWith(
       prepared = made;
       generation++;
       await replaceApplied(writeApplied({ policy, datapath: name, generation })).catch(warn('the record'));
-      await journal.end();
+      journal.finish(stepsOf(after));
       classifier.replacePolicy(policy);
-      for (const operation of after) await runOperations([operation]).catch(warn(operation.about));
+      finishWith(after, journal);
       await delFiles(old);
     };
+    let changed: Promise<unknown> = finishing;
+    /** One change after the other, each to its end; the watch on links is held up by none that waits for a queue to run empty. */
+    const changing = <T>(task: () => Promise<T>): Promise<T> => {
+      const doing = changed.then(() => watch.exclusively(task)).finally(() => finishing);
+      changed = doing.catch(() => {});
+      return doing;
+    };
     const takeBack = (before: Policy): Promise<void> =>
-      watch.exclusively(() =>
+      changing(() =>
         change(before).then(() => {
           const reason = 'is what ran before, and is in force again';
           stream.emit({ kind: 'policy', state: 'changed', file: before.file, reason });
         }, warn('the policy that ran before could not be put back')),
       );
     const reload = (confirm?: number): Promise<ReloadResult> =>
-      watch.exclusively(async () => {
+      changing(async () => {
         const { file } = policy;
         const before = policy;
         stream.emit({ kind: 'policy', state: 'reading', file, reason: 'is being read anew' });
@@ -279,6 +313,7 @@ async function startWith(
       return control.close();
     });
 
+    await finishing;
     stream.emit({
       kind: 'ready',
       datapath: datapath.name,
@@ -321,6 +356,8 @@ async function startWith(
     throw error;
   }
 }
+
+const devicesOf = ({ shapes }: Shaped): string => shapes.map(({ device }) => device).join();
 
 /** What a link's ifbs let through together, bit/s. */
 const rateOf = (ifbs: readonly IfbShape[]): number | undefined =>
