@@ -1,4 +1,4 @@
-import { closeSync, openSync, renameSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, openSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import type { Command } from '../model/index.ts';
 import { getStatePath, inStateFolder } from './machine.ts';
@@ -50,11 +50,18 @@ export class Journal {
     writeSync(this.#file, `${JSON.stringify(step)}\n`);
   }
 
-  /** From here on it goes forward only: the way back gives place to what remains to be done, in one step. */
+  /**
+   * From here on it goes forward only: the way back gives place to what remains to be done, in one step. Where that cannot
+   * be written, nothing is left written: a way back that is none any more would do harm.
+   */
   finish(steps: readonly Step[]): void {
     const lines = [{ kind: 'finish' } satisfies Undertaking, ...steps];
-    writeFileSync(`${this.#path}.new`, lines.map((line) => `${JSON.stringify(line)}\n`).join(''), { mode: 0o600 });
-    renameSync(`${this.#path}.new`, this.#path);
+    try {
+      writeFileSync(`${this.#path}.new`, lines.map((line) => `${JSON.stringify(line)}\n`).join(''), { mode: 0o600 });
+      renameSync(`${this.#path}.new`, this.#path);
+    } catch {
+      rmSync(this.#path, { force: true });
+    }
   }
 
   /** All is done, or all is taken back. */

@@ -1,5 +1,5 @@
 import { drain, MOST_DRAIN_MS, runOperations } from '../apply/index.ts';
-import type { Journal, Step } from '../kernel/index.ts';
+import type { Journal } from '../kernel/index.ts';
 import type { Operation } from '../shape/index.ts';
 
 /**
@@ -11,19 +11,17 @@ import type { Operation } from '../shape/index.ts';
  */
 export async function finish(
   operations: readonly Operation[],
-  journal: Pick<Journal, 'end'>,
+  journal: Pick<Journal, 'finish' | 'end'>,
   failed: (about: string, error: unknown) => void,
   hurry: AbortSignal,
 ): Promise<void> {
+  journal.finish(operations.map(({ about, command }) => ({ about, undo: command })));
   for (const operation of operations) {
     const { about, empties } = operation;
-    if (empties && !(await drain(empties, hurry)))
+    const isEmpty = !empties || (await drain(empties, hurry).catch(() => false));
+    if (!isEmpty && !hurry.aborted)
       failed(about, new Error(`packets wait there still after ${MOST_DRAIN_MS / 1000} s; they are lost`));
     await runOperations([operation]).catch((error) => failed(about, error));
   }
   await journal.end().catch((error) => failed('the journal', error));
 }
-
-/** For the journal. */
-export const stepsOf = (operations: readonly Operation[]): Step[] =>
-  operations.map(({ about, command }) => ({ about, undo: command }));

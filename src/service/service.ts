@@ -34,7 +34,7 @@ import { Confirmation } from './confirmation.ts';
 import { serveControl } from './control.ts';
 import { bestDatapath, prepareDatapath } from './datapath.ts';
 import { explainLive } from './explain-live.ts';
-import { finish, stepsOf } from './finish.ts';
+import { finish } from './finish.ts';
 import { getStatus } from './get-status.ts';
 import { LinkKeeper } from './link-keeper.ts';
 import { LinkWatch } from './link-watch.ts';
@@ -172,7 +172,6 @@ async function startWith(
       rest = await watch.exclusively(() => changeLinks(from, { policy, shapes, datapath }, journal));
     }
     await replaceApplied(writeApplied({ policy, datapath: name, generation }));
-    journal.finish(stepsOf(rest));
     finishWith(rest, journal);
     if (inForce) await delFiles(inForce.prepared.files.filter((path) => !prepared.files.includes(path)));
 
@@ -256,7 +255,6 @@ async function startWith(
       prepared = made;
       generation++;
       await replaceApplied(writeApplied({ policy, datapath: name, generation })).catch(warn('the record'));
-      journal.finish(stepsOf(after));
       classifier.replacePolicy(policy);
       finishWith(after, journal);
       await delFiles(old);
