@@ -62,8 +62,8 @@ export interface OverrunEvent {
 /** The flow table was read from the kernel anew. */
 export interface ResyncEvent {
   readonly kind: 'resync';
-  /** `start`: the first look. `overrun`: events were lost. `sweep`: a look for flows of whose end no event tells. `links`: there are other links. */
-  readonly reason: 'start' | 'overrun' | 'sweep' | 'links';
+  /** `start`: the first look. `overrun`: events were lost. `sweep`: a look for flows of whose end no event tells. */
+  readonly reason: 'start' | 'overrun' | 'sweep';
   readonly flows: number;
   /** Flows that were not known before, and that were known but are gone. */
   readonly added: number;

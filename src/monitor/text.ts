@@ -8,12 +8,7 @@ export function formatItem(item: MonitorItem): string {
 
 /** From who opened the connection to who answered. */
 const ARROWS = { local: '->', remote: '<-', new: '<>' } as const;
-const RESYNC_REASONS = {
-  start: ' at the start',
-  overrun: ' after an overrun',
-  sweep: '',
-  links: ' after a change of links',
-} as const;
+const RESYNC_REASONS = { start: ' at the start', overrun: ' after an overrun', sweep: '' } as const;
 
 /** What comes back where it is not confirmed. */
 const BEFORE = { up: 'everything is taken back', reload: 'the policy that ran before comes back' } as const;

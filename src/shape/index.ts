@@ -14,6 +14,7 @@ export * from './ladder.ts';
 export * from './link.ts';
 export * from './mark-choice.ts';
 export * from './names.ts';
+export { NAMES_GROUP } from './nft-names.ts';
 export * from './nft-rules.ts';
 export * from './nft-tuples.ts';
 export * from './operation.ts';
