@@ -46,7 +46,7 @@ function format({ running, tracking, marks, service, links, policers }: Status):
           `  overruns ${service.overruns}  resyncs ${service.resyncs}`,
       ]
     : [
-        `not running; what an earlier run left still steers (headgate down removes it)${marks ? `  marks ${marks}` : ''}`,
+        `no service answers; what one has left here steers on (headgate down removes it)${marks ? `  marks ${marks}` : ''}`,
       ];
   if (service?.deadline)
     lines.push(
@@ -144,7 +144,7 @@ function formatDirection(name: string, direction: DirectionStatus | undefined): 
     .map(([verdict, count]) => `${verdict.replace('_', ' ')} ${count}`);
   return [
     ...(direction.expires !== undefined && direction.expires <= 0
-      ? [`  warning: nobody has renewed the deadline for ${name}: packets pass unshaped until headgate up`]
+      ? [`  warning: nobody renews the deadline of ${name}: its packets pass unshaped`]
       : []),
     verdicts.length > 0 ? `  ${name}: packets ${packets.join(', ') || 'none yet'}` : `  ${name}`,
     ...table(COLUMNS, rows, RIGHT)

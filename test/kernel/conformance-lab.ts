@@ -199,9 +199,13 @@ export class ConformanceLab implements Stage {
     await box.run('ip', 'address', 'add', '10.0.0.1/24', 'dev', 'lan');
     await inside.run('ip', 'address', 'add', `${INSIDE.v4}/24`, 'dev', 'lan');
     await inside.run('ip', 'route', 'add', 'default', 'via', '10.0.0.1');
-    await box.run('ip', 'address', 'add', '2001:db8:1::1/64', 'dev', 'lan', 'nodad');
-    await inside.run('ip', 'address', 'add', `${INSIDE.v6}/64`, 'dev', 'lan', 'nodad');
-    await inside.run('ip', 'route', 'add', 'default', 'via', '2001:db8:1::1');
+    // Without link-local addresses nobody here would ask again where a neighbour is (ndisc_send_ns(), net/ipv6/ndisc.c).
+    await box.batch('address add fe80::1/64 dev lan nodad', 'address add 2001:db8:1::1/64 dev lan nodad');
+    await inside.batch(
+      'address add fe80::2/64 dev lan nodad',
+      `address add ${INSIDE.v6}/64 dev lan nodad`,
+      'route add default via 2001:db8:1::1',
+    );
     await world.run('ip', 'route', 'add', '2001:db8:1::/64', 'via', BOX.v6);
     await box.feed(RULESET, 'nft', '-f', '-');
     // Flows that are opened early are needed late, and an emulated machine takes its time.

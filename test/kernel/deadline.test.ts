@@ -89,6 +89,10 @@ describe('the deadline', () => {
     process.kill(program.pid!, 'SIGSTOP');
     await soon(expired);
     expect(await passing()).toMatchObject({ classified: 0, untouched: 10 });
+    expect(await gateway.headgate('status')).toMatchObject({
+      status: 0,
+      stdout: expect.stringMatching(/warning: nobody renews the deadline of download: its packets pass unshaped$/m),
+    });
     process.kill(program.pid!, 'SIGCONT');
     await soon(renewed);
     expect(await passing()).toMatchObject({ classified: 10, untouched: 0 });
@@ -100,7 +104,6 @@ describe('the deadline', () => {
     await kill(program);
     await soon(expired);
     expect(await gateway.ping(5)).toBe(0);
-    expect((await gateway.headgate('status')).stdout).toMatch(/download: packets pass unshaped until headgate up$/m);
     // In place, and for ever: nobody is there to renew it afterwards.
     program = await gateway.up(file, '--keep');
     await never();
