@@ -91,12 +91,16 @@ const plainLine = (line: string): string =>
 async function listOurFilters(device: string, parent: string, told: RunThere): Promise<string> {
   const at = parent === 'ingress' ? [parent] : ['parent', parent];
   const text = await told(['tc', 'filter', 'show', 'dev', device, ...at]);
-  return text
-    .split(/^filter /m)
-    .filter((filter) => filter !== '')
-    .filter((filter) => parent !== 'ingress' || isOurs(filter))
-    .map(plainFilter)
-    .join('\n');
+  return (
+    text
+      .split(/^filter /m)
+      .filter((filter) => filter !== '')
+      .filter((filter) => parent !== 'ingress' || isOurs(filter))
+      .map(plainFilter)
+      // Chains are told in the order in which they came to be.
+      .sort()
+      .join('\n')
+  );
 }
 
 function isOurs(filter: string): boolean {
@@ -109,6 +113,7 @@ function isOurs(filter: string): boolean {
 const plainFilter = (filter: string): string =>
   filter
     .replace(/\b(id|index|ref|bind) \d+/g, '')
+    .replace(/\b(fh|ht) \S+/g, '')
     .replace(/\bparent \S+/g, '')
     .replace(/\s+/g, ' ')
     .trim();

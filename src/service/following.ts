@@ -67,9 +67,10 @@ export class Following {
       listening: () => !stream.idle,
     });
     const demand = combineLatest([this.#followed, stream.flowsRead]).pipe(
-      map(([now, read]) => demandOf(now, read)),
-      // Where nothing is followed, another policy is reason to look again.
-      distinctUntilChanged((a, b) => a.groups.length > 0 && isDeepStrictEqual(a, b)),
+      map(([now, read]) => ({ demand: demandOf(now, read), links: now.shapes.map(({ device }) => device) })),
+      // Where nothing is followed, another policy is reason to look again; wherever, other links are.
+      distinctUntilChanged((a, b) => a.demand.groups.length > 0 && isDeepStrictEqual(a, b)),
+      map((now) => now.demand),
       tap((now) => (this.#demand = now)),
     );
     const running = runPipeline({

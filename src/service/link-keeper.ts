@@ -1,12 +1,10 @@
-import { checkLink, hookRemoval, inspect, isRedirected, namesOf, runOperations } from '../apply/index.ts';
+import { checkLink, hookRemoval, inspect, isRedirected, namesOf, runOperations, type Scene } from '../apply/index.ts';
 import { type LinkItem, type NetDevice, runCommand } from '../kernel/index.ts';
 import { type Command, HeadgateError } from '../model/index.ts';
 import type { LinkEvent, LinkState } from '../monitor/index.ts';
 import {
-  changeLink,
   type Datapath,
   hooksOf,
-  type LinkChange,
   type LinkShape,
   type LinkSite,
   linkOperations,
@@ -99,27 +97,40 @@ export class LinkKeeper {
   async adopt(): Promise<void> {
     const { device, ifbs } = this.shape;
     const scene = await inspect();
-    const there = new Map(scene.ifbs.map((own) => [own.device.name, own.ownership]));
-    this.#device = known(scene.devices, device);
-    const missing = [...(this.#device ? [] : [device]), ...ifbs.map(({ name }) => name).filter((n) => !there.has(n))];
-    if (missing.length > 0) throw new HeadgateError('HG_NO_DEVICE', { device: missing[0]!, devices: namesOf(scene) });
-    this.#ifbs = ifbs.map(({ name }) => ({ ...known(scene.devices, name)!, up: true, seenUp: true }));
-    const hooks = ifbs.flatMap(({ name }) => hooksOf(there.get(name)!));
-    this.#site = { ingressHook: !hooks.some((hook) => hook.device === device && hook.clsact), ifbs: there };
-    this.#state = this.#built;
+    const there = [device, ...ifbs.map(({ name }) => name)];
+    const missing = there.find((name) => !known(scene.devices, name));
+    if (missing !== undefined) throw new HeadgateError('HG_NO_DEVICE', { device: missing, devices: namesOf(scene) });
+    this.begin(scene, scene);
   }
 
-  /** What has to be done so that the link is of another shape; it must be one that whyNotInPlace lets pass. */
-  change(shape: LinkShape, datapath: Datapath): LinkChange {
-    // An absent device comes back in the new shape; a link without one of its ifbs waits to be started again.
-    if (!this.#device || !this.#site || !this.#hasIfbs) return { before: [], after: [] };
-    return changeLink(this.#shape, shape, this.#datapath, datapath, this.#state === 'steering');
+  /** The link's part was made, between the two looks. */
+  begin(was: Scene, scene: Scene): void {
+    this.#device = known(scene.devices, this.shape.device);
+    if (this.#device) this.#look(was, scene);
   }
 
-  /** The change has been made. */
-  become(shape: LinkShape, datapath: Datapath): void {
+  /** The link's part was changed to another shape, between the two looks. An absent device comes back in the new shape. */
+  become(shape: LinkShape, datapath: Datapath, was: Scene, scene: Scene): void {
+    const state = this.#state;
     this.#shape = shape;
     this.#datapath = datapath;
+    if (!this.#device) return;
+    this.#look(was, scene);
+    if (this.#state !== state) this.#change(this.#state, 'the policy was changed');
+  }
+
+  #look(was: Scene, scene: Scene): void {
+    const { device, ifbs } = this.shape;
+    this.#ifbs = ifbs.flatMap(({ name }) => {
+      const ifb = known(scene.devices, name);
+      if (!ifb) return [];
+      const seenUp = was.devices.some(({ index }) => index === ifb.index);
+      return [this.#ifbs.find(({ index }) => index === ifb.index) ?? { ...ifb, up: true, seenUp }];
+    });
+    const named = new Map(scene.ifbs.map((own) => [own.device.name, own.ownership]));
+    const hooks = [...named.values()].flatMap(hooksOf);
+    this.#site = { ingressHook: !hooks.some((hook) => hook.device === device && hook.clsact), ifbs: named };
+    this.#state = ifbs.length > 0 && !isRedirected(scene, device) ? 'open' : this.#built;
   }
 
   get #hasIfbs(): boolean {

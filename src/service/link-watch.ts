@@ -9,7 +9,7 @@ import type { LinkKeeper } from './link-keeper.ts';
  */
 export class LinkWatch {
   readonly #sides: Sides;
-  readonly #keepers: LinkKeeper[] = [];
+  #keepers: readonly LinkKeeper[] = [];
   readonly #failed: (error: unknown) => void;
   readonly #subscription: Subscription;
   #queue: Promise<void> = Promise.resolve();
@@ -56,8 +56,13 @@ export class LinkWatch {
   add(keeper: LinkKeeper, how: 'anew' | 'as it is'): Promise<void> {
     return this.exclusively(async () => {
       await (how === 'anew' ? keeper.add() : keeper.adopt());
-      this.#keepers.push(keeper);
+      this.#keepers = [...this.#keepers, keeper];
     });
+  }
+
+  /** These are told from now on, and no others. To be called while no keeper is at work. */
+  replace(keepers: readonly LinkKeeper[]): void {
+    this.#keepers = keepers;
   }
 
   /** The kernel is listened to. */

@@ -103,18 +103,13 @@ export function replaceTables(from: Rules, to: Rules, families: readonly string[
  * @param families of tables of ours that copy to taps
  * @param links the changes of its links
  */
-export function changePolicy(
-  from: Rules,
-  to: Rules,
-  families: readonly string[],
-  links: readonly LinkChange[],
-): LinkChange {
+export function changePolicy(from: Rules, to: Rules, families: readonly string[], links: LinkChange): LinkChange {
   const gone = tapsOf(from.policy).filter((tap) => !tapsOf(to.policy).includes(tap));
   return {
-    before: [...replaceTables(from, to, families), ...links.flatMap(({ before }) => before)],
+    before: [...replaceTables(from, to, families), ...links.before],
     after: [
-      ...links.flatMap(({ after }) => after),
-      ...gone.map((tap) => ({ about: `remove tap ${tap}`, command: removeIfb(tap) })),
+      ...links.after,
+      ...gone.map((tap): Operation => ({ about: `remove tap ${tap}`, does: 'remove', command: removeIfb(tap) })),
     ],
   };
 }
@@ -145,7 +140,7 @@ function addTap(tap: string): Operation {
   ];
   return {
     about: `add tap ${tap}`,
-    of: 'tap',
+    does: 'add',
     command: { argv: ['ip', '-batch', '-'], input: `${lines.join('\n')}\n` },
     undo: { argv: ['ip', 'link', 'del', tap] },
   };

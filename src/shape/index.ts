@@ -1,4 +1,6 @@
+export * from './beside.ts';
 export * from './change.ts';
+export * from './change-tree.ts';
 export * from './classes.ts';
 export * from './datapath.ts';
 export * from './datapath-bpf.ts';
@@ -27,3 +29,4 @@ export * from './tc-batch.ts';
 export * from './tc-filter.ts';
 export * from './tree.ts';
 export * from './tree-commands.ts';
+export * from './tree-objects.ts';
