@@ -48,8 +48,23 @@ int hg_filter_loopback(int fd, struct hg_error *error);
 /* packets.c */
 
 bool hg_packet_parse(struct hg_packet *packet, const struct nlmsghdr *message);
-/* Reads the header fields of an IP packet of which the first `length` bytes are here. */
-void hg_packet_read(struct hg_packet *packet, const uint8_t *data, size_t length);
+/* Reads the header fields of an IP packet of which the first `length` bytes are here. Returns where the header behind
+ * IP's begins; 0 where there is none, or it is not here. */
+size_t hg_packet_read(struct hg_packet *packet, const uint8_t *data, size_t length);
+/* Becomes the one listener of a log group; copies at most that much of each packet. */
+int hg_log_bind(int fd, uint16_t group, uint32_t copy_bytes, struct hg_error *error);
+
+/* payloads.c */
+
+bool hg_payload_parse(struct hg_payload *payload, const struct nlmsghdr *message);
+
+/* sockets.c */
+
+/* Builds the request for one socket at `buffer`, which has room for HG_SOCKET_BYTES. */
+#define HG_SOCKET_BYTES 128
+struct nlmsghdr *hg_socket_build(void *buffer, const struct hg_socket_query *query);
+/* Packs what the kernel says of a socket; false for a message that says nothing. */
+bool hg_socket_parse(struct hg_socket *found, const struct nlmsghdr *message);
 
 /* links.c */
 

@@ -1,15 +1,18 @@
 import { Observable } from 'rxjs';
 import { kernelError } from './shim/error.ts';
 import { ConntrackBatch, FlowRecord } from './shim/flow-record.ts';
-import { FLOW, KIND, type Layout, LINK, PACKET } from './shim/layout.ts';
+import { FLOW, KIND, type Layout, LINK, PACKET, PAYLOAD } from './shim/layout.ts';
 import type { Pointer, Shim } from './shim/library.ts';
 import { type LinkItem, readLinkItem } from './shim/link-record.ts';
 import { type PacketItem, readPacket } from './shim/packet-record.ts';
+import { type PayloadItem, readPayload } from './shim/payload-record.ts';
 import { Records } from './shim/records.ts';
 import { Source, type SourceStats } from './shim/source.ts';
 
 /** Most records in one emission; between two, the event loop has its turn. */
 export const MAX_BATCH = 256;
+/** The same of payloads, which are large. */
+const MAX_PAYLOADS = 64;
 /** Records that wait in the shim before it stops reading its socket. */
 export const DEFAULT_RING = 16_384;
 /** Bytes that wait in the kernel before it drops: some 6,000 events. */
@@ -44,6 +47,8 @@ export interface ConntrackDumpOptions extends SourceOptions {
   readonly family?: 4 | 6 | undefined;
   /** Only entries with (mark & mask) == value; the kernel picks them. */
   readonly mark?: { readonly value: number; readonly mask: number } | undefined;
+  /** Only entries that have all these bits (IPS_*); kernels before 5.18 tell of all. */
+  readonly status?: number | undefined;
   /** Dumps to begin at most, where the kernel calls them interrupted; default 3. */
   readonly attempts?: number | undefined;
 }
@@ -90,13 +95,13 @@ export function conntrackEvents(options: ConntrackEventOptions = {}): Observable
  * with another `dumpStart`: what it tells may have been told before.
  */
 export function conntrackDump(options: ConntrackDumpOptions = {}): Observable<ConntrackBatch> {
-  const { netns = null, ring = DEFAULT_RING, family = 'any', mark, attempts = 3 } = options;
+  const { netns = null, ring = DEFAULT_RING, family = 'any', mark, status = 0, attempts = 3 } = options;
   return observe(
     'listing conntrack entries',
     FLOW,
     options,
     (shim, error) =>
-      shim.hg_conntrack_dump(netns, AF[family], mark?.value ?? 0, mark?.mask ?? 0, attempts, ring, error),
+      shim.hg_conntrack_dump(netns, AF[family], mark?.value ?? 0, mark?.mask ?? 0, status, attempts, ring, error),
     flowBatches,
   );
 }
@@ -110,6 +115,21 @@ export function packetSamples(options: PacketSampleOptions): Observable<readonly
     options,
     (shim, error) => shim.hg_packets_open(netns, group, receiveBuffer, ring, error),
     items(readPacket),
+  );
+}
+
+/**
+ * Receives what the packets of UDP and TCP carry that nft's `log group N` sends up: their first 4096 bytes. A ring is
+ * 256 of them where none is asked for. Errors as {@link packetSamples}.
+ */
+export function packetPayloads(options: PacketSampleOptions): Observable<readonly PayloadItem[]> {
+  const { netns = null, ring = 256, receiveBuffer = DEFAULT_RECEIVE_BUFFER, group } = options;
+  return observe(
+    `receiving packets of log group ${group}`,
+    PAYLOAD,
+    options,
+    (shim, error) => shim.hg_payloads_open(netns, group, receiveBuffer, ring, error),
+    items(readPayload),
   );
 }
 
@@ -154,7 +174,8 @@ function observe<T>(
   decoderOf: (records: Records) => Decoder<T>,
 ): Observable<T> {
   return new Observable<T>((subscriber) => {
-    const records = new Records(layout.size, MAX_BATCH);
+    const most = layout === PAYLOAD ? MAX_PAYLOADS : MAX_BATCH;
+    const records = new Records(layout.size, most);
     const decode = decoderOf(records);
     let turn: NodeJS.Immediate | undefined;
     const pump = () => {
@@ -168,7 +189,7 @@ function observe<T>(
       subscriber.next(decode(count));
       if (kind === KIND.failed) subscriber.error(kernelError(doing, errno, 'recvmmsg'));
       else if (kind === KIND.dumpEnd && layout === FLOW) subscriber.complete();
-      else if (count === MAX_BATCH && !subscriber.closed) turn = setImmediate(pump);
+      else if (count === most && !subscriber.closed) turn = setImmediate(pump);
     };
     const source = new Source(doing, open, () => {
       if (turn === undefined) pump();

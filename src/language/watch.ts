@@ -8,7 +8,17 @@ import { leavesOf } from './tier.ts';
 
 type Of<K extends Condition['kind']> = Extract<Condition, { kind: K }>;
 /** A fact of a flow that conntrack's events do not tell. */
-export type AskedFact = 'device' | 'mac' | 'dscp' | 'user' | 'process' | 'unit' | 'cgroup' | 'domains' | 'helper';
+export type AskedFact =
+  | 'device'
+  | 'mac'
+  | 'dscp'
+  | 'user'
+  | 'process'
+  | 'unit'
+  | 'cgroup'
+  | 'domains'
+  | 'helper'
+  | 'p2p';
 
 /** What the decision on a flow still hangs on, once its identity is known. Shared by all flows of which it is the same. */
 export interface Watch {
@@ -145,6 +155,7 @@ function askedBy({ kind }: Condition): AskedFact[] {
     case 'unit':
     case 'cgroup':
     case 'helper':
+    case 'p2p':
       return [kind];
     default:
       return [];

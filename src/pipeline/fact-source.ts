@@ -3,7 +3,7 @@ import type { FlowFacts, Tuple } from '../model/index.ts';
 
 /** What conntrack does not tell of a flow, and something else has to find out. */
 export type SuppliedFacts = Partial<
-  Pick<FlowFacts, 'device' | 'mac' | 'dscp' | 'user' | 'process' | 'unit' | 'cgroup' | 'domains'>
+  Pick<FlowFacts, 'device' | 'mac' | 'dscp' | 'user' | 'process' | 'unit' | 'cgroup' | 'domains' | 'p2p'>
 >;
 export type SuppliedFact = keyof SuppliedFacts;
 

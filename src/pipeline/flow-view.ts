@@ -182,6 +182,9 @@ export class FlowView implements FlowFacts {
   get domains(): readonly string[] | undefined {
     return this.#facts?.domains;
   }
+  get p2p(): FlowFacts['p2p'] {
+    return this.#facts?.p2p;
+  }
   /** Nobody tells it: docs/limits.md. */
   readonly helper: undefined;
 }

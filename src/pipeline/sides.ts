@@ -60,6 +60,11 @@ export class Sides {
     return this.#isDeviceInside(this.#deviceOf(address));
   }
 
+  /** The address is one of this box. */
+  isOwn(address: Address): boolean {
+    return this.#own.has(keyOf(address));
+  }
+
   /**
    * Who opened the connection: one that crosses a link has one end inside. Undefined: it stays inside (between hosts of
    * the LAN, over loopback, by hairpin NAT) and is none of our business. `new`: neither end can be placed.

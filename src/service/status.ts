@@ -20,8 +20,18 @@ export interface ServiceStatus extends FlowsStatus {
   }[];
   /** In the order of the policy; the number is that of the class, and of the mark. */
   readonly queues: readonly { readonly name: string; readonly number: number }[];
+  /** What finds out facts of flows that conntrack does not tell, as far as a rule asks for them. */
+  readonly facts: readonly {
+    /** Words of the language. */
+    readonly word: string;
+    readonly counts: Readonly<Record<string, number>>;
+    /** What it cannot see. */
+    readonly blind?: string | undefined;
+  }[];
   /** What is taken back unless it is confirmed. */
   readonly confirm?: Unconfirmed | undefined;
+  /** Ms that packets are classified for after it was last heard of, and how often it was; absent where they always are. */
+  readonly deadline?: { readonly ms: number; readonly renewals: number } | undefined;
 }
 
 /** What the service does about flows. */
@@ -88,6 +98,8 @@ export interface IfbStatus {
 export interface DirectionStatus {
   /** Packets by what the classifier found: local, remote, new, marked, left_alone, ...; of the datapath bpf alone. */
   readonly packets: Readonly<Record<string, number>>;
+  /** Ms after which packets pass untouched, unless somebody renews it; from 0 down they do. Absent: they never will. */
+  readonly expires?: number | undefined;
   readonly queues: readonly QueueStatus[];
 }
 

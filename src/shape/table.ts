@@ -6,6 +6,7 @@ import { TABLE } from './names.ts';
 import { chain } from './nft-chain.ts';
 import type { Place } from './nft-formula.ts';
 import { leaveChain } from './nft-leave.ts';
+import { nameChains } from './nft-names.ts';
 import { compileRules, type NftRules } from './nft-rules.ts';
 import type { Operation } from './operation.ts';
 
@@ -32,7 +33,10 @@ export function tableOperation(
 ): Operation {
   const devices = shapes.map(({ device }) => device);
   const uploads = leavesByNft ? shapes.filter(({ upload }) => upload !== undefined).map(({ device }) => device) : [];
-  const more = leaveChain(classPlanOf(policy, field), quoted(uploads));
+  const more = [
+    ...(policy.needs.dns ? nameChains(quoted(devices)) : []),
+    ...leaveChain(classPlanOf(policy, field), quoted(uploads)),
+  ];
   return {
     about: `add nft table inet ${TABLE}`,
     command: {
