@@ -147,7 +147,7 @@ async function startWith(
         changeKernel(from, { policy, shapes, datapath }, keepers, capabilities, journal),
       );
     }
-    const stopKeeping = await deadline?.keep(stream.items);
+    const stopKeeping = await deadline?.keep(stream.notices);
     opened.add(() => stopKeeping?.());
     await replaceApplied(writeApplied({ policy, datapath: name, generation, unconfirmed }));
     for (const operation of rest) await runOperations([operation], { journal }).catch(warn(operation.about));
