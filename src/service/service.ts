@@ -172,7 +172,7 @@ async function startWith(
       const from = { policy: inForce.policy, shapes: inForce.shapes, datapath: inForce.prepared.datapath };
       rest = await watch.exclusively(() => changeLinks(from, { policy, shapes, datapath }, journal));
     }
-    const stopKeeping = await deadline?.keep(stream.items);
+    const stopKeeping = await deadline?.keep(stream.notices);
     opened.add(() => stopKeeping?.());
     await replaceApplied(writeApplied({ policy, datapath: name, generation, unconfirmed }));
     // Until then whoever finds the journal takes it back.
