@@ -196,9 +196,12 @@ uint32_t hg_abi(void);
 #define HG_GROUP_NEW 1
 #define HG_GROUP_UPDATE 2
 #define HG_GROUP_DESTROY 4
-/* Follows conntrack events. groups: HG_GROUP_*. Records: struct hg_flow. */
-struct hg_source *hg_conntrack_open(const char *netns, uint32_t groups, uint32_t receive_buffer, uint32_t ring,
-				    struct hg_error *error);
+/* Leaves flows between loopback addresses out, in the kernel. */
+#define HG_NO_LOOPBACK 16
+/* Follows conntrack events. groups: HG_GROUP_*, and HG_NO_LOOPBACK. With every overrun the receive buffer doubles, up to
+ * `most_buffer`. Records: struct hg_flow. */
+struct hg_source *hg_conntrack_open(const char *netns, uint32_t groups, uint32_t receive_buffer, uint32_t most_buffer,
+				    uint32_t ring, struct hg_error *error);
 
 /* Dumps the conntrack table on a socket of its own: HG_DUMP_START, HG_DUMPED..., HG_DUMP_END. An interrupted dump
  * (NLM_F_DUMP_INTR) is begun again, at most `attempts` times in all. Where mask is not 0 the kernel sends only

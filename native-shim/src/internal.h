@@ -39,6 +39,12 @@ int hg_conntrack_socket(const char *netns, uint32_t receive_buffer, struct hg_er
  * Returns false, with flow undefined, for a message without both whole tuples. */
 bool hg_flow_parse(struct hg_flow *flow, const struct nlmsghdr *message);
 
+/* filter.c */
+
+/* Has the kernel keep from a socket events of flows whose source is a loopback address: no such flow crosses a link.
+ * Messages that do not look as expected pass. Returns 0 or -errno. */
+int hg_filter_loopback(int fd, struct hg_error *error);
+
 /* trim.c */
 
 /* Copies a message into `buffer` of HG_TRIM_BYTES without any attribute that libnetfilter_conntrack could choke on.

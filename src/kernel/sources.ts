@@ -17,6 +17,8 @@ const MAX_PAYLOADS = 64;
 export const DEFAULT_RING = 16_384;
 /** Bytes that wait in the kernel before it drops: some 6,000 events. */
 export const DEFAULT_RECEIVE_BUFFER = 8 << 20;
+/** With every overrun the buffer of conntrack events doubles, up to this. */
+export const MOST_RECEIVE_BUFFER = 64 << 20;
 
 export interface SourceOptions {
   /** Path of a network namespace, such as /run/netns/box; absent: ours. */
@@ -34,6 +36,10 @@ export interface ConntrackEventOptions extends SourceOptions {
   readonly groups?: readonly ConntrackGroup[] | undefined;
   /** Bytes; default {@link DEFAULT_RECEIVE_BUFFER}. Above net.core.rmem_max it needs CAP_NET_ADMIN. */
   readonly receiveBuffer?: number | undefined;
+  /** What it may grow to; default {@link MOST_RECEIVE_BUFFER}. */
+  readonly mostBuffer?: number | undefined;
+  /** Flows between loopback addresses, too; by default the kernel keeps them from us, since they cross no link. */
+  readonly loopback?: boolean | undefined;
 }
 
 export interface ConntrackDumpOptions extends SourceOptions {
@@ -52,6 +58,8 @@ export interface PacketSampleOptions extends SourceOptions {
   readonly receiveBuffer?: number | undefined;
 }
 
+/** HG_NO_LOOPBACK. */
+const NO_LOOPBACK = 16;
 const GROUPS: Readonly<Record<ConntrackGroup, number>> = { new: 1, update: 2, destroy: 4 };
 const AF = { any: 0, 4: 2, 6: 10 } as const;
 
@@ -65,12 +73,16 @@ const AF = { any: 0, 4: 2, 6: 10 } as const;
  */
 export function conntrackEvents(options: ConntrackEventOptions = {}): Observable<ConntrackBatch> {
   const { netns = null, ring = DEFAULT_RING, receiveBuffer = DEFAULT_RECEIVE_BUFFER } = options;
-  const groups = (options.groups ?? ['new', 'update', 'destroy']).reduce((bits, group) => bits | GROUPS[group], 0);
+  const { mostBuffer = MOST_RECEIVE_BUFFER, loopback = false } = options;
+  const groups = (options.groups ?? ['new', 'update', 'destroy']).reduce(
+    (bits, group) => bits | GROUPS[group],
+    loopback ? 0 : NO_LOOPBACK,
+  );
   return observe(
     'following conntrack events',
     FLOW,
     options,
-    (shim, error) => shim.hg_conntrack_open(netns, groups, receiveBuffer, ring, error),
+    (shim, error) => shim.hg_conntrack_open(netns, groups, receiveBuffer, mostBuffer, ring, error),
     flowBatches,
   );
 }

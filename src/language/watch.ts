@@ -1,4 +1,4 @@
-import type { FlowFacts } from '../model/index.ts';
+import { type FlowFacts, PROTOCOLS } from '../model/index.ts';
 import { INDEX_ABOVE } from './decide.ts';
 import { Compiler } from './decide-code.ts';
 import { findByIndex, findInTurn } from './decide-index.ts';
@@ -106,6 +106,8 @@ function possible(condition: Condition, may: boolean): Condition {
       return { kind: 'not', term: possible(condition.term, !may) };
     case 'held':
       return may ? possible(condition.term, true) : NEVER;
+    case 'tcp.state':
+      return may ? { kind: 'protocol', protocol: PROTOCOLS.tcp } : NEVER;
     default:
       if (isIdentity(condition)) return condition;
       return may ? ALWAYS : NEVER;

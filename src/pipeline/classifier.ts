@@ -30,6 +30,7 @@ export type FlowNews = Pick<
   | 'words'
   | 'word'
   | 'id'
+  | 'family'
   | 'zone'
   | 'protocol'
   | 'mark'
@@ -114,6 +115,7 @@ export class FlowClassifier {
     const numberOf = (queue: string) => (this.#options.marksOrigin ? this.#classes.get(queue)! : 0);
     this.#byOrigin = { local: numberOf(local), remote: numberOf(remote), new: 0 };
     this.live.follow(policy);
+    this.#options.effects?.follow(policy);
   }
 
   /**
@@ -124,7 +126,6 @@ export class FlowClassifier {
     const before = { ...this.#policy, byOrigin: this.#byOrigin };
     const names = new Map([...this.#classes].map(([name, number]) => [number, name]));
     const memories = new Map([...this.table.rows()].map((row) => [row, this.live.memoryOf(row)]));
-    this.#options.effects?.clear();
     this.#follow(policy, field);
     const places = new Map(policy.rules.map(({ name }, place) => [name, place]));
     for (const [row, memory] of memories) {
@@ -154,7 +155,7 @@ export class FlowClassifier {
       return false;
     }
     if (seen !== 'event' && this.table.hasEnded(record)) return false;
-    const origin = this.#options.sides.originOf(record.original(), record.reply());
+    const origin = this.#options.sides.originOfRecord(record);
     // Its end was missed: another one of the same identity has come.
     if (known >= 0) this.#end(known);
     if (!origin) return false;

@@ -49,6 +49,11 @@ export class FactDesk {
     }
   }
 
+  /** Somebody could be asked. */
+  get isOpen(): boolean {
+    return this.#open.size > 0;
+  }
+
   close(): void {
     this.follow(new Set());
   }

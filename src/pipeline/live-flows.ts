@@ -173,6 +173,7 @@ export class LiveFlows implements Surroundings {
   }
 
   #ask(row: number, watch: Watch | undefined): void {
+    if (!this.#desk.isOpen) return;
     const facts = [...(watch?.asks ?? []), ...(this.#countsUnits ? ['unit'] : [])];
     const { view } = this;
     this.#desk.ask(row, facts, () => ({

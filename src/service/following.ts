@@ -10,6 +10,7 @@ import {
   type FactSource,
   FlowClassifier,
   type FlowView,
+  LiveEffects,
   runPipeline,
   type Sides,
   TupleMap,
@@ -49,6 +50,7 @@ export class Following {
     this.#classifier = new FlowClassifier({
       ...this.#silent(policy, datapath),
       map: datapath.map ? tuples : undefined,
+      effects: new LiveEffects((command) => runCommand(command), warn('the flows of police and mirror')),
       sources,
       failed: warn('a source of facts has ended'),
       writeMarks: (batch) => this.#marks.writeBatch(batch),

@@ -254,7 +254,7 @@ async function startWith(
           message: `link ${shape.link}: what arrives on ${shape.device} passes by ${chain}, as bypass netdev-ingress allows`,
         });
     const advise = () => {
-      for (const message of advice(policy, shapes)) stream.emit({ kind: 'warning', message });
+      for (const message of advice(shapes)) stream.emit({ kind: 'warning', message });
     };
     advise();
     for (const message of warnings) stream.emit({ kind: 'warning', message });
@@ -282,15 +282,12 @@ const rateOf = (ifbs: readonly IfbShape[]): number | undefined =>
   ifbs.length === 0 ? undefined : ifbs.reduce((sum, { tree }) => sum + tree.rate, 0);
 
 /** What the person should know of a policy that runs as it is. */
-function advice(policy: Policy, shapes: readonly LinkShape[]): string[] {
+function advice(shapes: readonly LinkShape[]): string[] {
   const still = shapes.filter((shape) => shape.ifbs.length === 0 && !shape.upload).map(({ link }) => link);
-  const live = policy.rules.filter(
-    ({ tier, effects }) => tier.kind === 'live' && effects.some(({ kind }) => kind === 'mirror' || kind === 'police'),
-  );
   return [
     ...still.map(
-      (link) => `link ${link} has no rate, so nothing is shaped; its flows are followed (--download, --upload)`,
+      (link) =>
+        `link ${link} has no rate, so nothing is shaped (--download, --upload); headgate events shows its flows`,
     ),
-    ...live.map(({ name }) => `rule ${name} is live: its mirror or police reaches no packet`),
   ];
 }

@@ -10,6 +10,7 @@ export * from './filter-set.ts';
 export * from './ifb.ts';
 export * from './ladder.ts';
 export * from './link.ts';
+export * from './live-effects.ts';
 export * from './mark-choice.ts';
 export * from './names.ts';
 export { NAMES_GROUP } from './nft-names.ts';

@@ -14,6 +14,7 @@ export interface Shim {
     netns: string | null,
     groups: number,
     receiveBuffer: number,
+    mostBuffer: number,
     ring: number,
     error: Uint8Array,
   ): Pointer | null;
@@ -63,7 +64,7 @@ export interface Shim {
 /** The same as C prototypes; structs cross as bytes, which the layouts describe. */
 const PROTOTYPES: Readonly<Record<keyof Shim, string>> = {
   hg_conntrack_open:
-    'void *hg_conntrack_open(const char *netns, uint32_t groups, uint32_t receive_buffer, uint32_t ring, void *error)',
+    'void *hg_conntrack_open(const char *netns, uint32_t groups, uint32_t receive_buffer, uint32_t most_buffer, uint32_t ring, void *error)',
   hg_conntrack_dump:
     'void *hg_conntrack_dump(const char *netns, uint8_t family, uint32_t mark, uint32_t mask, uint32_t attempts, uint32_t ring, void *error)',
   hg_packets_open:
