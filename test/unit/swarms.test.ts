@@ -203,7 +203,8 @@ it('remembers a bounded number of ports, and nothing of flows that have ended', 
   const flows = Array.from({ length: MOST_PORTS + 100 }, (_, i) =>
     bench.open('local', 1 + (i % 65_000), `198.18.${(i >> 8) & 255}.${i & 255}`, 443),
   );
-  expect(bench.source.counts().ports).toBe(MOST_PORTS);
+  expect(bench.source.counts().ports).toBeLessThanOrEqual(MOST_PORTS);
+  expect(bench.source.counts().ports).toBeGreaterThan(0.9 * MOST_PORTS);
   for (const flow of flows) bench.source.end(flow);
   expect(bench.source.counts()).toEqual({ ports: 0, swarms: 0, peers: 0 });
 });
