@@ -1,8 +1,8 @@
 // The sockets of real processes in a namespace, found by a flow's ends. Shown on the machine's own kernel (6.18).
 
-import { stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { SocketFinder } from '../../src/kernel/index.ts';
+import { getCgroupRoot, SocketFinder } from '../../src/kernel/index.ts';
 import { Namespace, Program } from '../../src/lab/index.ts';
 import { PROTOCOLS, parseAddress } from '../../src/model/index.ts';
 import { PATIENCE } from './soon.ts';
@@ -72,8 +72,6 @@ it('says that it is closed', () => {
 
 /** The process is in ours, since nobody has put it elsewhere. */
 async function cgroupOf(pid: number): Promise<bigint> {
-  const { readFile } = await import('node:fs/promises');
   const path = /^0::(.*)$/m.exec(await readFile(`/proc/${pid}/cgroup`, 'utf8'))![1]!;
-  const mount = /^cgroup2 (\S+) /m.exec(await readFile('/proc/mounts', 'utf8'))?.[1] ?? '/sys/fs/cgroup/unified';
-  return (await stat(`${mount}${path}`, { bigint: true })).ino;
+  return (await stat(`${await getCgroupRoot()}${path}`, { bigint: true })).ino;
 }

@@ -3,9 +3,12 @@
 
 import { mkdir, rmdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { firstValueFrom } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { getCgroupRoot } from '../../src/kernel/index.ts';
+import { processSource } from '../../src/facts/index.ts';
+import { getCgroupRoot, SocketFinder } from '../../src/kernel/index.ts';
 import { Program } from '../../src/lab/index.ts';
+import { flowOf } from '../unit/swarm-scenes.ts';
 import { Gateway, HEADGATE, WAN, WORLD } from './gateway.ts';
 import { Host } from './host.ts';
 import { PATIENCE, soon } from './soon.ts';
@@ -16,7 +19,7 @@ queue seed { share 5% }  queue people { share 5% }  queue deep { share 5% }  que
 rule client when unit "qbittorrent.service" -> seed
 rule people when user nobody -> people
 rule deep   when cgroup "/hg-*/deep/*"      -> deep
-rule tool   when process "hg-tool*"         -> tool
+rule tool   when process "hg-*" -> tool
 default local -> mine  remote -> theirs  new -> theirs
 `;
 const WORLD6 = '2001:db8:1::2';
@@ -33,6 +36,7 @@ let person: Host;
 let deep: Host;
 let tool: Host;
 let other: Host;
+let mixed: Host;
 const folders: string[] = [];
 beforeAll(async () => {
   gateway = await Gateway.build();
@@ -46,7 +50,9 @@ beforeAll(async () => {
   await folder('deep');
   await folder('system.slice');
   const { box } = gateway;
-  [world, inside, client, person, deep, tool, other] = await Promise.all([
+  const crowd = await folder('crowd');
+  await Host.start(box, ...into(crowd));
+  [world, inside, client, person, deep, tool, other, mixed] = await Promise.all([
     Host.start(gateway.world),
     Host.start(gateway.inside),
     Host.start(box, ...into(await folder('system.slice', 'qbittorrent.service'))),
@@ -54,6 +60,7 @@ beforeAll(async () => {
     Host.start(box, ...into(await folder('deep', 'er'))),
     Host.start(box, ...(await named('hg-tool-of-fifteen', await folder('tools')))),
     Host.start(box, ...into(await folder('system.slice', 'nginx.service'))),
+    Host.start(box, ...(await named('hg-mixed', crowd))),
   ]);
   for (const transport of ['tcp', 'udp'] as const)
     for (const address of [WORLD, WORLD6]) await world.serve(transport, address, 5000);
@@ -136,6 +143,19 @@ it.each([
 ] as const)('a rule by %s takes its flows', async (_, queue, host, from) => {
   await host().ask({ transport: 'udp', address: WORLD, port: 5000, size: 100, times: 1, from, keep: true });
   await goesTo(queue, `udp ${end(WAN, from)} -> ${end(WORLD, 5000)}`);
+});
+
+it('finds a process among others of its cgroup where it may look, which the service may not', async () => {
+  await mixed.ask({ transport: 'udp', address: WORLD, port: 5000, size: 100, times: 1, from: 7008, keep: true });
+  const flow = flowOf('local', 'udp', 7008, WORLD, 5000, WAN);
+  const source = processSource({ isOwn: () => true, open: () => SocketFinder.open(gateway.box.path) });
+  const found = firstValueFrom(source.answers);
+  source.ask(flow);
+  expect((await found).facts).toEqual({ process: 'hg-mixed' });
+
+  const { stdout } = await gateway.headgate('explain', '--live', `udp ${end(WAN, 7008)} -> ${end(WORLD, 5000)}`);
+  expect(stdout).toContain('process "hg-*" (not known)');
+  expect(stdout).toContain('queue mine');
 });
 
 it('says in its status what it has found', async () => {
