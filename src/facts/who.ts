@@ -70,8 +70,6 @@ async function findProcess(
   }
   const [first, ...others] = new Set(names.values());
   if (path !== undefined && others.length === 0 && some.length === all.length) return first;
-  // 0: nobody has it open yet.
-  if (inode === 0) return undefined;
   for (const [pid, name] of names) if (await hasSocket(pid, inode)) return name;
   return undefined;
 }

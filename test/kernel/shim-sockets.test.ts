@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { getCgroupRoot, SocketFinder } from '../../src/kernel/index.ts';
 import { Namespace, Program } from '../../src/lab/index.ts';
 import { PROTOCOLS, parseAddress } from '../../src/model/index.ts';
-import { PATIENCE } from './soon.ts';
+import { PATIENCE, soon } from './soon.ts';
 
 // TCP listens for both families on one socket, and is connected to twice; UDP: one for both families, one connected.
 const PROGRAM = `
@@ -16,6 +16,7 @@ const server = net.createServer(() => {}).listen(7000, '::', () => {
     const six = net.connect({ host: '::1', port: 7000, localPort: 7002 }, () => {
       dgram.createSocket('udp6').bind(7003, '::', () => {
         const connected = dgram.createSocket('udp4').bind(7004, '127.0.0.1', () => {
+          net.connect({ host: '127.0.0.1', port: 7000, localPort: 7010 }).on('error', () => {});
           connected.connect(7003, '127.0.0.1', () => console.log('ready'));
         });
       });
@@ -23,11 +24,21 @@ const server = net.createServer(() => {}).listen(7000, '::', () => {
   });
 });`;
 
+// What the server answers there never arrives.
+const HALF_OPEN = `table inet t {
+  chain output {
+    type filter hook output priority 0; policy accept;
+    tcp sport 7000 tcp dport 7010 drop
+  }
+}
+`;
+
 let ns: Namespace;
 let program: Program;
 let finder: SocketFinder;
 beforeAll(async () => {
   ns = await Namespace.add('sockets');
+  await ns.feed(HALF_OPEN, 'nft', '-f', '-');
   program = Program.start('sockets', [process.execPath, '-e', PROGRAM], { netns: ns.name });
   await program.line((line) => line === 'ready', 20_000 * PATIENCE);
   finder = SocketFinder.open(ns.path);
@@ -53,6 +64,12 @@ it('finds who opened and who accepted, in both families, and who listens where n
   expect(find('tcp', ['::1', 7000], ['2001:db8::7', 999])).toEqual(listening);
   expect(new Set([four, accepted, six, listening].map(({ inode }) => inode)).size).toBe(4);
   expect(find('tcp', ['127.0.0.1', 7009], ['192.0.2.7', 999])).toBeUndefined();
+});
+
+it('finds who listens while a connection is half open', async () => {
+  await soon(async () => expect(await ns.run('ss', '-Htn', 'state', 'syn-recv')).toContain(':7010'));
+  const listening = find('tcp', ['127.0.0.1', 7000], ['192.0.2.7', 999])!;
+  expect(find('tcp', ['127.0.0.1', 7000], ['127.0.0.1', 7010])).toEqual(listening);
 });
 
 it('finds a connected socket of UDP, and one that is bound alone', () => {
