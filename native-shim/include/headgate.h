@@ -16,7 +16,7 @@
 
 #include <stdint.h>
 
-#define HG_ABI 3 /* changes with every change of a record or a function; hg_abi() returns it */
+#define HG_ABI 4 /* changes with every change of a record or a function; hg_abi() returns it */
 
 /* What happened, where, and the kernel's own words for it (extended ACK), when it said any. */
 struct hg_error {
@@ -205,9 +205,10 @@ struct hg_source *hg_conntrack_open(const char *netns, uint32_t groups, uint32_t
 
 /* Dumps the conntrack table on a socket of its own: HG_DUMP_START, HG_DUMPED..., HG_DUMP_END. An interrupted dump
  * (NLM_F_DUMP_INTR) is begun again, at most `attempts` times in all. Where mask is not 0 the kernel sends only
- * entries with (mark & mask) == mark given. family: AF_INET, AF_INET6 or AF_UNSPEC. Records: struct hg_flow. */
-struct hg_source *hg_conntrack_dump(const char *netns, uint8_t family, uint32_t mark, uint32_t mask, uint32_t attempts,
-				    uint32_t ring, struct hg_error *error);
+ * entries with (mark & mask) == mark given; likewise with all bits of status (IPS_*), where that is not 0 (Linux 5.18;
+ * earlier ones send all). family: AF_INET, AF_INET6 or AF_UNSPEC. Records: struct hg_flow. */
+struct hg_source *hg_conntrack_dump(const char *netns, uint8_t family, uint32_t mark, uint32_t mask, uint32_t status,
+				    uint32_t attempts, uint32_t ring, struct hg_error *error);
 
 /* Receives packets that nft `log group GROUP` or NFLOG sends up; copies at most 192 bytes of each. Records: struct hg_packet. */
 struct hg_source *hg_packets_open(const char *netns, uint16_t group, uint32_t receive_buffer, uint32_t ring,
@@ -252,6 +253,11 @@ int32_t hg_tc_stats(const char *netns, uint32_t ifindex, struct hg_tc_stat *stat
 /* Sums, over all processors, the values of the per-cpu array map `map` (8-byte values) that program prog_id uses.
  * Returns how many values the map has (may exceed max), or -errno. */
 int32_t hg_bpf_counters(uint32_t prog_id, const char *map, uint64_t *values, uint32_t max, struct hg_error *error);
+
+/* Reads and writes the one value (8 bytes) of the array map `map` that program prog_id uses. Returns 0 or -errno: -ENOENT where
+ * there is no such program, or it uses no such map. */
+int32_t hg_bpf_get(uint32_t prog_id, const char *map, uint64_t *value);
+int32_t hg_bpf_set(uint32_t prog_id, const char *map, uint64_t value);
 
 /* Takes the exclusive lock of an open file, flock(2), which ends with the last descriptor of it, so with the process
  * however that ends. Returns 0, -EWOULDBLOCK where another holds it, or -errno. */

@@ -46,8 +46,12 @@ function format({ running, tracking, marks, service, links, policers }: Status):
           `  overruns ${service.overruns}  resyncs ${service.resyncs}`,
       ]
     : [
-        `not running; what an earlier run left still steers (headgate down removes it)${marks ? `  marks ${marks}` : ''}`,
+        `no service answers; what one has left here steers on (headgate down removes it)${marks ? `  marks ${marks}` : ''}`,
       ];
+  if (service?.deadline)
+    lines.push(
+      `classifies for ${service.deadline.ms / 1000} s after it was last heard of; renewed ${service.deadline.renewals} times`,
+    );
   for (const { word, counts, blind } of service?.facts ?? []) {
     const figures = Object.entries(counts).map(([name, count]) => `${name} ${count}`);
     lines.push(`facts ${word}: ${figures.join(', ')}${blind ? `; ${blind}` : ''}`);
@@ -139,6 +143,9 @@ function formatDirection(name: string, direction: DirectionStatus | undefined): 
     .filter(([, count]) => count > 0)
     .map(([verdict, count]) => `${verdict.replace('_', ' ')} ${count}`);
   return [
+    ...(direction.expires !== undefined && direction.expires <= 0
+      ? [`  warning: nobody renews the deadline of ${name}: its packets pass unshaped`]
+      : []),
     verdicts.length > 0 ? `  ${name}: packets ${packets.join(', ') || 'none yet'}` : `  ${name}`,
     ...table(COLUMNS, rows, RIGHT)
       .split('\n')

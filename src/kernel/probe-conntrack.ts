@@ -104,7 +104,7 @@ function getEntry({ netns, address, patience }: ConntrackTrial): Promise<Entry |
   return firstOf<Entry>(
     'listing conntrack entries',
     FLOW,
-    (shim, error) => shim.hg_conntrack_dump(netns, 0, 0, 0, 3, 64, error),
+    (shim, error) => shim.hg_conntrack_dump(netns, 0, 0, 0, 0, 3, 64, error),
     patience,
     (records, count) => {
       for (const flow of new ConntrackBatch(new FlowRecord(records), count)) {

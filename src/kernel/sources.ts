@@ -10,7 +10,7 @@ import { Records } from './shim/records.ts';
 import { Source, type SourceStats } from './shim/source.ts';
 
 /** Most records in one emission; between two, the event loop has its turn. */
-export const MAX_BATCH = 1024;
+export const MAX_BATCH = 256;
 /** The same of payloads, which are large. */
 const MAX_PAYLOADS = 64;
 /** Records that wait in the shim before it stops reading its socket. */
@@ -47,6 +47,8 @@ export interface ConntrackDumpOptions extends SourceOptions {
   readonly family?: 4 | 6 | undefined;
   /** Only entries with (mark & mask) == value; the kernel picks them. */
   readonly mark?: { readonly value: number; readonly mask: number } | undefined;
+  /** Only entries that have all these bits (IPS_*); kernels before 5.18 tell of all. */
+  readonly status?: number | undefined;
   /** Dumps to begin at most, where the kernel calls them interrupted; default 3. */
   readonly attempts?: number | undefined;
 }
@@ -93,13 +95,13 @@ export function conntrackEvents(options: ConntrackEventOptions = {}): Observable
  * with another `dumpStart`: what it tells may have been told before.
  */
 export function conntrackDump(options: ConntrackDumpOptions = {}): Observable<ConntrackBatch> {
-  const { netns = null, ring = DEFAULT_RING, family = 'any', mark, attempts = 3 } = options;
+  const { netns = null, ring = DEFAULT_RING, family = 'any', mark, status = 0, attempts = 3 } = options;
   return observe(
     'listing conntrack entries',
     FLOW,
     options,
     (shim, error) =>
-      shim.hg_conntrack_dump(netns, AF[family], mark?.value ?? 0, mark?.mask ?? 0, attempts, ring, error),
+      shim.hg_conntrack_dump(netns, AF[family], mark?.value ?? 0, mark?.mask ?? 0, status, attempts, ring, error),
     flowBatches,
   );
 }

@@ -166,7 +166,8 @@ export class FlowClassifier {
       silent: seen !== 'event',
       class: number,
       nat: natOf(record.status),
-      began: seen === 'event' ? this.live.now : (record.start ?? Number.NaN),
+      // One that a later look finds is as young as what was lost.
+      began: record.start ?? (seen === 'start' ? Number.NaN : this.live.now),
     });
     if (row < 0) return false;
     // At the start a mark is what an earlier run wrote; later, it is what the kernel's own rules said.

@@ -35,18 +35,23 @@ export class TupleMap<K extends MapKey = MapKey> {
   #running: Promise<void> | undefined;
   /** A flow has found no room, and that was said. */
   #full = false;
-  /** A run has failed: who knows what is in the kernel's maps. */
-  #doubtful = false;
+  /** Who knows what is in the kernel's maps: a run has failed, or another process has filled them. */
+  #doubtful: boolean;
 
-  /** @param failed hears why the map could not be written, when the next change tries again; and once that it is full */
+  /**
+   * @param failed hears why the map could not be written, when the next change tries again; and once that it is full
+   * @param found the maps were there before, and are emptied when the first flows are known
+   */
   constructor(
     run: (command: Command) => Promise<unknown>,
     failed: (error: unknown) => void,
     commands: TupleCommands<K> = { change: changeTuples, flush: flushTuples },
+    found = false,
   ) {
     this.#commands = commands;
     this.#run = run;
     this.#failed = failed;
+    this.#doubtful = found;
   }
 
   /** Gives a tuple a class, or none any more. */

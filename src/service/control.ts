@@ -21,7 +21,7 @@ export interface Controlled {
   /** `confirm`: ms in which it has to be confirmed. */
   readonly reload: (confirm: number | undefined) => Promise<ReloadResult>;
   /** @throws HeadgateError HG_CONFIRM */
-  readonly confirm: () => Unconfirmed;
+  readonly confirm: () => Promise<Unconfirmed>;
   readonly items: Observable<MonitorItem>;
 }
 

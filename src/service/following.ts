@@ -39,14 +39,23 @@ export class Following {
   #demand: Demand = { groups: [], counters: false, ticks: false };
   #open = true;
 
-  /** @param sources of facts that conntrack does not tell */
-  constructor(stream: MonitorStream, sides: Sides, followed: Followed, sources: readonly FactSource[] = []) {
+  /**
+   * @param sources of facts that conntrack does not tell
+   * @param found the datapath was there before, with what an earlier run has told it of flows
+   */
+  constructor(
+    stream: MonitorStream,
+    sides: Sides,
+    followed: Followed,
+    sources: readonly FactSource[] = [],
+    found = false,
+  ) {
     const warn = (what: string) => (error: unknown) =>
       stream.emit({ kind: 'warning', message: `${what}: ${error instanceof Error ? error.message : error}` });
     const { policy, datapath } = followed;
     this.#sides = sides;
     this.#followed = new BehaviorSubject(followed);
-    const tuples = new TupleMap((command) => runCommand(command), warn('the map of flows'));
+    const tuples = new TupleMap((command) => runCommand(command), warn('the map of flows'), undefined, found);
     this.#classifier = new FlowClassifier({
       ...this.#silent(policy, datapath),
       map: datapath.map ? tuples : undefined,

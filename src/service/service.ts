@@ -23,6 +23,7 @@ import { Closers } from './closers.ts';
 import { Confirmation } from './confirmation.ts';
 import { serveControl } from './control.ts';
 import { bestDatapath, prepareDatapath } from './datapath.ts';
+import { Deadline } from './deadline.ts';
 import { explainLive } from './explain-live.ts';
 import { Following } from './following.ts';
 import { getStatus } from './get-status.ts';
@@ -31,7 +32,7 @@ import { LinkWatch } from './link-watch.ts';
 import { chooseMarksHere, warnOfMarksHere, whyNotMarks } from './marks.ts';
 import { clearField, recover, takeDown } from './recover.ts';
 import { changeKernel, type LoadPolicy, type ReloadResult, reloadPolicy } from './reload.ts';
-import { findInForce, isSamePolicy } from './resume.ts';
+import { findInForce, getPolicyBefore, isSamePolicy } from './resume.ts';
 import { shapeHere } from './shape-here.ts';
 import type { ServiceStatus } from './status.ts';
 import { withCapabilities } from './with-capabilities.ts';
@@ -53,6 +54,8 @@ export interface ServiceOptions {
   readonly datapath?: DatapathName | undefined;
   /** Ms in which it has to be confirmed; absent: it need not be. At most MOST_CONFIRM_MS. */
   readonly confirm?: number | undefined;
+  /** Of `bpf`: ms from when the service was last heard of, after which packets pass untouched; absent: never. */
+  readonly deadline?: number | undefined;
 }
 
 /**
@@ -83,7 +86,6 @@ async function startWith(
   let policy = first;
   let shapes = await shapeHere(policy, qdiscsOf(capabilities));
   const name = options.datapath ?? bestDatapath(capabilities, shapes);
-  const effects = effectOperations(policy, shapes);
   const opened = new Closers();
   let keep = false;
   try {
@@ -91,6 +93,13 @@ async function startWith(
     if (!leave) throw new HeadgateError('HG_RUNNING', { pid: (await requestService())?.pid ?? 'unknown' });
     opened.add(leave);
     const { done: recovered, scene } = await recover();
+    const before = await getPolicyBefore(policy);
+    const unconfirmed = before && policy;
+    if (before) {
+      policy = before;
+      shapes = await shapeHere(policy, qdiscsOf(capabilities));
+    }
+    const effects = effectOperations(policy, shapes);
     checkTable(scene);
     checkEffects(policy, scene, capabilities);
     const { field, warnings } = await chooseMarksHere(policy, name, scene.field);
@@ -128,6 +137,9 @@ async function startWith(
     const watch = await LinkWatch.open(linkEvents(), sides, warn('the watch on links'));
     opened.add(() => watch.close());
     for (const keeper of keepers) await watch.add(keeper, inForce ? 'as it is' : 'anew');
+    const shapesNow = () => keepers.map(({ shape }) => shape);
+    const deadline =
+      name === 'bpf' ? new Deadline(options.deadline, watch, shapesNow, warn('the deadline')) : undefined;
     let rest: readonly Operation[] = [];
     if (inForce && !same) {
       const from = { policy: inForce.policy, shapes: inForce.shapes, datapath: inForce.prepared.datapath };
@@ -135,13 +147,19 @@ async function startWith(
         changeKernel(from, { policy, shapes, datapath }, keepers, capabilities, journal),
       );
     }
-    await replaceApplied(writeApplied({ policy, datapath: name, generation }));
-    await journal.end();
-    for (const operation of rest) await runOperations([operation]).catch(warn(operation.about));
-    if (inForce) await delFiles(inForce.prepared.files.filter((path) => !prepared.files.includes(path)));
+    const stopKeeping = await deadline?.keep(stream.items);
+    opened.add(() => stopKeeping?.());
+    await replaceApplied(writeApplied({ policy, datapath: name, generation, unconfirmed }));
+    for (const operation of rest) await runOperations([operation], { journal }).catch(warn(operation.about));
+    // Until then whoever finds the journal takes it back.
+    const settleStart = async () => {
+      await journal.end();
+      if (inForce) await delFiles(inForce.prepared.files.filter((path) => !prepared.files.includes(path)));
+    };
+    if (options.confirm === undefined) await settleStart();
 
     const sources = factSources(sides);
-    const following = new Following(stream, sides, { policy, shapes, datapath }, sources);
+    const following = new Following(stream, sides, { policy, shapes, datapath }, sources, inForce !== undefined);
     opened.add(() => following.close());
 
     const status = (): ServiceStatus => ({
@@ -162,17 +180,19 @@ async function startWith(
         return Object.keys(its).length === 0 ? [] : [{ word, counts: its, blind }];
       }),
       confirm: confirmation.waiting,
+      deadline: deadline?.status,
     });
     const confirmation = new Confirmation((event) => stream.emit(event));
     opened.add(() => confirmation.close());
-    const change = async (next: Policy): Promise<void> => {
+    /** Returns what is left to do when there is no way back any more. */
+    const change = async (next: Policy, tried: Trial = {}): Promise<() => Promise<void>> => {
       const reason = whyNotMarks(next, field);
       if (reason !== undefined) throw new HeadgateError('HG_RELOAD', { reason });
       const nextShapes = await shapeHere(next, qdiscsOf(capabilities));
       const made = await prepare(next, generation + 1);
       const from = { policy, shapes, datapath: prepared.datapath };
       const to = { policy: next, shapes: nextShapes, datapath: made.datapath };
-      const before = { policy, datapath: name, generation };
+      const before = { policy, datapath: name, generation, unconfirmed: tried.unconfirmed };
       const journal = await Journal.begin({ kind: 'reload', applied: writeApplied(before) });
       const after = await changeKernel(from, to, keepers, capabilities, journal).catch(async (error) => {
         await delFiles(made.files.filter((path) => !prepared.files.includes(path)));
@@ -183,31 +203,40 @@ async function startWith(
       ({ policy, shapes } = to);
       prepared = made;
       generation++;
-      await replaceApplied(writeApplied({ policy, datapath: name, generation })).catch(warn('the record'));
-      await journal.end();
+      const record = { policy, datapath: name, generation, unconfirmed: tried.refused };
+      await replaceApplied(writeApplied(record)).catch(warn('the record'));
       following.replace({ policy, shapes, datapath: made.datapath });
-      for (const operation of after) await runOperations([operation]).catch(warn(operation.about));
-      await delFiles(old);
+      for (const operation of after) await runOperations([operation], { journal }).catch(warn(operation.about));
+      return async () => {
+        await journal.end();
+        await delFiles(old);
+      };
     };
     const takeBack = (before: Policy): Promise<void> =>
-      watch.exclusively(() =>
-        change(before).then(() => {
+      watch
+        .exclusively(async () => {
+          const settle = await change(before, { refused: policy });
+          await settle();
           const reason = 'is what ran before, and is in force again';
           stream.emit({ kind: 'policy', state: 'changed', file: before.file, reason });
-        }, warn('the policy that ran before could not be put back')),
-      );
+        })
+        .catch(warn('the policy that ran before could not be put back'));
     const reload = (confirm?: number): Promise<ReloadResult> =>
       watch.exclusively(async () => {
         const { file } = policy;
         const before = policy;
+        let settle = async () => {};
         stream.emit({ kind: 'policy', state: 'reading', file, reason: 'is being read anew' });
-        const result = await reloadPolicy(file, load, (next) => {
+        const result = await reloadPolicy(file, load, async (next) => {
           const { waiting } = confirmation;
           if (waiting) throw new HeadgateError('HG_CONFIRM_FIRST', { until: waiting.until });
-          return change(next);
+          settle = await change(next, confirm === undefined ? {} : { unconfirmed: next });
         });
-        if (confirm !== undefined && 'policy' in result)
-          Object.assign(result, { confirm: confirmation.begin('reload', confirm, () => void takeBack(before)) });
+        if (confirm === undefined || 'error' in result) await settle();
+        else
+          Object.assign(result, {
+            confirm: confirmation.begin('reload', confirm, { settle, takeBack: () => void takeBack(before) }),
+          });
         if ('error' in result) stream.emit({ kind: 'policy', state: 'kept', file, reason: result.error.message });
         else {
           stream.emit({ kind: 'policy', state: 'changed', file, reason: 'was read anew, and is in force' });
@@ -221,8 +250,8 @@ async function startWith(
       service: status,
       explain: (text) => following.withFlows((flows, classifier) => explainLive(text, policy, flows, classifier)),
       reload,
-      confirm: () => {
-        const confirmed = confirmation.confirm();
+      confirm: async () => {
+        const confirmed = await confirmation.confirm();
         if (!confirmed) throw new HeadgateError('HG_CONFIRM');
         return confirmed;
       },
@@ -246,6 +275,10 @@ async function startWith(
         ...(shares !== undefined && { shares }),
       })),
     });
+    if (unconfirmed) {
+      const message = `${unconfirmed.file} was not confirmed: what ran before is in force (headgate reload takes it)`;
+      stream.emit({ kind: 'warning', message });
+    }
     if (recovered.length > 0) stream.emit({ kind: 'warning', message: recovered.join('; ') });
     for (const shape of shapes)
       for (const chain of passedBy(shape, scene, datapath))
@@ -259,12 +292,12 @@ async function startWith(
     advise();
     for (const message of warnings) stream.emit({ kind: 'warning', message });
     const { confirm } = options;
-    const unconfirmed = new Promise<void>((resolve) => {
-      if (confirm !== undefined) confirmation.begin('up', confirm, resolve);
+    const expired = new Promise<void>((resolve) => {
+      if (confirm !== undefined) confirmation.begin('up', confirm, { settle: settleStart, takeBack: resolve });
     });
     return {
       reload,
-      unconfirmed,
+      unconfirmed: expired,
       isAlive: () => watch.exclusively(async () => following.alive && watch.listening),
       stop: (options) => {
         keep = options.keep;
@@ -275,6 +308,12 @@ async function startWith(
     await opened.close().catch(() => {});
     throw error;
   }
+}
+
+/** A policy that has to be confirmed, or one that was not. */
+interface Trial {
+  readonly unconfirmed?: Policy | undefined;
+  readonly refused?: Policy | undefined;
 }
 
 /** What a link's ifbs let through together, bit/s. */

@@ -30,6 +30,8 @@ export interface ServiceStatus extends FlowsStatus {
   }[];
   /** What is taken back unless it is confirmed. */
   readonly confirm?: Unconfirmed | undefined;
+  /** Ms that packets are classified for after it was last heard of, and how often it was; absent where they always are. */
+  readonly deadline?: { readonly ms: number; readonly renewals: number } | undefined;
 }
 
 /** What the service does about flows. */
@@ -96,6 +98,8 @@ export interface IfbStatus {
 export interface DirectionStatus {
   /** Packets by what the classifier found: local, remote, new, marked, left_alone, ...; of the datapath bpf alone. */
   readonly packets: Readonly<Record<string, number>>;
+  /** Ms after which packets pass untouched, unless somebody renews it; from 0 down they do. Absent: they never will. */
+  readonly expires?: number | undefined;
   readonly queues: readonly QueueStatus[];
 }
 

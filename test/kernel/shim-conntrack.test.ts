@@ -302,6 +302,18 @@ describe('a dump', () => {
     ).toEqual(chosen.map(({ id }) => id).sort());
   });
 
+  it('of entries by their status holds those alone', async () => {
+    ns = await addTracked('status');
+    await talk();
+    const SEEN_REPLY = 2;
+    const entries = (await dump()).filter(({ kind }) => kind === 'dumped');
+    const answered = entries.filter(({ status }) => (status! & SEEN_REPLY) !== 0);
+    expect(answered.length).toBeGreaterThan(0);
+    expect(answered.length).toBeLessThan(entries.length);
+    const told = (await dump({ status: SEEN_REPLY })).filter(({ kind }) => kind === 'dumped');
+    expect(told.map(({ id }) => id).sort()).toEqual(answered.map(({ id }) => id).sort());
+  });
+
   it('of a table larger than any buffer is whole', async () => {
     ns = await addTracked('large');
     await sendStorm(ns, 20_000);

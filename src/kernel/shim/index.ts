@@ -1,3 +1,4 @@
+export * from './bpf-value.ts';
 export * from './clock.ts';
 export { ConntrackBatch, type FlowKind, FlowRecord } from './flow-record.ts';
 export type { LinkAddress, LinkItem, LinkRoute, LinkState } from './link-record.ts';

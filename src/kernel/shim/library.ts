@@ -3,7 +3,7 @@ import { HeadgateError } from '../../model/index.ts';
 import { SHIM_LIBRARY } from '../built.ts';
 
 /** HG_ABI of the header that the layouts were written from. */
-const ABI = 3;
+const ABI = 4;
 
 /** A C pointer as koffi hands it out; null for NULL. */
 export type Pointer = bigint;
@@ -23,6 +23,7 @@ export interface Shim {
     family: number,
     mark: number,
     mask: number,
+    status: number,
     attempts: number,
     ring: number,
     error: Uint8Array,
@@ -54,6 +55,8 @@ export interface Shim {
   hg_sockets_close(sockets: Pointer): void;
   hg_tc_stats(netns: string | null, ifindex: number, stats: Uint8Array, max: number, error: Uint8Array): number;
   hg_bpf_counters(progId: number, map: string, values: BigUint64Array, max: number, error: Uint8Array): number;
+  hg_bpf_get(progId: number, map: string, value: BigUint64Array): number;
+  hg_bpf_set(progId: number, map: string, value: bigint): number;
   hg_lock(fd: number): number;
   hg_peer(fd: number, ids: Uint32Array, max: number): number;
   hg_notify(path: string, text: string): number;
@@ -66,7 +69,7 @@ const PROTOTYPES: Readonly<Record<keyof Shim, string>> = {
   hg_conntrack_open:
     'void *hg_conntrack_open(const char *netns, uint32_t groups, uint32_t receive_buffer, uint32_t most_buffer, uint32_t ring, void *error)',
   hg_conntrack_dump:
-    'void *hg_conntrack_dump(const char *netns, uint8_t family, uint32_t mark, uint32_t mask, uint32_t attempts, uint32_t ring, void *error)',
+    'void *hg_conntrack_dump(const char *netns, uint8_t family, uint32_t mark, uint32_t mask, uint32_t status, uint32_t attempts, uint32_t ring, void *error)',
   hg_packets_open:
     'void *hg_packets_open(const char *netns, uint16_t group, uint32_t receive_buffer, uint32_t ring, void *error)',
   hg_payloads_open:
@@ -85,6 +88,8 @@ const PROTOTYPES: Readonly<Record<keyof Shim, string>> = {
   hg_tc_stats: 'int32_t hg_tc_stats(const char *netns, uint32_t ifindex, void *stats, uint32_t max, void *error)',
   hg_bpf_counters:
     'int32_t hg_bpf_counters(uint32_t prog_id, const char *map, void *values, uint32_t max, void *error)',
+  hg_bpf_get: 'int32_t hg_bpf_get(uint32_t prog_id, const char *map, void *value)',
+  hg_bpf_set: 'int32_t hg_bpf_set(uint32_t prog_id, const char *map, uint64_t value)',
   hg_lock: 'int32_t hg_lock(int32_t fd)',
   hg_peer: 'int32_t hg_peer(int32_t fd, void *ids, uint32_t max)',
   hg_notify: 'int32_t hg_notify(const char *path, const char *text)',
