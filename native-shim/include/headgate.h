@@ -16,7 +16,7 @@
 
 #include <stdint.h>
 
-#define HG_ABI 3 /* changes with every change of a record or a function; hg_abi() returns it */
+#define HG_ABI 4 /* changes with every change of a record or a function; hg_abi() returns it */
 
 /* What happened, where, and the kernel's own words for it (extended ACK), when it said any. */
 struct hg_error {
@@ -242,7 +242,7 @@ void hg_marks_close(struct hg_marks *);
 
 struct hg_sockets *hg_sockets_open(const char *netns, struct hg_error *error);
 /* Looks up which socket each packet would come to (sock_diag(7)): a connected one, else one that listens, or is bound to
- * the port. Returns 0, or -errno where the netlink socket failed; the results behind that are not filled. */
+ * the port; also while a connection is not accepted yet, the one that listens. Returns 0, or -errno where the netlink socket failed; the results behind that are not filled. */
 int32_t hg_sockets_find(struct hg_sockets *, const struct hg_socket_query *queries, uint32_t count,
 			struct hg_socket *results);
 void hg_sockets_close(struct hg_sockets *);
