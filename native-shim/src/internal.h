@@ -54,8 +54,13 @@ void hg_packet_read(struct hg_packet *packet, const uint8_t *data, size_t length
 
 /* links.c */
 
-/* Packs a link, an address, or a unicast route of the main table; false for anything else. */
+/* Packs a link, an address, a unicast route of the main table, or what tc has lost; false for anything else. */
 bool hg_link_parse(struct hg_link *link, const struct nlmsghdr *message);
+
+/* tables.c */
+
+/* Packs what nftables has lost; false for anything else. */
+bool hg_table_parse(struct hg_link *table, const struct nlmsghdr *message);
 
 /* marks.c */
 

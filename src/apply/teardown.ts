@@ -21,6 +21,8 @@ export interface Removal {
   /** For people: the traffic that it touches, where it touches any. */
   readonly touches?: string | undefined;
   readonly command: Command;
+  /** What leads to an ifb goes before the ifb, or that one stays. */
+  readonly of?: 'redirect' | 'ifb' | undefined;
 }
 
 const UNSHAPED = 'what arrives passes unshaped from then on';
@@ -59,6 +61,7 @@ export function teardownOf(scene: Scene): Removal[] {
             about: `remove nft table ${ARRIVAL_FAMILY} ${TABLE}, which redirects`,
             touches: UNSHAPED,
             command: removeArrivals(),
+            of: 'redirect' as const,
           },
         ]
       : []),
@@ -66,6 +69,7 @@ export function teardownOf(scene: Scene): Removal[] {
       about: `stop redirecting what arrives on ${device}`,
       touches: UNSHAPED,
       command: removeFilters({ device, parent: 'ingress' }, entries, chains),
+      of: 'redirect' as const,
     })),
     ...uploads.map(({ device, major }) => ({
       about: `remove the tree on ${device}`,
@@ -83,6 +87,7 @@ export function teardownOf(scene: Scene): Removal[] {
       about: `remove ifb ${device.name}`,
       touches: 'what waits in its queues is lost',
       command: removeIfb(device.name),
+      of: 'ifb' as const,
     })),
     ...(scene.table === 'ours' ? [{ about: 'remove nft table inet headgate', command: removeTable() }] : []),
   ];
@@ -102,12 +107,40 @@ export function hookRemoval(scene: Scene, device: string): Removal | undefined {
   return { about: `remove clsact from ${device}`, command: removeClsact(device) };
 }
 
-/** Takes everything of ours down and returns what that was. Goes on where a removal fails, and throws the first failure at the end. */
+/** Looks at what there is, at most: what failed once, as by a tool that hung, may go the second time. */
+const PASSES = 2;
+
+/**
+ * Takes everything of ours down and returns what that was. Goes on where a removal fails, but for ifbs that something may
+ * still be redirected to: those stay.
+ *
+ * @throws HeadgateError HG_KERNEL the first failure, where something is left at the end
+ */
 export async function teardown(where: Where = {}): Promise<Removal[]> {
-  const removals = teardownOf(await inspect(where));
-  const failures: unknown[] = [];
-  for (const { command } of removals) await runCommand(command, where).catch((error) => failures.push(error));
+  const done: Removal[] = [];
+  let failures: unknown[] = [];
+  for (let pass = 0; pass < PASSES; pass++) {
+    const removals = await inspect(where).then(teardownOf, (error: unknown) => error);
+    if (!Array.isArray(removals)) {
+      failures.push(removals);
+      continue;
+    }
+    if (removals.length === 0) return done;
+    failures = [];
+    let redirected = false;
+    for (const removal of removals as Removal[]) {
+      if (removal.of === 'ifb' && redirected) continue;
+      await runCommand(removal.command, where).then(
+        () => done.push(removal),
+        (error: unknown) => {
+          failures.push(error);
+          redirected ||= removal.of === 'redirect';
+        },
+      );
+    }
+    if (failures.length === 0) return done;
+  }
   // An object may have gone by itself between the look and the removal: only what is still there is a failure.
-  if (failures.length > 0 && teardownOf(await inspect(where)).length > 0) throw failures[0];
-  return removals;
+  if (teardownOf(await inspect(where)).length > 0) throw failures[0];
+  return done;
 }

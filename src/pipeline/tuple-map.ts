@@ -62,6 +62,13 @@ export class TupleMap {
     return this.#running ?? Promise.resolve();
   }
 
+  /** The kernel's maps were made anew, and are empty: all is written once more. */
+  refill(): void {
+    this.#doubtful = true;
+    for (const entry of this.#entries.values()) this.#changed.add(entry);
+    void this.flush();
+  }
+
   async #write(): Promise<void> {
     try {
       for (let emptied = false; this.#changed.size > 0; ) {

@@ -1,4 +1,4 @@
-import { retry } from 'rxjs';
+import { merge, retry } from 'rxjs';
 import { checkEffects, checkLink, checkMap, checkTable, passedBy, runOperations, teardown } from '../apply/index.ts';
 import {
   acquireInstance,
@@ -9,7 +9,7 @@ import {
   replaceApplied,
   runCommand,
 } from '../kernel/index.ts';
-import { conntrackDump, conntrackEvents, linkEvents } from '../kernel/sources.ts';
+import { conntrackDump, conntrackEvents, linkEvents, tableEvents } from '../kernel/sources.ts';
 import type { Policy } from '../language/index.ts';
 import { type Capabilities, formatMark, HeadgateError } from '../model/index.ts';
 import type { MonitorItem } from '../monitor/index.ts';
@@ -33,6 +33,7 @@ import { serveControl } from './control.ts';
 import { bestDatapath, prepareDatapath } from './datapath.ts';
 import { explainLive } from './explain-live.ts';
 import { getStatus } from './get-status.ts';
+import { keepFollowing, REOPEN_MS } from './keep-following.ts';
 import { LinkKeeper } from './link-keeper.ts';
 import { LinkWatch } from './link-watch.ts';
 import { chooseMarksHere, warnOfMarksHere, whyNotMarks } from './marks.ts';
@@ -41,10 +42,8 @@ import { changeKernel, type LoadPolicy, type ReloadResult, reloadPolicy } from '
 import { findInForce, isSamePolicy } from './resume.ts';
 import { shapeHere } from './shape-here.ts';
 import type { ServiceStatus } from './status.ts';
+import { TableKeeper } from './table-keeper.ts';
 import { withCapabilities } from './with-capabilities.ts';
-
-/** Wait before a socket that broke is opened again. */
-const REOPEN_MS = 1000;
 
 /** Headgate at work: the kernel's objects are in place, flows are being decided. */
 export interface Service {
@@ -135,8 +134,31 @@ async function startWith(
       (shape) => new LinkKeeper(shape, inForce?.prepared.datapath ?? datapath, (event) => stream.emit(event)),
     );
     const sides = new Sides((ifindex) => keepers.some((keeper) => keeper.deviceIndex === ifindex));
-    const watch = await LinkWatch.open(linkEvents(), sides, warn('the watch on links'));
+    /** Sockets that are broken now. */
+    const broken = new Set<string>();
+    const kept = <T>(what: string, follow: Parameters<typeof keepFollowing<T>>[0]) =>
+      keepFollowing(
+        follow,
+        (error) => {
+          broken.add(what);
+          warn(`the watch on ${what} broke; opening it again`)(error);
+        },
+        () => {
+          if (broken.delete(what)) watch.doubt();
+        },
+      );
+    const watch: LinkWatch = await LinkWatch.open(
+      merge(kept('links', linkEvents), kept('tables', tableEvents)),
+      sides,
+      warn('the watch on links'),
+    );
     opened.add(() => watch.close());
+    const map = new TupleMap((command) => runCommand(command), warn('the map of flows'));
+    const tables = new TableKeeper(
+      (event) => stream.emit(event),
+      () => map.refill(),
+    );
+    watch.keep(tables);
     for (const keeper of keepers) await watch.add(keeper, inForce ? 'as it is' : 'anew');
     let rest: readonly Operation[] = [];
     if (inForce && !same) {
@@ -148,13 +170,13 @@ async function startWith(
     await replaceApplied(writeApplied({ policy, datapath: name, generation }));
     await journal.end();
     for (const operation of rest) await runOperations([operation]).catch(warn(operation.about));
+    await watch.exclusively(() => tables.become({ policy, shapes, datapath }));
     if (inForce) await delFiles(inForce.prepared.files.filter((path) => !prepared.files.includes(path)));
 
     const marks = MarkWriter.open();
     opened.add(() => marks.close());
     const counts = { overruns: 0, resyncs: 0 };
     let following = true;
-    const map = new TupleMap((command) => runCommand(command), warn('the map of flows'));
     const classifier = new FlowClassifier({
       policy,
       field,
@@ -232,6 +254,8 @@ async function startWith(
       await journal.end();
       classifier.replacePolicy(policy);
       for (const operation of after) await runOperations([operation]).catch(warn(operation.about));
+      await tables.become({ policy, shapes, datapath: prepared.datapath }).catch(warn('the tables'));
+      watch.doubt();
       await delFiles(old);
     };
     const takeBack = (before: Policy): Promise<void> =>
@@ -310,7 +334,7 @@ async function startWith(
     return {
       reload,
       unconfirmed,
-      isAlive: () => watch.exclusively(async () => following && watch.listening),
+      isAlive: () => watch.exclusively(async () => following && broken.size === 0 && watch.listening),
       stop: (options) => {
         keep = options.keep;
         return opened.close();

@@ -52,7 +52,7 @@ export const removeClsact = (device: string): Command => tc('qdisc', 'del', 'dev
 export const removeIfb = (ifb: string): Command => ({ argv: ['ip', 'link', 'del', ifb] });
 
 /** Nothing is there that the datapath could use: we add it, and take it away again. */
-const makesHook = ({ ingressHook }: LinkSite, { hook }: Datapath): boolean => hook && !ingressHook;
+export const makesHook = ({ ingressHook }: LinkSite, { hook }: Datapath): boolean => hook && !ingressHook;
 
 function downloadOperations(shape: LinkShape, site: LinkSite, datapath: Datapath): Operation[] {
   const { device, ifbs } = shape;
@@ -63,15 +63,10 @@ function downloadOperations(shape: LinkShape, site: LinkSite, datapath: Datapath
         ? [joinOperation(ifb.name, ownership, shape, makesHook(site, datapath))]
         : ifbOperations(shape, ifb, makesHook(site, datapath))),
       // Also where it is there already: redirected to an ifb that is down, every packet is lost.
-      { about: `set ${ifb.name} up`, command: { argv: ['ip', 'link', 'set', ifb.name, 'up'] } },
+      setUp(ifb.name),
     ];
   });
-  if (makesHook(site, datapath))
-    operations.push({
-      about: `add clsact to ${device}`,
-      command: tc('qdisc', 'add', 'dev', device, 'clsact'),
-      undo: removeClsact(device),
-    });
+  if (makesHook(site, datapath)) operations.push(addClsact(device));
   operations.push({
     ...datapath.redirect(device, ifbs),
     touches: 'what arrives goes that way from then on; none is lost',
@@ -79,7 +74,19 @@ function downloadOperations(shape: LinkShape, site: LinkSite, datapath: Datapath
   return operations;
 }
 
-function ifbOperations(
+export const setUp = (ifb: string): Operation => ({
+  about: `set ${ifb} up`,
+  command: { argv: ['ip', 'link', 'set', ifb, 'up'] },
+});
+
+export const addClsact = (device: string): Operation => ({
+  about: `add clsact to ${device}`,
+  command: tc('qdisc', 'add', 'dev', device, 'clsact'),
+  undo: removeClsact(device),
+});
+
+/** The ifb with its tree; it is not up yet. */
+export function ifbOperations(
   { link, device, numtxqueues }: LinkShape,
   { name, tree }: IfbShape,
   clsact: boolean,
@@ -102,7 +109,7 @@ function ifbOperations(
 }
 
 /** Writes down that the device leads to the ifb, too, before anything is made there. */
-function joinOperation(ifb: string, ownership: Ownership, { device }: LinkShape, clsact: boolean): Operation {
+export function joinOperation(ifb: string, ownership: Ownership, { device }: LinkShape, clsact: boolean): Operation {
   const setAlias = (o: Ownership): Command => ({ argv: ['ip', 'link', 'set', 'dev', ifb, 'alias', formatAlias(o)] });
   return {
     about: `share ${ifb} with ${device}`,
@@ -111,7 +118,8 @@ function joinOperation(ifb: string, ownership: Ownership, { device }: LinkShape,
   };
 }
 
-function uploadOperations(device: string, tree: Tree, datapath: Datapath): Operation[] {
+/** The tree at the device's root, and what classifies there. */
+export function uploadOperations(device: string, tree: Tree, datapath: Datapath): Operation[] {
   const classify = datapath.classifyLeaving(device, tree);
   return [
     {

@@ -1,4 +1,5 @@
 export * from './clock.ts';
+export { delIngressFilter } from './filter.ts';
 export { ConntrackBatch, type FlowKind, FlowRecord } from './flow-record.ts';
 export type { LinkAddress, LinkItem, LinkRoute, LinkState } from './link-record.ts';
 export { MARK_GONE, MARK_UNKNOWN, MARK_WRITTEN, type MarkRequest, MarkWriter } from './marks.ts';

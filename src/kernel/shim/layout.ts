@@ -172,6 +172,8 @@ export const KIND = {
   addressGone: 11,
   route: 12,
   routeGone: 13,
+  tcGone: 14,
+  tableGone: 15,
   overrun: 32,
   failed: 33,
 } as const;
