@@ -1,4 +1,5 @@
-import { type Argv, HeadgateError } from '../model/index.ts';
+import { isGone } from '../kernel/index.ts';
+import type { Argv } from '../model/index.ts';
 import {
   ARRIVAL_FAMILY,
   formatHandle,
@@ -56,11 +57,7 @@ const TABLES = ['inet', ...MIRROR_FAMILIES];
 export async function listTables(run: RunThere): Promise<Map<string, string>> {
   const found = await Promise.all(
     TABLES.map(async (family) => {
-      const argv = ['nft', '--stateless', '--terse', 'list', 'table', family, TABLE] as const;
-      const text = await run(argv).catch((error) => {
-        if (error instanceof HeadgateError && /^No such file/.test(String(error.fields.said))) return '';
-        throw error;
-      });
+      const text = await told(run)(['nft', '--stateless', '--terse', 'list', 'table', family, TABLE]);
       return [`table ${family} ${TABLE}`, text] as const;
     }),
   );
@@ -72,7 +69,7 @@ const told =
   (run: RunThere): RunThere =>
   (argv) =>
     run(argv).catch((error) => {
-      if (error instanceof HeadgateError && error.code === 'HG_KERNEL') return '';
+      if (isGone(error)) return '';
       throw error;
     });
 

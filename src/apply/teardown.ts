@@ -21,8 +21,8 @@ export interface Removal {
   /** For people: the traffic that it touches, where it touches any. */
   readonly touches?: string | undefined;
   readonly command: Command;
-  /** What leads to an ifb goes before the ifb, or that one stays. */
-  readonly of?: 'redirect' | 'ifb' | undefined;
+  /** An ifb stays as long as something may lead to it, or is known to be ours by its alias alone. */
+  readonly of?: 'hook' | 'ifb' | undefined;
 }
 
 const UNSHAPED = 'what arrives passes unshaped from then on';
@@ -61,7 +61,7 @@ export function teardownOf(scene: Scene): Removal[] {
             about: `remove nft table ${ARRIVAL_FAMILY} ${TABLE}, which redirects`,
             touches: UNSHAPED,
             command: removeArrivals(),
-            of: 'redirect' as const,
+            of: 'hook' as const,
           },
         ]
       : []),
@@ -69,7 +69,7 @@ export function teardownOf(scene: Scene): Removal[] {
       about: `stop redirecting what arrives on ${device}`,
       touches: UNSHAPED,
       command: removeFilters({ device, parent: 'ingress' }, entries, chains),
-      of: 'redirect' as const,
+      of: 'hook' as const,
     })),
     ...uploads.map(({ device, major }) => ({
       about: `remove the tree on ${device}`,
@@ -104,7 +104,7 @@ function hookedDevice(scene: Scene, device: string, filtered: readonly string[])
 export function hookRemoval(scene: Scene, device: string): Removal | undefined {
   const hook = scene.hooks.get(device);
   if (!hook || hook.egress.length > 0 || !hook.ingress.every(isOurFilter)) return undefined;
-  return { about: `remove clsact from ${device}`, command: removeClsact(device) };
+  return { about: `remove clsact from ${device}`, command: removeClsact(device), of: 'hook' };
 }
 
 /** Looks at what there is, at most: what failed once, as by a tool that hung, may go the second time. */
@@ -127,14 +127,14 @@ export async function teardown(where: Where = {}): Promise<Removal[]> {
     }
     if (removals.length === 0) return done;
     failures = [];
-    let redirected = false;
+    let hooked = false;
     for (const removal of removals as Removal[]) {
-      if (removal.of === 'ifb' && redirected) continue;
+      if (removal.of === 'ifb' && hooked) continue;
       await runCommand(removal.command, where).then(
         () => done.push(removal),
         (error: unknown) => {
           failures.push(error);
-          redirected ||= removal.of === 'redirect';
+          hooked ||= removal.of === 'hook';
         },
       );
     }

@@ -31,6 +31,15 @@ export interface CommandOptions extends Where {
 export const DOOR_MS = 10_000;
 const DOORS: ReadonlySet<string> = new Set(['tc', 'ip', 'nft']);
 
+/**
+ * A command failed because what it was about is not there: devices come and go. All other failures, a tool that hangs
+ * among them, say nothing of what is there.
+ */
+export const isGone = (error: unknown): boolean =>
+  error instanceof HeadgateError &&
+  error.code === 'HG_KERNEL' &&
+  /Cannot find device|No such (file|device)|does(n't| not) exist/.test(String(error.fields.said));
+
 /** The `status` of a command that was ended for taking too long. */
 export const TIMED_OUT = -2;
 
