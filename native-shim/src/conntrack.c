@@ -201,8 +201,8 @@ static int receive(struct hg_source *source, void *state, const void *datagram, 
 
 const struct hg_source_ops hg_conntrack_ops = { .record_size = sizeof(struct hg_flow), .receive = receive };
 
-HG_EXPORT struct hg_source *hg_conntrack_open(const char *netns, uint32_t groups, uint32_t receive_buffer, uint32_t ring,
-					      struct hg_error *error)
+HG_EXPORT struct hg_source *hg_conntrack_open(const char *netns, uint32_t groups, uint32_t receive_buffer,
+					      uint32_t most_buffer, uint32_t ring, struct hg_error *error)
 {
 	static const struct {
 		uint32_t wanted;
@@ -212,15 +212,23 @@ HG_EXPORT struct hg_source *hg_conntrack_open(const char *netns, uint32_t groups
 		{ HG_GROUP_UPDATE, NFNLGRP_CONNTRACK_UPDATE },
 		{ HG_GROUP_DESTROY, NFNLGRP_CONNTRACK_DESTROY },
 	};
+	struct hg_source *source;
 	int fd = hg_conntrack_socket(netns, receive_buffer, error);
 
 	if (fd < 0)
 		return NULL;
+	if ((groups & HG_NO_LOOPBACK) && hg_filter_loopback(fd, error)) {
+		close(fd);
+		return NULL;
+	}
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
 		if ((groups & table[i].wanted) && hg_netlink_join(fd, table[i].group, error)) {
 			close(fd);
 			return NULL;
 		}
 	}
-	return hg_source_start(&hg_conntrack_ops, NULL, fd, ring, error);
+	source = hg_source_start(&hg_conntrack_ops, NULL, fd, ring, error);
+	if (source)
+		hg_source_let_grow(source, most_buffer);
+	return source;
 }

@@ -6,10 +6,12 @@ export function checkOffload({ readings: { offload }, wants }: Evidence): Concer
   const { flowtables, flows, offloaded, hardware, bytes, offloadedBytes, counted } = offload;
   const devices = wants.links.map(({ device }) => device);
   const share = (part: number, whole: number) => `${Math.round((100 * part) / whole)} %`;
-  const measured =
-    offloaded === 0
-      ? 'no flow at the moment'
-      : `${offloaded} of ${flows} flows at the moment${bytes > 0 ? `, ${share(offloadedBytes, bytes)} of the bytes of ${counted === flows ? 'all' : `the ${counted} that are counted`}` : ''}`;
+  const ofBytes = flowtables.some(({ counter }) => !counter)
+    ? '; how many bytes is not known, since a flowtable without `counter` tells nobody'
+    : bytes > 0
+      ? `, ${share(offloadedBytes, bytes)} of the bytes of ${counted === flows ? 'all' : `the ${counted} that are counted`}`
+      : '';
+  const measured = offloaded === 0 ? 'no flow at the moment' : `${offloaded} of ${flows} flows at the moment${ofBytes}`;
   return [
     ...flowtables
       .filter((table) => table.devices.some((device) => devices.includes(device)))

@@ -24,6 +24,8 @@ export interface JournalText extends Undertaking {
  * It lies in /run, as the kernel's objects do in the kernel: a machine that stops loses both.
  */
 export class Journal {
+  /** The file of the one that has not ended. */
+  static #open: number | undefined;
   readonly #path: string;
   readonly #file: number;
 
@@ -32,11 +34,13 @@ export class Journal {
     this.#file = file;
   }
 
-  /** @throws HeadgateError HG_NO_PLACE */
+  /** In the place of one that has not ended, where there is one. @throws HeadgateError HG_NO_PLACE */
   static async begin(undertaking: Undertaking): Promise<Journal> {
     const path = await getStatePath('journal');
     return inStateFolder(async () => {
       const file = openSync(path, 'w', 0o600);
+      if (Journal.#open !== undefined) closeSync(Journal.#open);
+      Journal.#open = file;
       writeSync(file, `${JSON.stringify(undertaking)}\n`);
       return new Journal(path, file);
     });
@@ -50,6 +54,7 @@ export class Journal {
   /** All is done, or all is taken back. */
   async end(): Promise<void> {
     closeSync(this.#file);
+    Journal.#open = undefined;
     await rm(this.#path, { force: true });
   }
 }

@@ -37,7 +37,7 @@ export async function probeConntrack(trial: ConntrackTrial) {
     firstOf(
       'following conntrack events',
       FLOW,
-      (shim, error) => shim.hg_conntrack_open(netns, GROUP_NEW, 0, 64, error),
+      (shim, error) => shim.hg_conntrack_open(netns, GROUP_NEW, 0, 0, 64, error),
       patience,
       (records, count) =>
         [...new ConntrackBatch(new FlowRecord(records), count)].some(({ kind }) => kind === 'new') || undefined,
@@ -105,7 +105,7 @@ function getEntry({ netns, address, patience }: ConntrackTrial): Promise<Entry |
   return firstOf<Entry>(
     'listing conntrack entries',
     FLOW,
-    (shim, error) => shim.hg_conntrack_dump(netns, 0, 0, 0, 3, 64, error),
+    (shim, error) => shim.hg_conntrack_dump(netns, 0, 0, 0, 0, 3, 64, error),
     patience,
     (records, count) => {
       for (const flow of new ConntrackBatch(new FlowRecord(records), count)) {

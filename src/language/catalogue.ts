@@ -621,9 +621,9 @@ export const CATALOGUE = {
     severity: 'warning',
     message: 'tree {tree} of link "{link}" does not keep the {setting} of queue "{name}"',
     about:
-      'prio knows the order of the queues alone, not how much they take; a tin of cake is its own leaf, without a ceiling.',
+      'prio knows the order of the queues alone, not how much they take, unless the leaf is a tbf, whose rate the ceiling is; a tin of cake is its own leaf, without a ceiling.',
     fails: 'link dsl { tree prio }\nqueue web { share 5% ceiling 50% }\nrule web when tcp -> web',
-    passes: 'link dsl { tree htb }\nqueue web { share 5% ceiling 50% }\nrule web when tcp -> web',
+    passes: 'link dsl { tree prio }\nqueue web { share 5% ceiling 50% leaf tbf }\nrule web when tcp -> web',
   },
   'tin-below-share': {
     severity: 'warning',

@@ -41,7 +41,7 @@ export function reportTrees(
     for (const [n, queue] of queues.syntax.entries()) {
       for (const setting of IGNORED[tree]) {
         const written = queue.settings?.find(({ key }) => key.text === setting);
-        if (written && !isUsual(setting, queues.policies[n]!))
+        if (written && !isUsual(setting, queues.policies[n]!) && !isOfLeaf(tree, setting, queues.policies[n]!))
           diagnostics.add('tree-ignores', written, { tree, link, setting, name: queue.name.text });
       }
     }
@@ -72,3 +72,7 @@ const percent = (part: number): number => Number((part * 100).toFixed(1));
 /** What happens anyhow. */
 const isUsual = (setting: 'ceiling' | 'leaf', queue: QueuePolicy): boolean =>
   setting === 'ceiling' ? queue.ceiling === 1 : queue.leaf === undefined || queue.leaf === 'cake';
+
+/** A band's own shaper keeps what the band cannot. */
+const isOfLeaf = (tree: TreeKind, setting: 'ceiling' | 'leaf', { leaf, fair }: QueuePolicy): boolean =>
+  tree === 'prio' && setting === 'ceiling' && leaf === 'tbf' && fair !== 'host';

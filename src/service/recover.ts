@@ -66,5 +66,5 @@ export async function takeDown(known?: MarkField): Promise<string[]> {
 /** Clears our bits of every flow's mark. */
 export async function clearField(field: MarkField): Promise<void> {
   const marks = MarkWriter.open();
-  await clearMarks(field, conntrackDump(), (requests) => marks.write(requests)).finally(() => marks.close());
+  await clearMarks(field, conntrackDump(), (requests) => marks.writeBatch(requests)).finally(() => marks.close());
 }

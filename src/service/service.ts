@@ -1,20 +1,13 @@
-import { merge, retry } from 'rxjs';
+import { merge } from 'rxjs';
 import { checkEffects, checkLink, checkMap, checkTable, passedBy, runOperations, teardown } from '../apply/index.ts';
-import {
-  acquireInstance,
-  delFiles,
-  ensureRoot,
-  Journal,
-  MarkWriter,
-  replaceApplied,
-  runCommand,
-} from '../kernel/index.ts';
-import { conntrackDump, conntrackEvents, linkEvents, tableEvents } from '../kernel/sources.ts';
+import { factSources } from '../facts/index.ts';
+import { acquireInstance, delFiles, ensureRoot, Journal, replaceApplied } from '../kernel/index.ts';
+import { linkEvents, tableEvents } from '../kernel/sources.ts';
 import type { Policy } from '../language/index.ts';
 import { type Capabilities, formatMark, HeadgateError } from '../model/index.ts';
 import type { MonitorItem } from '../monitor/index.ts';
 import { MonitorStream } from '../monitor/stream.ts';
-import { FlowClassifier, runPipeline, Sides, TupleMap } from '../pipeline/index.ts';
+import { Sides } from '../pipeline/index.ts';
 import {
   type DatapathName,
   effectOperations,
@@ -31,15 +24,17 @@ import { Closers } from './closers.ts';
 import { Confirmation } from './confirmation.ts';
 import { serveControl } from './control.ts';
 import { bestDatapath, prepareDatapath } from './datapath.ts';
+import { Deadline } from './deadline.ts';
 import { explainLive } from './explain-live.ts';
+import { Following } from './following.ts';
 import { getStatus } from './get-status.ts';
-import { keepFollowing, REOPEN_MS } from './keep-following.ts';
+import { keepFollowing } from './keep-following.ts';
 import { LinkKeeper } from './link-keeper.ts';
 import { LinkWatch } from './link-watch.ts';
 import { chooseMarksHere, warnOfMarksHere, whyNotMarks } from './marks.ts';
 import { clearField, recover, takeDown } from './recover.ts';
 import { changeKernel, type LoadPolicy, type ReloadResult, reloadPolicy } from './reload.ts';
-import { findInForce, isSamePolicy } from './resume.ts';
+import { findInForce, getPolicyBefore, isSamePolicy } from './resume.ts';
 import { shapeHere } from './shape-here.ts';
 import type { ServiceStatus } from './status.ts';
 import { TableKeeper } from './table-keeper.ts';
@@ -62,6 +57,8 @@ export interface ServiceOptions {
   readonly datapath?: DatapathName | undefined;
   /** Ms in which it has to be confirmed; absent: it need not be. At most MOST_CONFIRM_MS. */
   readonly confirm?: number | undefined;
+  /** Of `bpf`: ms from when the service was last heard of, after which packets pass untouched; absent: never. */
+  readonly deadline?: number | undefined;
 }
 
 /**
@@ -69,7 +66,7 @@ export interface ServiceOptions {
  * When it rejects, nothing of ours is in the kernel, and nothing of anybody else's has changed.
  *
  * @param load reads the policy anew for a reload
- * @param onItem gets every item of the event stream, from `ready` on
+ * @param onItem gets every item of the event stream from `ready` on, but for those of flows
  * @throws HeadgateError with the exit codes 2 to 5
  */
 export async function startService(
@@ -92,7 +89,6 @@ async function startWith(
   let policy = first;
   let shapes = await shapeHere(policy, qdiscsOf(capabilities));
   const name = options.datapath ?? bestDatapath(capabilities, shapes);
-  const effects = effectOperations(policy, shapes);
   const opened = new Closers();
   let keep = false;
   try {
@@ -100,12 +96,19 @@ async function startWith(
     if (!leave) throw new HeadgateError('HG_RUNNING', { pid: (await requestService())?.pid ?? 'unknown' });
     opened.add(leave);
     const { done: recovered, scene } = await recover();
+    const before = await getPolicyBefore(policy);
+    const unconfirmed = before && policy;
+    if (before) {
+      policy = before;
+      shapes = await shapeHere(policy, qdiscsOf(capabilities));
+    }
+    const effects = effectOperations(policy, shapes);
     checkTable(scene);
     checkEffects(policy, scene, capabilities);
     const { field, warnings } = await chooseMarksHere(policy, name, scene.field);
 
     const stream = new MonitorStream();
-    stream.items.subscribe(onItem);
+    stream.notices.subscribe(onItem);
     const warn = (what: string) => (error: unknown) =>
       stream.emit({ kind: 'warning', message: `${what}: ${error instanceof Error ? error.message : error}` });
     opened.add(() => (keep ? undefined : delFiles()));
@@ -153,13 +156,10 @@ async function startWith(
       warn('the watch on links'),
     );
     opened.add(() => watch.close());
-    const map = new TupleMap((command) => runCommand(command), warn('the map of flows'));
-    const tables = new TableKeeper(
-      (event) => stream.emit(event),
-      () => map.refill(),
-    );
-    watch.keep(tables);
     for (const keeper of keepers) await watch.add(keeper, inForce ? 'as it is' : 'anew');
+    const shapesNow = () => keepers.map(({ shape }) => shape);
+    const deadline =
+      name === 'bpf' ? new Deadline(options.deadline, watch, shapesNow, warn('the deadline')) : undefined;
     let rest: readonly Operation[] = [];
     if (inForce && !same) {
       const from = { policy: inForce.policy, shapes: inForce.shapes, datapath: inForce.prepared.datapath };
@@ -167,50 +167,26 @@ async function startWith(
         changeKernel(from, { policy, shapes, datapath }, keepers, capabilities, journal),
       );
     }
-    await replaceApplied(writeApplied({ policy, datapath: name, generation }));
-    await journal.end();
-    for (const operation of rest) await runOperations([operation]).catch(warn(operation.about));
-    await watch.exclusively(() => tables.become({ policy, shapes, datapath }));
-    if (inForce) await delFiles(inForce.prepared.files.filter((path) => !prepared.files.includes(path)));
+    const stopKeeping = await deadline?.keep(stream.items);
+    opened.add(() => stopKeeping?.());
+    await replaceApplied(writeApplied({ policy, datapath: name, generation, unconfirmed }));
+    for (const operation of rest) await runOperations([operation], { journal }).catch(warn(operation.about));
+    // Until then whoever finds the journal takes it back.
+    const settleStart = async () => {
+      await journal.end();
+      if (inForce) await delFiles(inForce.prepared.files.filter((path) => !prepared.files.includes(path)));
+    };
+    if (options.confirm === undefined) await settleStart();
 
-    const marks = MarkWriter.open();
-    opened.add(() => marks.close());
-    const counts = { overruns: 0, resyncs: 0 };
-    let following = true;
-    const classifier = new FlowClassifier({
-      policy,
-      field,
-      marksOrigin: datapath.marksOrigin,
-      map: datapath.map ? map : undefined,
-      sides,
-      writeMarks: (requests) => marks.write(requests),
-      emit: (event) => stream.emit(event),
-      listening: () => !stream.idle,
-    });
-    const running = runPipeline({
-      events: conntrackEvents({ groups: ['new', 'destroy'] }),
-      dump: () => conntrackDump(),
-      classifier,
-      emit: (event) => {
-        if (event.kind === 'overrun') counts.overruns += event.count;
-        else {
-          counts.resyncs++;
-          following = true;
-        }
-        stream.emit(event);
-      },
-    })
-      .pipe(
-        retry({
-          delay: (error) => {
-            following = false;
-            warn('conntrack could not be followed; trying again')(error);
-            return new Promise((resolve) => setTimeout(resolve, REOPEN_MS));
-          },
-        }),
-      )
-      .subscribe();
-    opened.add(() => running.unsubscribe());
+    const sources = factSources(sides);
+    const following = new Following(stream, sides, { policy, shapes, datapath }, sources, inForce !== undefined);
+    opened.add(() => following.close());
+    const tables = new TableKeeper(
+      (event) => stream.emit(event),
+      () => following.refill(),
+    );
+    await watch.exclusively(() => tables.become({ policy, shapes, datapath }));
+    watch.keep(tables);
 
     const status = (): ServiceStatus => ({
       pid: process.pid,
@@ -224,22 +200,25 @@ async function startWith(
         upload: shape.upload !== undefined,
       })),
       queues: numberedQueues(policy).map(({ queue, number }) => ({ name: queue.name, number })),
-      flows: { total: classifier.table.size, ...classifier.table.perOrigin },
-      marksWritten: classifier.marksWritten,
-      marksFailed: classifier.marksFailed,
-      ...counts,
+      ...following.status,
+      facts: sources.flatMap(({ word, counts, blind }) => {
+        const its = counts();
+        return Object.keys(its).length === 0 ? [] : [{ word, counts: its, blind }];
+      }),
       confirm: confirmation.waiting,
+      deadline: deadline?.status,
     });
     const confirmation = new Confirmation((event) => stream.emit(event));
     opened.add(() => confirmation.close());
-    const change = async (next: Policy): Promise<void> => {
+    /** Returns what is left to do when there is no way back any more. */
+    const change = async (next: Policy, tried: Trial = {}): Promise<() => Promise<void>> => {
       const reason = whyNotMarks(next, field);
       if (reason !== undefined) throw new HeadgateError('HG_RELOAD', { reason });
       const nextShapes = await shapeHere(next, qdiscsOf(capabilities));
       const made = await prepare(next, generation + 1);
       const from = { policy, shapes, datapath: prepared.datapath };
       const to = { policy: next, shapes: nextShapes, datapath: made.datapath };
-      const before = { policy, datapath: name, generation };
+      const before = { policy, datapath: name, generation, unconfirmed: tried.unconfirmed };
       const journal = await Journal.begin({ kind: 'reload', applied: writeApplied(before) });
       const after = await changeKernel(from, to, keepers, capabilities, journal).catch(async (error) => {
         await delFiles(made.files.filter((path) => !prepared.files.includes(path)));
@@ -250,33 +229,42 @@ async function startWith(
       ({ policy, shapes } = to);
       prepared = made;
       generation++;
-      await replaceApplied(writeApplied({ policy, datapath: name, generation })).catch(warn('the record'));
-      await journal.end();
-      classifier.replacePolicy(policy);
-      for (const operation of after) await runOperations([operation]).catch(warn(operation.about));
-      await tables.become({ policy, shapes, datapath: prepared.datapath }).catch(warn('the tables'));
+      const record = { policy, datapath: name, generation, unconfirmed: tried.refused };
+      await replaceApplied(writeApplied(record)).catch(warn('the record'));
+      following.replace({ policy, shapes, datapath: made.datapath });
+      for (const operation of after) await runOperations([operation], { journal }).catch(warn(operation.about));
+      await tables.become({ policy, shapes, datapath: made.datapath }).catch(warn('the tables'));
       watch.doubt();
-      await delFiles(old);
+      return async () => {
+        await journal.end();
+        await delFiles(old);
+      };
     };
     const takeBack = (before: Policy): Promise<void> =>
-      watch.exclusively(() =>
-        change(before).then(() => {
+      watch
+        .exclusively(async () => {
+          const settle = await change(before, { refused: policy });
+          await settle();
           const reason = 'is what ran before, and is in force again';
           stream.emit({ kind: 'policy', state: 'changed', file: before.file, reason });
-        }, warn('the policy that ran before could not be put back')),
-      );
+        })
+        .catch(warn('the policy that ran before could not be put back'));
     const reload = (confirm?: number): Promise<ReloadResult> =>
       watch.exclusively(async () => {
         const { file } = policy;
         const before = policy;
+        let settle = async () => {};
         stream.emit({ kind: 'policy', state: 'reading', file, reason: 'is being read anew' });
-        const result = await reloadPolicy(file, load, (next) => {
+        const result = await reloadPolicy(file, load, async (next) => {
           const { waiting } = confirmation;
           if (waiting) throw new HeadgateError('HG_CONFIRM_FIRST', { until: waiting.until });
-          return change(next);
+          settle = await change(next, confirm === undefined ? {} : { unconfirmed: next });
         });
-        if (confirm !== undefined && 'policy' in result)
-          Object.assign(result, { confirm: confirmation.begin('reload', confirm, () => void takeBack(before)) });
+        if (confirm === undefined || 'error' in result) await settle();
+        else
+          Object.assign(result, {
+            confirm: confirmation.begin('reload', confirm, { settle, takeBack: () => void takeBack(before) }),
+          });
         if ('error' in result) stream.emit({ kind: 'policy', state: 'kept', file, reason: result.error.message });
         else {
           stream.emit({ kind: 'policy', state: 'changed', file, reason: 'was read anew, and is in force' });
@@ -288,10 +276,10 @@ async function startWith(
     const control = await serveControl({
       status: () => getStatus(status()),
       service: status,
-      explain: (text) => explainLive(text, policy, classifier.table.values()),
+      explain: (text) => following.withFlows((flows, classifier) => explainLive(text, policy, flows, classifier)),
       reload,
-      confirm: () => {
-        const confirmed = confirmation.confirm();
+      confirm: async () => {
+        const confirmed = await confirmation.confirm();
         if (!confirmed) throw new HeadgateError('HG_CONFIRM');
         return confirmed;
       },
@@ -315,6 +303,10 @@ async function startWith(
         ...(shares !== undefined && { shares }),
       })),
     });
+    if (unconfirmed) {
+      const message = `${unconfirmed.file} was not confirmed: what ran before is in force (headgate reload takes it)`;
+      stream.emit({ kind: 'warning', message });
+    }
     if (recovered.length > 0) stream.emit({ kind: 'warning', message: recovered.join('; ') });
     for (const shape of shapes)
       for (const chain of passedBy(shape, scene, datapath))
@@ -323,18 +315,18 @@ async function startWith(
           message: `link ${shape.link}: what arrives on ${shape.device} passes by ${chain}, as bypass netdev-ingress allows`,
         });
     const advise = () => {
-      for (const message of advice(policy, shapes)) stream.emit({ kind: 'warning', message });
+      for (const message of advice(shapes)) stream.emit({ kind: 'warning', message });
     };
     advise();
     for (const message of warnings) stream.emit({ kind: 'warning', message });
     const { confirm } = options;
-    const unconfirmed = new Promise<void>((resolve) => {
-      if (confirm !== undefined) confirmation.begin('up', confirm, resolve);
+    const expired = new Promise<void>((resolve) => {
+      if (confirm !== undefined) confirmation.begin('up', confirm, { settle: settleStart, takeBack: resolve });
     });
     return {
       reload,
-      unconfirmed,
-      isAlive: () => watch.exclusively(async () => following && broken.size === 0 && watch.listening),
+      unconfirmed: expired,
+      isAlive: () => watch.exclusively(async () => following.alive && broken.size === 0 && watch.listening),
       stop: (options) => {
         keep = options.keep;
         return opened.close();
@@ -346,20 +338,23 @@ async function startWith(
   }
 }
 
+/** A policy that has to be confirmed, or one that was not. */
+interface Trial {
+  readonly unconfirmed?: Policy | undefined;
+  readonly refused?: Policy | undefined;
+}
+
 /** What a link's ifbs let through together, bit/s. */
 const rateOf = (ifbs: readonly IfbShape[]): number | undefined =>
   ifbs.length === 0 ? undefined : ifbs.reduce((sum, { tree }) => sum + tree.rate, 0);
 
 /** What the person should know of a policy that runs as it is. */
-function advice(policy: Policy, shapes: readonly LinkShape[]): string[] {
+function advice(shapes: readonly LinkShape[]): string[] {
   const still = shapes.filter((shape) => shape.ifbs.length === 0 && !shape.upload).map(({ link }) => link);
-  const live = policy.rules.filter(
-    ({ tier, effects }) => tier.kind === 'live' && effects.some(({ kind }) => kind === 'mirror' || kind === 'police'),
-  );
   return [
     ...still.map(
-      (link) => `link ${link} has no rate, so nothing is shaped; its flows are followed (--download, --upload)`,
+      (link) =>
+        `link ${link} has no rate, so nothing is shaped (--download, --upload); headgate events shows its flows`,
     ),
-    ...live.map(({ name }) => `rule ${name} is live: its mirror or police reaches no packet`),
   ];
 }

@@ -27,7 +27,7 @@ export class TableKeeper {
   /** What stands in the way, as it was said: once. */
   #obstacle: string | undefined;
 
-  /** @param emptied is told that the map of flows was made anew, and is empty */
+  /** @param emptied is told that tables were made anew, and that what the pipeline fills is empty */
   constructor(emit: (event: TableEvent) => void, emptied: () => void) {
     this.#emit = emit;
     this.#emptied = emptied;
@@ -56,10 +56,8 @@ export class TableKeeper {
     try {
       checkTable(scene);
       if (lost.length + taps.length > 0) await runOperations(repairTables(this.#of, listOurMirrors(scene), scene.taps));
-      if (noMap) {
-        await runOperations([arrivalTable()]);
-        this.#emptied();
-      }
+      if (noMap) await runOperations([arrivalTable()]);
+      this.#emptied();
       this.#texts = await listTables((argv) => run(argv));
     } catch (error) {
       this.#lost(error instanceof HeadgateError ? error.message : String(error));

@@ -1,6 +1,6 @@
 import type { Policy } from '../language/index.ts';
 import type { Command, MarkField, Origin } from '../model/index.ts';
-import { classOf, highestClass } from './classes.ts';
+import { classOf, fieldOf, highestClass } from './classes.ts';
 import type { IfbShape, Redirect } from './ifb.ts';
 import type { Operation } from './operation.ts';
 import type { Tree } from './tree.ts';
@@ -57,7 +57,7 @@ export interface ClassPlan {
 export function classPlanOf(policy: Policy, field: MarkField): ClassPlan {
   const { local, remote, new: unknown } = policy.defaults;
   return {
-    field,
+    field: fieldOf(policy, field),
     count: highestClass(policy),
     creates: creatingDevices(policy),
     byOrigin: { local: classOf(policy, local), remote: classOf(policy, remote), new: classOf(policy, unknown) },

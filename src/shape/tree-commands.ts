@@ -1,6 +1,6 @@
 import type { Overhead } from '../language/index.ts';
 import { formatHandle, LEAF_MAJOR, LINK_MINOR, shaperMajor } from './names.ts';
-import { burstOf, type CakeFairness, type LeafQdisc, type Tree, type TreeClass } from './tree.ts';
+import { burstOf, type CakeFairness, GSO_BYTES, type LeafQdisc, type Tree, type TreeClass } from './tree.ts';
 
 /** Handle of a tree's root qdisc, by which it is removed. */
 export const rootMajor = (tree: Tree, major: number): number => (tree.kind === 'prio' ? shaperMajor(major) : major);
@@ -20,6 +20,7 @@ export function treeCommands(device: string, major: number, tree: Tree): string[
     add('root', 'handle', formatHandle(handle), ...stabArguments(tree), ...rest);
 
   if (tree.kind === 'prio') {
+    // Its bucket must hold the largest packet.
     const bucket = Math.max(burstOf(tree.rate), GSO_BYTES);
     const shaper = ['tbf', 'rate', `${tree.rate}bit`, 'burst', `${bucket}b`, 'limit', `${SHAPER_LIMIT}b`];
     const bands = [
@@ -78,8 +79,6 @@ export function leafCommands(device: string, major: number, { minor, leaf }: Tre
   return [['qdisc', verb, 'dev', device, ...place, ...leafArguments(leaf)]];
 }
 
-/** The largest packet that GSO makes, unless somebody raised it (gso_max_size); a TBF's bucket must hold it. */
-const GSO_BYTES = 65_536;
 /** Bytes that may wait in a TBF above leaves that drop by themselves: more than they ever hold. */
 const SHAPER_LIMIT = 256_000_000;
 /** Of tc-prio(8). */
@@ -91,7 +90,7 @@ const FIRST_BAND = new Array<string>(16).fill('0');
  * What the line adds, said to each shaper (htb(8), tc-tbf(8)). It counts a GSO packet with all its headers, where a stab
  * of the root sees one: 4 % too little (docs/decisions/0009). But only a stab can take bytes away.
  */
-function lineArguments({ overhead }: Tree): string[] {
+function lineArguments({ overhead }: Pick<Tree, 'overhead'>): string[] {
   if (!overhead || overhead.bytes < 0) return [];
   return ['overhead', `${overhead.bytes}`, 'mpu', `${overhead.mpu}`, 'linklayer', linkLayer(overhead.linkLayer)];
 }
@@ -117,7 +116,10 @@ function leafArguments(leaf: LeafQdisc): string[] {
     case 'bfifo':
       return ['bfifo', 'limit', `${leaf.limit}`];
     case 'tbf':
-      return ['tbf', 'rate', `${leaf.rate}bit`, 'burst', `${leaf.burst}b`, 'limit', `${leaf.limit}b`];
+      return [
+        ...['tbf', 'rate', `${leaf.rate}bit`, 'burst', `${leaf.burst}b`, 'limit', `${leaf.limit}b`],
+        ...lineArguments(leaf),
+      ];
     case 'sfq':
       // A new hash every ten seconds, so that two flows that collide do not share for ever (sfq(8)).
       return ['sfq', 'perturb', '10'];

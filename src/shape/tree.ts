@@ -6,8 +6,8 @@ import { LINK_MINOR } from './names.ts';
 /** The tree of one direction: the link's rate, and a class for each queue of the policy. A value; nothing of it exists yet. */
 export interface Tree {
   /**
-   * `prio`: the queue before always goes first, shares and ceilings do not count. `cake`: a queue is a tin, sure of
-   * what the tin is, and may take everything; ceilings and leaves do not count.
+   * `prio`: the queue before always goes first, shares do not count, nor do ceilings but for a leaf tbf. `cake`: a queue
+   * is a tin, sure of what the tin is, and may take everything; ceilings and leaves do not count.
    */
   readonly kind: TreeKind;
   readonly rate: Rate;
@@ -52,9 +52,20 @@ export interface TreeClass {
   readonly leaf?: LeafQdisc | undefined;
 }
 
+/** A shaper of its own below a queue: what is above `rate` waits. */
+export interface TbfLeaf {
+  readonly kind: 'tbf';
+  readonly rate: Rate;
+  /** Bytes that may go at once. */
+  readonly burst: number;
+  /** Bytes that may wait. */
+  readonly limit: number;
+  readonly overhead?: Overhead | undefined;
+}
+
 export type LeafQdisc =
   | { readonly kind: 'bfifo' /** bytes */; readonly limit: number }
-  | { readonly kind: 'tbf'; readonly rate: Rate /** bytes */; readonly burst: number; readonly limit: number }
+  | TbfLeaf
   | { readonly kind: 'cake'; readonly fair?: CakeFairness | undefined }
   | { readonly kind: 'fq_codel' | 'sfq' };
 
@@ -75,6 +86,8 @@ const MIN_RATE: Rate = 8000;
 const LEAF_SECONDS = 0.05;
 /** Two packets of 64 KB as GSO makes them, which count 69 KB with all their headers: a leaf for less drops each one whole. */
 const LEAF_LEAST_BYTES = 140_000;
+/** The largest packet that GSO makes, unless somebody raised it (gso_max_size). */
+export const GSO_BYTES = 65_536;
 /** VDSL2's PTM sends 65 bytes for 64 (ITU-T G.992.3 annex N; cake counts it so). */
 const PTM = 64 / 65;
 
@@ -100,7 +113,7 @@ export interface TreePlan {
  * A leaf that the kernel lacks becomes the best one that it has.
  */
 export function computeTree(plan: TreePlan): Tree {
-  const { kind = 'htb', policy, queues = policy.queues, rate: line, overhead, direction, leaves } = plan;
+  const { kind = 'htb', policy, queues = policy.queues, rate: line, overhead } = plan;
   if (kind === 'cake') return cakeTree(plan);
   const rate = overhead?.linkLayer === 'ptm' ? Math.floor(line * PTM) : line;
   const names = new Set(queues.map(({ name }) => name));
@@ -122,7 +135,7 @@ export function computeTree(plan: TreePlan): Tree {
       quantum: Math.round(clamp(guaranteed / 8 / 100, 1514, 60_000)),
       // Of a class that holds others HTB takes the priorities of those.
       prio: place < 0 ? 0 : Math.min(place, PRIORITIES - 1),
-      leaf: place < 0 ? undefined : leafOf(queue, kind === 'prio' ? rate : ceil, direction, leaves),
+      leaf: place < 0 ? undefined : leafOf(queue, { ...plan, rate: keepsCeiling(kind, queue) ? ceil : rate }),
     });
   }
   return { kind, rate, overhead, classes: [...made.values()] };
@@ -161,22 +174,28 @@ export const burstOf = (rate: Rate): number => Math.ceil((rate / 8) * BURST_SECO
 /** Bytes that may wait, 50 ms of the rate: it keeps one TCP flow busy over a usual round trip. Not packets: one of GRO is up to 64 KB. */
 const limitOf = (rate: Rate): number => Math.round(clamp((rate / 8) * LEAF_SECONDS, LEAF_LEAST_BYTES, 16_000_000));
 
-function leafOf(
-  queue: QueuePolicy,
-  ceil: Rate,
-  direction: TreePlan['direction'],
-  leaves: TreePlan['leaves'],
-): LeafQdisc {
+/** In a prio a queue without a shaper of its own takes all that those before it leave. */
+const keepsCeiling = (kind: TreeKind, { leaf }: QueuePolicy): boolean => kind !== 'prio' || leaf === 'tbf';
+
+/** `rate`: the most that comes to it. */
+function leafOf(queue: QueuePolicy, { rate, overhead, direction, leaves }: TreePlan): LeafQdisc {
   // Of these qdiscs cake alone tells hosts apart.
   const wanted = queue.fair === 'host' ? 'cake' : queue.leaf;
   const kind = wanted && leaves.has(wanted) ? wanted : (LEAF_PREFERENCE.find((leaf) => leaves.has(leaf)) ?? 'bfifo');
-  if (kind === 'bfifo') return { kind, limit: limitOf(ceil) };
-  if (kind === 'tbf') return { kind, rate: ceil, burst: Math.max(burstOf(ceil), TBF_BURST), limit: limitOf(ceil) };
+  if (kind === 'bfifo') return { kind, limit: limitOf(rate) };
+  if (kind === 'tbf') return { kind, overhead, ...bucketOf(rate) };
   if (kind !== 'cake') return { kind };
   return { kind, fair: fairness([queue], direction) };
 }
 
-/** TBF sends no packet that is larger than its bucket, and cuts GSO up for that: one whole GSO packet fits. */
-const TBF_BURST = 65_536;
+/**
+ * A TBF cuts up a GSO packet that is larger than its bucket, which costs time: from 10 mbit on a whole one fits. At less a
+ * bucket of that size would let seconds of the rate go at once.
+ */
+function bucketOf(rate: Rate): Pick<TbfLeaf, 'rate' | 'burst' | 'limit'> {
+  const part = Math.round((rate / 8) * LEAF_SECONDS);
+  const burst = Math.max(burstOf(rate), Math.min(GSO_BYTES, part));
+  return { rate, burst, limit: clamp(part, 2 * burst, 16_000_000) };
+}
 
 const clamp = (value: number, least: number, most: number): number => Math.max(least, Math.min(most, value));

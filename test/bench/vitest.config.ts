@@ -6,6 +6,7 @@ export default defineConfig({
     root: 'test/bench',
     include: ['*.bench.ts'],
     pool: 'forks',
+    execArgv: ['--expose-gc'],
     fileParallelism: false,
     testTimeout: 300_000,
     silent: false,

@@ -62,7 +62,7 @@ const isEqual = (a: Tuple, b: Tuple): boolean =>
   a.destination === b.destination &&
   a.sourcePort === b.sourcePort &&
   a.destinationPort === b.destinationPort;
-const isInside = (address: string): boolean => address.startsWith('10.0.0.');
+const isInside = (address: string): boolean => address.startsWith('10.0.0.') || address === INSIDE.v6;
 const isOfBox = (address: string): boolean => address === BOX.v4 || address === BOX.v6;
 const FORWARDED = 7100;
 const ZONED = 7400;
@@ -123,7 +123,7 @@ export class FakeKernel {
 
   #leave(packet: Packet, found: Found, by: Device, came: Device | undefined): void {
     const { entry } = found;
-    if (this.#isNew(entry) && isInside(entry.original.source))
+    if (this.#isNew(entry) && entry.original.source === INSIDE.v4)
       entry.reply = { ...entry.reply, destination: by === 'wan' ? BOX.v4 : '10.0.0.1' };
     this.#confirm(entry, came, by);
     if (by === 'wan' && this.#up) this.counts.out[this.#classLeaving(packet, found)] += packet.pieces;

@@ -52,8 +52,8 @@ function readIp(ip: DataView): Packet {
   const version = ip.getUint8(0) >> 4;
   const [from, to, size] = version === 4 ? [12, 16, 4] : [8, 24, 16];
   let [protocol, at] = version === 4 ? [ip.getUint8(9), (ip.getUint8(0) & 15) * 4] : [ip.getUint8(6), 40];
-  // Hop-by-hop and destination options (RFC 8200).
-  while (version === 6 && (protocol === 0 || protocol === 60))
+  // Hop-by-hop and destination options, and routing headers (RFC 8200).
+  while (version === 6 && [0, 43, 60].includes(protocol!))
     [protocol, at] = [ip.getUint8(at), at + (ip.getUint8(at + 1) + 1) * 8];
   const base = { source: address(ip, from, size), destination: address(ip, to, size), protocol, pieces: 1 };
   if (protocol === IGMP) return { ...base, control: true };

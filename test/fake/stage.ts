@@ -100,7 +100,7 @@ export class FakeStage implements Stage {
 
   #packet(end: End, protocol: number, destination: string, ports: Pick<Packet, 'sourcePort' | 'destinationPort'>) {
     const v = destination.includes(':') ? 'v6' : 'v4';
-    const source = end === 'inside' ? INSIDE.v4 : { box: BOX, world: WORLD }[end][v];
+    const source = { box: BOX, world: WORLD, inside: INSIDE }[end][v];
     return { source, destination, protocol, ...ports, pieces: 1 };
   }
 

@@ -77,6 +77,50 @@ describe('up --confirm', () => {
   });
 });
 
+describe('killed while it waits to be confirmed', () => {
+  const kill = async (program: Program): Promise<void> => {
+    process.kill(program.pid!, 'SIGKILL');
+    await program.ended;
+  };
+
+  it('up: recover takes it down', async () => {
+    const before = await gateway.snapshot();
+    await writeFile(file, policy('50mbit'));
+    await kill(await gateway.up(file, '--confirm', LONG));
+    expect(await gateway.headgate('recover')).toMatchObject({ status: 0 });
+    expect(await gateway.snapshot()).toBe(before);
+  });
+
+  it('a reload: recover brings the policy before it, and a start stays with that until it is told otherwise', async () => {
+    await writeFile(file, policy('50mbit'));
+    const first = await gateway.up(file);
+    await writeFile(
+      file,
+      policy('30mbit').replace('70%', '60%').replace('queue theirs', 'queue third { share 5% }  queue theirs'),
+    );
+    expect((await gateway.headgate('reload', '--confirm', LONG)).status).toBe(0);
+    expect((await gateway.link()).download!.queues).toHaveLength(3);
+    await kill(first);
+    expect(await gateway.headgate('recover')).toMatchObject({ status: 0 });
+    expect((await gateway.link()).download!.queues).toHaveLength(2);
+    expect(await ceiling()).toBe(50e6);
+
+    for (let start = 1; start <= 2; start++) {
+      const program = await gateway.up(file);
+      const told = await program.line((line) => line.includes('was not confirmed'));
+      expect(JSON.parse(told)).toMatchObject({
+        kind: 'warning',
+        message: expect.stringContaining('what ran before is in force'),
+      });
+      expect((await gateway.status()).service!.queues).toHaveLength(2);
+      expect(await ceiling()).toBe(50e6);
+      if (start === 1) await kill(program);
+    }
+    expect((await gateway.headgate('reload')).status).toBe(0);
+    expect(await ceiling()).toBe(30e6);
+  });
+});
+
 describe('reload --confirm', () => {
   it('has the policy before come back when nobody confirms, and loses no packet', async () => {
     await writeFile(file, policy('50mbit'));

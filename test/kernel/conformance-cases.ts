@@ -1,7 +1,7 @@
 // What is sent, and which class each packet takes: by the definition of the origins (docs/architecture.md), on any datapath.
 // Where one differs, conformance-differences.ts says so, and why.
 
-import { BOX, type BothWays, type End, type Stage, WORLD } from './conformance-stage.ts';
+import { BOX, type BothWays, type End, INSIDE, type Stage, WORLD } from './conformance-stage.ts';
 import {
   type Bytes,
   ETHERTYPE,
@@ -20,7 +20,7 @@ import {
 export interface Case extends BothWays {
   readonly name: string;
   readonly act: (stage: Stage) => Promise<unknown>;
-  /** Over Ethernet only. */
+  /** Crafted: straight over Ethernet only. */
   readonly frames?: true | undefined;
 }
 
@@ -126,6 +126,12 @@ function* ofVersion(v: Version): Generator<Case> {
     in: { new: 1, bulk: 1 },
     out: { bulk: 2 },
   };
+  yield {
+    name: name('a flow in a conntrack zone'),
+    act: (stage) => stage.ask('box', { ...UDP, address: WORLD[v], port: 7400 }),
+    in: { new: 2 },
+    out: { new: 2 },
+  };
 }
 
 function* forwarded(): Generator<Case> {
@@ -152,7 +158,25 @@ function* forwarded(): Generator<Case> {
       in: {},
       out: {},
     };
+    yield {
+      name: `${ask.transport} from the inside, IPv6`,
+      act: (stage) => talk(stage, 'inside', WORLD.v6, 7000),
+      in: { local: packets(2) },
+      out: { local: packets(2) },
+    };
+    yield {
+      name: `${ask.transport} to the inside, IPv6`,
+      act: (stage) => talk(stage, 'world', INSIDE.v6, 7100),
+      in: { new: 1, remote: packets(1) },
+      out: { remote: packets(2) },
+    };
   }
+  yield {
+    name: 'an ICMP error about what the inside asked, IPv6',
+    act: (stage) => refused(stage.ask('inside', { ...UDP, address: WORLD.v6, port: 7999 })),
+    in: { local: 1 },
+    out: { local: 1 },
+  };
   yield {
     name: 'an ICMP error about what is masqueraded',
     act: (stage) => refused(stage.ask('inside', { ...UDP, address: WORLD.v4, port: 7999 })),
@@ -166,12 +190,25 @@ function* forwarded(): Generator<Case> {
     out: { local: 3 },
   };
   yield {
-    name: 'a flow in a conntrack zone',
-    act: (stage) => stage.ask('box', { ...UDP, address: WORLD.v4, port: 7400 }),
-    in: { new: 2 },
-    out: { new: 2 },
+    name: 'ping from the inside, IPv6',
+    act: (stage) => stage.ping('inside', WORLD.v6, 3),
+    in: { local: 3 },
+    out: { local: 3 },
+  };
+  yield {
+    name: 'fragments from the inside, IPv6',
+    act: (stage) => stage.talk('inside', { ...UDP, address: WORLD.v6, size: 4000, times: 1 }),
+    in: { local: 3 },
+    out: { local: 3 },
   };
 }
+
+/** Of a type that nobody knows, with no segments left: to be passed over (RFC 8200, section 4.4). */
+const routing = (next: number, payload: Bytes): Bytes => {
+  const header = extension(next, payload);
+  header[3] = 0;
+  return header;
+};
 
 const LINK = { source: WORLD.mac, destination: BOX.mac };
 /** An answer on the flow that the box has kept open, from port 6200. */
@@ -213,6 +250,7 @@ function* frames(): Generator<Case> {
     'IPv6, hop-by-hop and destination options',
     v6(PROTOCOL.hopByHop, extension(PROTOCOL.destinationOptions, extension(PROTOCOL.udp, udp6()))),
   );
+  yield local('IPv6, routing header', v6(PROTOCOL.routing, routing(PROTOCOL.udp, udp6())));
   yield {
     ...local(
       'IPv4 options',
@@ -281,4 +319,3 @@ function* frames(): Generator<Case> {
 }
 
 export const CASES: readonly Case[] = [...ofVersion('v4'), ...ofVersion('v6'), ...forwarded(), ...frames()];
-export const LINKS = ['veth', 'tun'] as const;

@@ -28,7 +28,7 @@ const deep: [string, Difference][] = [
     ['behind two VLAN tags', 'in PPPoE', 'in PPPoE behind a VLAN tag'].map((how) => `IP${v} ${how}`),
   ),
 ].map((name) => [name, { in: { new: 1 }, reason: 'depth' }]);
-const zones: [string, Difference] = ['a flow in a conntrack zone', { out: { local: 2 }, reason: 'zones' }];
+const zones = both('a flow in a conntrack zone', { out: { local: 2 }, reason: 'zones' });
 
 /** By datapath, then by the case's name. What is not given is as in the case. */
 export const DIFFERENCES: Readonly<Record<DatapathName, ReadonlyMap<string, Difference>>> = {
@@ -39,16 +39,19 @@ export const DIFFERENCES: Readonly<Record<DatapathName, ReadonlyMap<string, Diff
   ct: new Map([
     ...both('fragments, of what the box asked', { in: { new: 3 }, reason: 'fragments' }),
     ...both('fragments, of what the world asked', { in: { new: 6 }, reason: 'fragments' }),
+    ['fragments from the inside, IPv6', { in: { new: 3 }, reason: 'fragments' }],
     ...deep,
-    zones,
+    ...zones,
   ]),
   mark: new Map([
     ...both('fragments, of what the box asked', { in: { local: 1, new: 2 }, reason: 'later fragments' }),
     ...both('fragments, of what the world asked', { in: { new: 5, remote: 1 }, reason: 'later fragments' }),
+    ['fragments from the inside, IPv6', { in: { local: 1, new: 2 }, reason: 'later fragments' }],
     ...both('an ICMP error about what the box asked', { in: { new: 1 }, reason: 'errors' }),
     ['an ICMP error about what is masqueraded', { in: { new: 1 }, reason: 'errors' }],
+    ['an ICMP error about what the inside asked, IPv6', { in: { new: 1 }, reason: 'errors' }],
     ...deep,
-    zones,
+    ...zones,
   ]),
   map: new Map([
     ...both('ping by the world', { in: { remote: 3 }, reason: 'type' }),
@@ -61,13 +64,22 @@ export const DIFFERENCES: Readonly<Record<DatapathName, ReadonlyMap<string, Diff
     ...both('UDP that nobody answers, from the world', { in: { new: 'some', remote: 'any' }, reason: 'late' }),
     ...both('a rule sends what the box opens to another queue', { in: { new: 'any', voice: 'some' }, reason: 'late' }),
     ['udp from behind masquerade', { in: { local: 'some', new: 'any' }, reason: 'late' }],
-    ['tcp from behind masquerade', { in: { local: 'any', new: 'some' }, reason: 'late' }],
-    ['tcp to a forwarded port', { in: { new: 'some', remote: 'any' }, reason: 'late' }],
+    ['udp from the inside, IPv6', { in: { local: 'some', new: 'any' }, reason: 'late' }],
+    ...['from behind masquerade', 'from the inside, IPv6'].map((name): [string, Difference] => [
+      `tcp ${name}`,
+      { in: { local: 'any', new: 'some' }, reason: 'late' },
+    ]),
+    ...['to a forwarded port', 'to the inside, IPv6'].map((name): [string, Difference] => [
+      `tcp ${name}`,
+      { in: { new: 'some', remote: 'any' }, reason: 'late' },
+    ]),
     ...both('fragments, of what the box asked', { in: { new: 3 }, reason: 'later fragments' }),
     ...both('fragments, of what the world asked', { in: { new: 5, remote: 1 }, reason: 'later fragments' }),
+    ['fragments from the inside, IPv6', { in: { new: 3 }, reason: 'later fragments' }],
     ...both('an ICMP error about what the box asked', { in: { new: 1 }, reason: 'errors' }),
     ['an ICMP error about what is masqueraded', { in: { new: 1 }, reason: 'errors' }],
+    ['an ICMP error about what the inside asked, IPv6', { in: { new: 1 }, reason: 'errors' }],
     ...deep,
-    zones,
+    ...zones,
   ]),
 };

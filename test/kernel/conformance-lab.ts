@@ -1,9 +1,9 @@
 // What the conformance suite runs on: `headgate up` on a box between the world and a host inside.
 //
-//   world 192.0.2.2, 2001:db8::2 ── veth or tun ── wan 192.0.2.1, 2001:db8::1 box lan 10.0.0.1 ── 10.0.0.2 inside
+//   world 192.0.2.2, 2001:db8::2 ── veth, vlan or tun ── wan 192.0.2.1, 2001:db8::1 box lan 10.0.0.1 ── 10.0.0.2 inside
 //
-// The box masquerades, and forwards port 7100 to the host inside, also for the inside itself (hairpin). Port 7400 has a
-// conntrack zone of its own. A queue for each origin, two that rules lead to; each packet is counted by its class.
+// The box masquerades IPv4, and forwards port 7100 to the host inside, also for the inside itself (hairpin); the host's
+// IPv6 address, 2001:db8:1::2, is routed. Port 7400 has a conntrack zone of its own. A queue for each origin, two that rules lead to; each packet is counted by its class.
 
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -39,7 +39,8 @@ default local -> local  remote -> remote  new -> new
 export interface Setting {
   readonly datapath: DatapathName;
   readonly tree: 'htb' | 'prio' | 'cake';
-  readonly link: 'veth' | 'tun';
+  /** `vlan`: a VLAN device above a veth. */
+  readonly link: 'veth' | 'vlan' | 'tun';
 }
 
 export class ConformanceLab implements Stage {
@@ -168,10 +169,16 @@ export class ConformanceLab implements Stage {
       'net.ipv6.conf.all.forwarding=1',
       'net.ipv4.icmp_ratelimit=0',
     );
-    if (link === 'veth') {
-      await addVeth(box, 'wan', world, 'wan');
-      await box.run('ip', 'link', 'set', 'wan', 'address', BOX.mac);
-      await world.run('ip', 'link', 'set', 'wan', 'address', WORLD.mac);
+    if (link !== 'tun') {
+      const below = link === 'veth' ? 'wan' : 'trunk';
+      await addVeth(box, below, world, below);
+      for (const [ns, { mac }] of [
+        [box, BOX],
+        [world, WORLD],
+      ] as const) {
+        await ns.run('ip', 'link', 'set', below, 'address', mac);
+        if (link === 'vlan') await ns.batch('link add link trunk name wan type vlan id 9', 'link set wan up');
+      }
     } else this.link = await AccessLink.add(box, 'wan', world, 'wan', { rateMbit: 1000, rttMs: 0, fifoMs: 1000 });
     await addVeth(box, 'lan', inside, 'lan');
     for (const [ns, end] of [
@@ -181,7 +188,7 @@ export class ConformanceLab implements Stage {
       await ns.run('ip', 'address', 'add', `${end.v4}/24`, 'dev', 'wan');
       await ns.run('ip', 'address', 'add', `${end.v6}/64`, 'dev', 'wan', 'nodad');
     }
-    if (link === 'veth')
+    if (link !== 'tun')
       // What looks for a neighbour has no class, which with prio is the first queue's band.
       for (const [ns, other] of [
         [box, WORLD],
@@ -192,6 +199,14 @@ export class ConformanceLab implements Stage {
     await box.run('ip', 'address', 'add', '10.0.0.1/24', 'dev', 'lan');
     await inside.run('ip', 'address', 'add', `${INSIDE.v4}/24`, 'dev', 'lan');
     await inside.run('ip', 'route', 'add', 'default', 'via', '10.0.0.1');
+    // Without link-local addresses nobody here would ask again where a neighbour is (ndisc_send_ns(), net/ipv6/ndisc.c).
+    await box.batch('address add fe80::1/64 dev lan nodad', 'address add 2001:db8:1::1/64 dev lan nodad');
+    await inside.batch(
+      'address add fe80::2/64 dev lan nodad',
+      `address add ${INSIDE.v6}/64 dev lan nodad`,
+      'route add default via 2001:db8:1::1',
+    );
+    await world.run('ip', 'route', 'add', '2001:db8:1::/64', 'via', BOX.v6);
     await box.feed(RULESET, 'nft', '-f', '-');
     // Flows that are opened early are needed late, and an emulated machine takes its time.
     await box.run('sysctl', '-qw', 'net.netfilter.nf_conntrack_udp_timeout=3600');
@@ -205,11 +220,12 @@ export class ConformanceLab implements Stage {
         await this.host(this.box).serve(transport, BOX[v], 7000);
       }
       await this.host(this.world).serve('udp', WORLD[v], 5004);
+      await this.host(this.world).serve('udp', WORLD[v], 7400);
       await this.host(this.box).serve('udp', BOX[v], 7300);
       await this.host(this.box).sink(BOX[v], 7900);
     }
-    await this.host(this.world).serve('udp', WORLD.v4, 7400);
-    for (const transport of ['tcp', 'udp'] as const) await this.host(this.inside).serve(transport, INSIDE.v4, 7100);
+    for (const v of ['v4', 'v6'] as const)
+      for (const transport of ['tcp', 'udp'] as const) await this.host(this.inside).serve(transport, INSIDE[v], 7100);
   }
 
   /** Flows that are there before Headgate is: from port 6100 of either end to 7000 of the other, and one that stays open. */

@@ -5,7 +5,7 @@ import type { Bytes } from './packets.ts';
 
 export const BOX = { v4: '192.0.2.1', v6: '2001:db8::1', mac: '02:00:00:00:00:01' };
 export const WORLD = { v4: '192.0.2.2', v6: '2001:db8::2', mac: '02:00:00:00:00:02' };
-export const INSIDE = { v4: '10.0.0.2' };
+export const INSIDE = { v4: '10.0.0.2', v6: '2001:db8:1::2' };
 
 /** In the order of the policy: the first one's class is 1. */
 export const QUEUES = ['local', 'new', 'remote', 'voice', 'bulk'] as const;

@@ -1,5 +1,5 @@
 // One suite for every datapath: which class each packet takes. Shown on the machine's own kernel (6.18), which has cls_bpf,
-// nft's netdev family and HTB; test/vm/guest/conformance.test.ts runs it for what Debian's kernels have beside those.
+// nft's netdev family and HTB, and no VLAN devices; test/vm/guest/conformance.test.ts runs it with all that Debian's kernels have.
 
 import { conformance } from './conformance.ts';
 

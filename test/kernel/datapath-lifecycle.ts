@@ -36,11 +36,39 @@ export function lifecycle(datapath: DatapathName): void {
       (await gateway.box.run('tc', 'filter', 'show', 'dev', device, 'ingress').catch(() => '')) +
       (await gateway.box.run('nft', 'list', 'ruleset')).replace(/^(?!.*hook ingress).*\n/gm, '');
 
-    it('leaves no trace when it ends', async () => {
+    it('flows that a rule names have its class both ways; an ifb taken down: the redirect goes; up again: it is back; deleted: it goes; no trace at the end', async () => {
       const before = await gateway.snapshot();
-      await up();
-      await steered();
+      const file = join(gateway.folder, 'test.gate');
+      await writeFile(
+        file,
+        `link wan { device wan  download 50mbit  upload 50mbit }
+queue mine { share 60% }  queue special { share 10% }
+rule five when udp and remote.port 5000 -> special
+default local -> mine  remote -> mine  new -> mine
+`,
+      );
+      await up(file);
       expect(await gateway.status()).toMatchObject({ service: { datapath } });
+      await gateway.serve(gateway.world, 'udp', WORLD, 5000);
+      await soon(async () => {
+        await gateway.ask(gateway.inside, 'udp', WORLD, 5000, 200, 6000);
+        const { download, upload } = await gateway.link();
+        const special = (queues: typeof download) => queues!.queues.find(({ name }) => name === 'special')!.packets;
+        expect(special(download)).toBeGreaterThan(0);
+        expect(special(upload)).toBeGreaterThan(0);
+      });
+
+      await gateway.box.run('ip', 'link', 'set', 'hg-wan', 'down');
+      await state('open');
+      expect(await redirects('wan')).toBe('');
+      expect(await gateway.ping(5)).toBe(0);
+      await gateway.box.run('ip', 'link', 'set', 'hg-wan', 'up');
+      await state('steering');
+      await steered();
+
+      await gateway.box.run('ip', 'link', 'del', 'hg-wan');
+      await soon(async () => expect(await redirects('wan')).toBe(''));
+      expect(await gateway.ping(5)).toBe(0);
       expect((await program!.stop('SIGTERM')).status).toBe(0);
       expect(await gateway.snapshot()).toBe(before);
     });
@@ -56,38 +84,46 @@ export function lifecycle(datapath: DatapathName): void {
       expect(await gateway.snapshot()).toBe(before);
     });
 
-    it('an ifb taken down: the redirect goes; up again: it is back', async () => {
-      await up();
-      await gateway.box.run('ip', 'link', 'set', 'hg-wan', 'down');
-      await state('open');
-      expect(await redirects('wan')).toBe('');
-      expect(await gateway.ping(5)).toBe(0);
-      await gateway.box.run('ip', 'link', 'set', 'hg-wan', 'up');
-      await state('steering');
-      await steered();
-    });
-
-    it('an ifb deleted: the redirect goes', async () => {
+    it('killed and started again it goes on in place, and knows the flows that are there', async () => {
       const before = await gateway.snapshot();
+      const index = async () => JSON.parse(await gateway.box.run('ip', '-json', 'link', 'show', 'hg-wan'))[0].ifindex;
       await up();
-      await gateway.box.run('ip', 'link', 'del', 'hg-wan');
-      await state('open');
-      expect(await redirects('wan')).toBe('');
-      expect(await gateway.ping(5)).toBe(0);
-      await program!.stop('SIGTERM');
-      expect(await gateway.snapshot()).toBe(before);
-    });
-
-    it('the device deleted, and back: it is steered again', async () => {
+      await gateway.serve(gateway.world, 'udp', WORLD, 5000);
+      const ask = () => gateway.ask(gateway.inside, 'udp', WORLD, 5000, 200, 6000);
+      await ask();
+      const first = await index();
+      for (let start = 0; start < 2; start++) {
+        await program!.stop('SIGKILL');
+        await steered();
+        await up();
+        expect(await index()).toBe(first);
+        const local = async () => (await gateway.link()).download!.queues[0]!.packets;
+        const answers = await local();
+        await soon(async () => {
+          await ask();
+          expect(await local()).toBeGreaterThan(answers);
+        });
+      }
+      // Somebody has been at it: it is made anew.
+      await program!.stop('SIGKILL');
+      await gateway.box.run(
+        'tc',
+        'class',
+        'change',
+        'dev',
+        'hg-wan',
+        'parent',
+        '7fe0:100',
+        'classid',
+        '7fe0:1',
+        'htb',
+        'rate',
+        '1mbit',
+      );
       await up();
-      await gateway.box.run('ip', 'link', 'del', 'wan');
-      await state('absent');
-      expect(await gateway.box.run('ip', 'link', 'show')).not.toContain('hg-wan');
-      await gateway.layWan();
-      await state('steering');
-      await steered();
+      expect(await index()).not.toBe(first);
       expect((await program!.stop('SIGTERM')).status).toBe(0);
-      expect(await gateway.box.run('nft', 'list', 'tables')).not.toContain('headgate');
+      expect(await gateway.snapshot()).toBe(before);
     });
 
     /** Older kernels (6.1) rename no device that is up. */
@@ -98,7 +134,7 @@ export function lifecycle(datapath: DatapathName): void {
         return gateway.box.run('ip', 'link', 'set', to, 'up');
       });
 
-    it('the device renamed: nothing is left on it; of the old name again: it is steered', async () => {
+    it('the device renamed: nothing is left on it; of the old name again, or deleted and back: it is steered', async () => {
       await up();
       await rename('wan', 'wan9');
       await state('absent');
@@ -107,6 +143,14 @@ export function lifecycle(datapath: DatapathName): void {
       await rename('wan9', 'wan');
       await state('steering');
       await steered();
+
+      await gateway.box.run('ip', 'link', 'del', 'wan');
+      await soon(async () => expect(await gateway.box.run('ip', 'link', 'show')).not.toContain('hg-wan'));
+      await gateway.layWan();
+      await soon(async () => expect(await gateway.link()).toMatchObject({ state: 'steering' }));
+      await steered();
+      expect((await program!.stop('SIGTERM')).status).toBe(0);
+      expect(await gateway.box.run('nft', 'list', 'tables')).not.toContain('headgate');
     });
 
     it('a reload to other classes and back loses no packet, and leaves what starting anew would', async () => {
@@ -135,28 +179,6 @@ export function lifecycle(datapath: DatapathName): void {
         await steered();
       }
       expect(await lost).toBe(0);
-    });
-
-    it('flows that a rule names have its class both ways', async () => {
-      const file = join(gateway.folder, 'test.gate');
-      await writeFile(
-        file,
-        `link wan { device wan  download 50mbit  upload 50mbit }
-queue mine { share 60% }  queue special { share 10% }
-rule five when udp and remote.port 5000 -> special
-default local -> mine  remote -> mine  new -> mine
-`,
-      );
-      await up(file);
-      await gateway.serve(gateway.world, 'udp', WORLD, 5000);
-      await gateway.ask(gateway.inside, 'udp', WORLD, 5000, 200, 6000);
-      await soon(async () => {
-        await gateway.ask(gateway.inside, 'udp', WORLD, 5000, 200, 6000);
-        const { download, upload } = await gateway.link();
-        const special = (queues: typeof download) => queues!.queues.find(({ name }) => name === 'special')!.packets;
-        expect(special(download)).toBeGreaterThan(0);
-        expect(special(upload)).toBeGreaterThan(0);
-      });
     });
   });
 }

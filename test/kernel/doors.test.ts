@@ -131,6 +131,10 @@ describe('a running service', () => {
   it.each(['EIO', 'ENOBUFS'])('goes on where any of its sockets says %s', async (error) => {
     const program = await gateway.up();
     const { box } = gateway;
+    const flows = async () => (await gateway.status()).service!.flows?.total;
+    // Somebody who reads of flows has them followed.
+    Program.start('events', ['env', ...HEADGATE, 'events', '--json'], { netns: box.name });
+    await soon(async () => expect(await flows()).toBeDefined());
     await gateway.serve(gateway.world, 'udp', WORLD, 5000);
     const news = async () => {
       await box.batch('link add d0 type veth peer name d1', 'link del d0');
@@ -150,9 +154,9 @@ describe('a running service', () => {
     } else await soon(() => expect(output.join('\n')).toContain('"kind":"overrun"'));
 
     // It hears of all three still.
-    const { total } = (await gateway.status()).service!.flows;
+    const total = (await flows())!;
     await gateway.ask(box, 'udp', WORLD, 5000);
-    await soon(async () => expect((await gateway.status()).service!.flows.total).toBeGreaterThan(total));
+    await soon(async () => expect(await flows()).toBeGreaterThan(total));
     await box.run('ip', 'link', 'set', 'hg-wan', 'down');
     await soon(async () => expect((await gateway.link()).state).toBe('open'));
     await box.run('ip', 'link', 'set', 'hg-wan', 'up');

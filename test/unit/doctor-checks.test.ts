@@ -59,7 +59,7 @@ it('each says what to do, and problems come first', () => {
 });
 
 describe('flowtables', () => {
-  const table = { name: 'inet fw f', devices: ['wan', 'lan'], hardware: false };
+  const table = { name: 'inet fw f', devices: ['wan', 'lan'], hardware: false, counter: true };
 
   it.each([
     ['on a device of the policy', { flowtables: [table] }, ['problem flowtable']],
@@ -73,6 +73,10 @@ describe('flowtables', () => {
       '12 of 40 flows at the moment, 83 % of the bytes of the 30 that are counted',
     );
     expect(concerns({ offload: { ...offload, bytes: 0 } })[0]!.what).toMatch(/12 of 40 flows at the moment$/);
+    const silent = { ...offload, flowtables: [{ ...table, counter: false }] };
+    expect(concerns({ offload: silent })[0]!.what).toContain(
+      '12 of 40 flows at the moment; how many bytes is not known',
+    );
   });
 
   it('are counted by the status of conntrack’s entries', () => {
@@ -101,8 +105,8 @@ table ip other {
 }
 `;
     expect(readFlowtables(text)).toEqual([
-      { name: 'inet fw f', devices: ['lan', 'wan'], hardware: true },
-      { name: 'ip other g', devices: ['odd name'], hardware: false },
+      { name: 'inet fw f', devices: ['lan', 'wan'], hardware: true, counter: true },
+      { name: 'ip other g', devices: ['odd name'], hardware: false, counter: false },
     ]);
     expect(readFlowtables('')).toEqual([]);
   });

@@ -36,6 +36,7 @@ const policy: Policy = {
     timers: false,
     dns: false,
     sockets: false,
+    p2p: false,
     packets: false,
     clock: false,
     company: false,
@@ -93,6 +94,26 @@ describe('tree', () => {
     expect(kinds(['bfifo'])).toEqual(['bfifo', 'bfifo', 'bfifo']);
     expect(kinds(['bfifo', 'sfq'])).toEqual(['sfq', 'sfq', 'sfq']);
     expect(kinds(['bfifo', 'sfq', 'fq_codel'])).toEqual(['fq_codel', 'fq_codel', 'sfq']);
+  });
+
+  it('a leaf tbf is a shaper at the ceiling, also in a prio, and counts what the line adds', () => {
+    const list: QueuePolicy[] = [
+      { name: 'slow', share: 0.002, ceiling: 0.002, leaf: 'tbf' },
+      { name: 'fast', share: 0.5, ceiling: 1, leaf: 'tbf' },
+    ];
+    const overhead = { bytes: 18, mpu: 64, linkLayer: 'ethernet' };
+    for (const kind of ['htb', 'prio']) {
+      const tree = treeOf(list, 10e6, ['tbf'], { kind, overhead });
+      // As in ifb.txt: rate 20kbit buffer 1600 limit 3000.
+      expect(tree.classes.map(({ leaf }) => leaf)).toEqual([
+        { kind: 'tbf', rate: 20_000, burst: 1603, limit: 3206, overhead },
+        { kind: 'tbf', rate: 10e6, burst: 62_500, limit: 125_000, overhead },
+      ]);
+      const commands = treeCommands('ifb0', 0x7fe0, tree).map((command) => command.join(' '));
+      expect(commands.filter((command) => /tbf rate 20000bit/.test(command))).toEqual([
+        expect.stringMatching(/ tbf rate 20000bit burst 1603b limit 3206b overhead 18 mpu 64 linklayer ethernet$/),
+      ]);
+    }
   });
 
   it('is fair between the hosts on this side, which receive what arrives and send what leaves', () => {

@@ -1,25 +1,35 @@
 // Runs the tests of test/vm/guest, and some of test/kernel, on Debian's kernels in qemu, and gives each one's verdict
-// as a test here. The guests run while vitest collects, for only then are their tests known.
+// as a test here. The guests run while vitest collects, for only then are their tests known; all at the same time, a
+// processor each, and nothing else of ours runs meanwhile (fileParallelism).
 // Shown on Linux 6.1 and 6.12, on a host with 6.18.
 
 import { describe, expect, test } from 'vitest';
-import { boot } from './boot.ts';
-import { ensureKernel, KERNELS } from './kernels.ts';
+import { type Boot, boot } from './boot.ts';
+import { type DebianKernel, ensureKernel, KERNELS } from './kernels.ts';
 import type { BrokenReport, Failure, TestReport } from './report.ts';
 
 /** What `npm run test:vm -- [--kernel NAME] [VITEST-ARG ...]` asks for. */
-const { kernel: chosen, args } = JSON.parse(process.env.HEADGATE_VM ?? '{}') as {
+const { kernel: chosen, args = [] } = JSON.parse(process.env.HEADGATE_VM ?? '{}') as {
   kernel?: string;
   args?: string[];
 };
 const kernels = KERNELS.filter(({ name }) => chosen === undefined || name === chosen);
 if (kernels.length === 0) throw new Error(`no kernel ${chosen}: ${KERNELS.map(({ name }) => name).join(' or ')}`);
 
-for (const kernel of kernels) {
+interface Verdicts {
+  readonly kernel: DebianKernel;
+  readonly tests: readonly TestReport[];
+  readonly broken: readonly BrokenReport[];
+  /** Vitest's; absent where the guest did not come so far. */
+  readonly status: number | undefined;
+  readonly ended: Boot;
+}
+
+async function runGuest(kernel: DebianKernel): Promise<Verdicts> {
   const start = performance.now();
   const say = (text: string) =>
     process.stderr.write(
-      `vm ${kernel.name} ${((performance.now() - start) / 1000).toFixed(0).padStart(4)} s: ${text}\n`,
+      `vm ${kernel.name.padStart(4)} ${((performance.now() - start) / 1000).toFixed(0).padStart(4)} s: ${text}\n`,
     );
   const tests: TestReport[] = [];
   const broken: BrokenReport[] = [];
@@ -27,8 +37,7 @@ for (const kernel of kernels) {
   const ended = await ensureKernel(kernel)
     .then((bootable) => {
       say(`booting ${bootable.release}`);
-      const always = kernel.always.map((file) => `test/vm/guest/${file}.test.ts`);
-      return boot(bootable, args ?? always, (report) => {
+      return boot(bootable, args, (report) => {
         if (report.kind === 'started') say('vitest runs');
         if (report.kind === 'exit') status = report.status;
         if (report.kind === 'broken') {
@@ -44,7 +53,10 @@ for (const kernel of kernels) {
     })
     .catch((error: Error) => ({ console: `${error.stack ?? error}`, timedOut: false }));
   say('off');
+  return { kernel, tests, broken, status, ended };
+}
 
+for (const { kernel, tests, broken, status, ended } of await Promise.all(kernels.map(runGuest)))
   describe(`Linux ${kernel.name}, Debian ${kernel.debian}`, () => {
     test('runs tests to their end', () => {
       for (const { where, failures } of broken) fail(where, failures);
@@ -62,7 +74,6 @@ for (const kernel of kernels) {
           });
       });
   });
-}
 
 function fail(what: string, failures: readonly Failure[]): never {
   const [first, ...others] = failures;

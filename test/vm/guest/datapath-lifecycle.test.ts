@@ -1,6 +1,6 @@
 // Shown on Linux 6.1.
 
 import { lifecycle } from '../../kernel/datapath-lifecycle.ts';
+import { turn } from './turn.ts';
 
-lifecycle('ct');
-lifecycle('mark');
+lifecycle(turn('ct', 'mark'));

@@ -1,6 +1,6 @@
 // Shown on Linux 6.1.
 
 import { perOrigin } from '../../kernel/per-origin.ts';
+import { turn } from './turn.ts';
 
-perOrigin('ct');
-perOrigin('mark');
+perOrigin(turn('mark', 'ct'));

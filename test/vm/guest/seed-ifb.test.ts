@@ -30,7 +30,8 @@ const withHeadgate = (policy: string, ...args: readonly string[]) => {
 describe('(c) a prio with sfq, tbf and sfq, a classifier on marks, and all that arrives goes to the first band', () => {
   withHeadgate(
     `link wan { device wan  download 10mbit  tree prio }
-queue first { share 50% leaf sfq }  queue second { share 10% leaf tbf }  queue third { share 10% leaf sfq }
+queue first { share 50% leaf sfq }  queue second { share 0.2% ceiling 0.2% leaf tbf }  queue third { share 10% leaf sfq }
+rule slow when udp and origin remote and local.port 17002 -> second
 default local -> first  remote -> first  new -> first
 `,
     ...['--datapath', 'mark'],
@@ -46,8 +47,9 @@ default local -> first  remote -> first  new -> first
       expect(download!.queues.map(({ packets }) => packets)).toEqual([3 + ifbs[0]!.rx.dropped, 0, 0]);
     });
     const qdiscs = await place.gateway.box.run('tc', 'qdisc', 'show', 'dev', 'hg-wan');
-    for (const part of ['prio 7fe0: parent 7fd0:1', 'sfq 7f01: parent 7fe0:1', 'tbf 7f02: parent 7fe0:2', 'sfq 7f03:'])
+    for (const part of ['prio 7fe0: parent 7fd0:1', 'sfq 7f01: parent 7fe0:1', 'sfq 7f03:'])
       expect(qdiscs).toContain(part);
+    expect(qdiscs).toMatch(/tbf 7f02: parent 7fe0:2 rate 20Kbit burst 16\d\db /);
     const filters = await listFilters('wan', 'ingress', { netns: place.gateway.box.name });
     // In our bits of the mark: the entry that the first one made has class 1, and says so to the packets after it.
     const mark = { kind: 'fw', mark: 0x01000000, mask: 0x7f000000 };
@@ -103,6 +105,28 @@ default local -> first  remote -> first  new -> first
       expect(queue).toMatchObject({ leaf: kind, bytes, packets, drops, overlimits });
       expect(text.replace(/ +/g, ' ')).toContain(`${queue.leaf} ${bytes} ${packets} ${drops} ${overlimits} `);
     }
+  });
+
+  test('mark 2 leads to the second band, whose tbf passes on 20 kbit and drops what finds no room', async () => {
+    const { box, world } = place;
+    const heard = async () => (await box.heard(WAN, 17002)).length;
+    await box.sink(WAN, 17002);
+    // The first packet makes the entry, and the rule gives that mark 2.
+    await world.tell(WAN, 17002, 1, { from: 17003, size: 1000 });
+    await soon(async () => expect(await heard()).toBe(1));
+    const started = performance.now();
+    await world.tell(WAN, 17002, 20, { from: 17003, size: 1000 });
+    const { packets, drops, overlimits } = await soon(async () => {
+      const second = (await place.gateway.link()).download!.queues[1]!;
+      expect(second.packets + second.drops).toBe(20);
+      return second;
+    });
+    expect(packets).toBeGreaterThanOrEqual(4);
+    // One at once, and one of 1042 bytes in 417 ms; three wait.
+    expect(packets).toBeLessThanOrEqual(5 + (performance.now() - started) / 417);
+    expect(drops).toBeGreaterThan(0);
+    expect(overlimits).toBeGreaterThan(0);
+    await soon(async () => expect(await heard()).toBe(1 + packets));
   });
 });
 

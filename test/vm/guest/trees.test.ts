@@ -45,9 +45,9 @@ const packetsOf = ({ queues }: DirectionStatus) => Object.fromEntries(queues.map
 
 /** What the sinks receive meanwhile, in 10^6 bits per second, when the connections have found their rates. */
 async function rates(...sinks: readonly Transfer[]): Promise<number[]> {
-  await sleep(4000);
+  await sleep(3000);
   const before = await Promise.all(sinks.map((sink) => sink.sample()));
-  await sleep(8000);
+  await sleep(6000);
   const after = await Promise.all(sinks.map((sink) => sink.sample()));
   const measured = sinks.map((_, i) => receivedMbit(before[i]!, after[i]!));
   console.info(expect.getState().currentTestName, measured.map((mbit) => mbit.toFixed(2)).join(' '));

@@ -16,6 +16,8 @@ export default defineConfig({
     env: { HEADGATE_PATIENCE: String(PATIENCE) },
     pool: 'forks',
     fileParallelism: false,
+    // A process for each file takes longer to start there than some files take.
+    isolate: false,
     testTimeout: 60_000 * PATIENCE,
     hookTimeout: 60_000 * PATIENCE,
   },
