@@ -1,4 +1,5 @@
-import { type Argv, HeadgateError } from '../model/index.ts';
+import { isGone } from '../kernel/index.ts';
+import type { Argv } from '../model/index.ts';
 import {
   ARRIVAL_FAMILY,
   formatHandle,
@@ -25,35 +26,52 @@ export interface Places {
  * Equal words, equal objects: so a policy's objects can be made in another place, and compared with those in force.
  */
 export async function listBuilt({ devices, ifbs }: Places, run: RunThere): Promise<Map<string, string>> {
-  const told = (argv: Argv): Promise<string> =>
-    run(argv).catch((error) => {
-      // What is not there says nothing.
-      if (error instanceof HeadgateError && error.code === 'HG_KERNEL') return '';
-      throw error;
-    });
+  const tell = told(run);
   const objects: [string, Promise<string>][] = [
     ...ifbs.flatMap((ifb): [string, Promise<string>][] => [
-      [`ifb ${ifb}`, told(['ip', '-json', '-details', 'link', 'show', ifb]).then(plainLink)],
-      [`tree on ${ifb}`, listTree(ifb, told, () => true)],
+      [`ifb ${ifb}`, tell(['ip', '-json', '-details', 'link', 'show', ifb]).then(plainLink)],
+      [`tree on ${ifb}`, listTree(ifb, tell, () => true)],
     ]),
     ...devices.flatMap((device): [string, Promise<string>][] => [
-      [`tree on ${device}`, listTree(device, told, isOfUpload)],
-      [`filters on ${device}`, listOurFilters(device, 'ingress', told)],
-      [`leaving filters on ${device}`, listOurFilters(device, formatHandle(UPLOAD_MAJOR), told)],
+      [`tree on ${device}`, listTree(device, tell, isOfUpload)],
+      [`filters on ${device}`, listOurFilters(device, 'ingress', tell)],
+      [`leaving filters on ${device}`, listOurFilters(device, formatHandle(UPLOAD_MAJOR), tell)],
     ]),
-    ...['inet', ...MIRROR_FAMILIES].map((family): [string, Promise<string>] => [
+    ...TABLES.map((family): [string, Promise<string>] => [
       `table ${family} ${TABLE}`,
-      told(['nft', '--stateless', 'list', 'table', family, TABLE]),
+      tell(['nft', '--stateless', 'list', 'table', family, TABLE]),
     ]),
     // The pipeline fills its maps.
     [
       `table ${ARRIVAL_FAMILY} ${TABLE}`,
-      told(['nft', '--stateless', '--terse', 'list', 'table', ARRIVAL_FAMILY, TABLE]),
+      tell(['nft', '--stateless', '--terse', 'list', 'table', ARRIVAL_FAMILY, TABLE]),
     ],
   ];
   const found = await Promise.all(objects.map(async ([name, text]) => [name, await text] as const));
   return new Map(found.filter(([, text]) => text !== ''));
 }
+
+const TABLES = ['inet', ...MIRROR_FAMILIES];
+
+/** The same of our tables alone, but for those that the pipeline fills; a set's elements may come and go. @throws HeadgateError HG_KERNEL */
+export async function listTables(run: RunThere): Promise<Map<string, string>> {
+  const found = await Promise.all(
+    TABLES.map(async (family) => {
+      const text = await told(run)(['nft', '--stateless', '--terse', 'list', 'table', family, TABLE]);
+      return [`table ${family} ${TABLE}`, text] as const;
+    }),
+  );
+  return new Map(found.filter(([, text]) => text !== ''));
+}
+
+/** What is not there says nothing. */
+const told =
+  (run: RunThere): RunThere =>
+  (argv) =>
+    run(argv).catch((error) => {
+      if (isGone(error)) return '';
+      throw error;
+    });
 
 function plainLink(json: string): string {
   const [link] = json === '' ? [] : (JSON.parse(json) as Record<string, unknown>[]);

@@ -2,16 +2,25 @@ import { getTcStats, listDevices, listFilters, type Where } from '../kernel/inde
 import { HeadgateError } from '../model/index.ts';
 import { describeFilter, type Operation, type TreeObject, type TreePlace, treeObjects } from '../shape/index.ts';
 
+type Asked = NonNullable<Operation['filters']>;
+
+/** The kernel holds all of the filters as they are asked for. */
+export const holdsFilters = (asked: Asked): Promise<boolean> =>
+  checkFilters(asked).then(
+    () => true,
+    (error) => {
+      if (error instanceof HeadgateError && error.code === 'HG_FILTER_CHANGED') return false;
+      throw error;
+    },
+  );
+
 /**
  * Makes sure that the kernel holds the filters as they were asked for. Some kernels take a filter and leave out, in
  * silence, what they were built without.
  *
  * @throws HeadgateError HG_FILTER_CHANGED
  */
-export async function checkFilters(
-  { device, parent, filters }: NonNullable<Operation['filters']>,
-  where: Where = {},
-): Promise<void> {
+export async function checkFilters({ device, parent, filters }: Asked, where: Where = {}): Promise<void> {
   const listed = await listFilters(device, parent, where);
   const held = listed.map(({ filter, ...head }) => ({
     ...head,

@@ -65,7 +65,7 @@ export async function takeDown(known?: MarkField): Promise<string[]> {
   await delFiles();
   await replaceApplied(undefined);
   // Marks without our objects are not ours to touch.
-  if (removed.length > 0 && field) await clearField(field);
+  if (removed.length > 0 && field) await clearField(field).catch(() => clearField(field));
   await journal?.end();
   return removed.map(({ about }) => about);
 }

@@ -1,7 +1,8 @@
+import { merge } from 'rxjs';
 import { checkEffects, checkLink, checkMap, checkTable, passedBy, runOperations, teardown } from '../apply/index.ts';
 import { factSources } from '../facts/index.ts';
 import { acquireInstance, delFiles, ensureRoot, Journal, replaceApplied } from '../kernel/index.ts';
-import { linkEvents } from '../kernel/sources.ts';
+import { linkEvents, tableEvents } from '../kernel/sources.ts';
 import type { Policy } from '../language/index.ts';
 import { type Capabilities, formatMark, HeadgateError } from '../model/index.ts';
 import type { MonitorItem } from '../monitor/index.ts';
@@ -30,6 +31,7 @@ import { explainLive } from './explain-live.ts';
 import { finish } from './finish.ts';
 import { Following } from './following.ts';
 import { getStatus } from './get-status.ts';
+import { keepFollowing } from './keep-following.ts';
 import { LinkKeeper } from './link-keeper.ts';
 import { LinkWatch } from './link-watch.ts';
 import { chooseMarksHere, warnOfMarksHere, whyNotMarks } from './marks.ts';
@@ -38,6 +40,7 @@ import { changeKernel, type LoadPolicy, type ReloadResult, reloadPolicy, type Sh
 import { findInForce, getPolicyBefore, isSamePolicy } from './resume.ts';
 import { shapeHere } from './shape-here.ts';
 import type { ServiceStatus } from './status.ts';
+import { TableKeeper } from './table-keeper.ts';
 import { withCapabilities } from './with-capabilities.ts';
 
 /** Headgate at work: the kernel's objects are in place, flows are being decided. */
@@ -139,7 +142,24 @@ async function startWith(
       keeperOf(shape, inForce?.prepared.datapath ?? datapath),
     );
     const sides = new Sides((ifindex) => keepers.some((keeper) => keeper.deviceIndex === ifindex));
-    const watch = await LinkWatch.open(linkEvents(), sides, warn('the watch on links'));
+    /** Sockets that are broken now. */
+    const broken = new Set<string>();
+    const kept = <T>(what: string, follow: Parameters<typeof keepFollowing<T>>[0]) =>
+      keepFollowing(
+        follow,
+        (error) => {
+          broken.add(what);
+          warn(`the watch on ${what} broke; opening it again`)(error);
+        },
+        () => {
+          if (broken.delete(what)) watch.doubt();
+        },
+      );
+    const watch: LinkWatch = await LinkWatch.open(
+      merge(kept('links', linkEvents), kept('tables', tableEvents)),
+      sides,
+      warn('the watch on links'),
+    );
     opened.add(() => watch.close());
     for (const keeper of keepers) await watch.add(keeper, inForce ? 'as it is' : 'anew');
     const shapesNow = () => keepers.map(({ shape }) => shape);
@@ -183,6 +203,12 @@ async function startWith(
     const sources = factSources(sides);
     const following = new Following(stream, sides, { policy, shapes, datapath }, sources, inForce !== undefined);
     opened.add(() => following.close());
+    const tables = new TableKeeper(
+      (event) => stream.emit(event),
+      () => following.refill(),
+    );
+    await watch.exclusively(() => tables.become({ policy, shapes, datapath }));
+    watch.keep(tables);
 
     const status = (): ServiceStatus => ({
       pid: process.pid,
@@ -228,6 +254,8 @@ async function startWith(
       const record = { policy, datapath: name, generation, unconfirmed: tried.refused };
       await replaceApplied(writeApplied(record)).catch(warn('the record'));
       following.replace({ policy, shapes, datapath: made.datapath });
+      await tables.become({ policy, shapes, datapath: made.datapath }).catch(warn('the tables'));
+      watch.doubt();
       return () => finishWith(after, journal, old);
     };
     let changed: Promise<unknown> = Promise.resolve();
@@ -334,7 +362,7 @@ async function startWith(
     return {
       reload,
       unconfirmed: expired,
-      isAlive: () => watch.exclusively(async () => following.alive && watch.listening),
+      isAlive: () => watch.exclusively(async () => following.alive && broken.size === 0 && watch.listening),
       stop: (options) => {
         keep = options.keep;
         return opened.close();

@@ -97,6 +97,21 @@ export function replaceTables(from: Rules, to: Rules, families: readonly string[
 }
 
 /**
+ * The operations that put back what is missing of a policy's tables and taps: all of nft in one transaction. A table that
+ * is there loses its counters.
+ *
+ * @param families as of {@link replaceTables}
+ * @param taps those of the policy's that are there
+ */
+export function repairTables(rules: Rules, families: readonly string[], taps: readonly string[]): Operation[] {
+  const missing = tapsOf(rules.policy).filter((tap) => !taps.includes(tap));
+  const tables = replaceTables(rules, rules, families).map(({ command, of }) => {
+    return { about: `put back the nft tables`, command, of };
+  });
+  return [...missing.map(addTap), ...tables];
+}
+
+/**
  * Everything that changes a policy in force into another one, in place: what has to be done before the flows' marks are
  * those of the new one, and what is removed afterwards.
  *

@@ -22,6 +22,7 @@ export * from './operation.ts';
 export * from './per-origin.ts';
 export * from './plan.ts';
 export * from './qdiscs.ts';
+export * from './repair.ts';
 export * from './script.ts';
 export * from './shape.ts';
 export * from './table.ts';

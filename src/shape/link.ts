@@ -52,7 +52,7 @@ export const removeClsact = (device: string): Command => tc('qdisc', 'del', 'dev
 export const removeIfb = (ifb: string): Command => ({ argv: ['ip', 'link', 'del', ifb] });
 
 /** Nothing is there that the datapath could use: we add it, and take it away again. */
-const makesHook = ({ ingressHook }: LinkSite, { hook }: Datapath): boolean => hook && !ingressHook;
+export const makesHook = ({ ingressHook }: LinkSite, { hook }: Datapath): boolean => hook && !ingressHook;
 
 function downloadOperations(shape: LinkShape, site: LinkSite, datapath: Datapath): Operation[] {
   const { link, device, ifbs, numtxqueues } = shape;
@@ -111,7 +111,7 @@ export function ifbOperations(
 }
 
 /** Writes down that the device leads to the ifb, too, before anything is made there. */
-function joinOperation(ifb: string, ownership: Ownership, { device }: LinkShape, clsact: boolean): Operation {
+export function joinOperation(ifb: string, ownership: Ownership, { device }: LinkShape, clsact: boolean): Operation {
   return {
     about: `share ${ifb} with ${device}`,
     command: setAlias(ifb, withHook(ownership, { device, clsact })),

@@ -224,8 +224,8 @@ describe('reload', () => {
 
   it('undoes all of it when the kernel refuses a part', async () => {
     await start(POLICIES.plain);
-    // Somebody has taken a class away that is to be changed under its new parent.
-    await gateway.box.run('tc', 'qdisc', 'del', 'dev', 'wan', 'root');
+    // Where a class is to be changed under its new parent, somebody has put another tree.
+    await gateway.box.run('tc', 'qdisc', 'replace', 'dev', 'wan', 'root', 'handle', '1:', 'pfifo');
     const before = await objects();
     const refused = await reload(POLICIES.nested);
     expect(refused).toMatchObject({ status: 5, stderr: expect.stringContaining('dev wan') });
