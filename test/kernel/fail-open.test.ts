@@ -2,7 +2,7 @@
 // the link is up, and nothing of ours leads to an ifb that is down or gone for longer than a moment while a service lives.
 // Shown on the machine's own kernel (6.18: cls_bpf, HTB, u32).
 //
-// HEADGATE_RUNS=20 for more runs, HEADGATE_SEED=N for those of a seed.
+// HEADGATE_RUNS=100 for more runs, HEADGATE_SEED=N for those of a seed.
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ import { Program } from '../../src/lab/index.ts';
 import { Gateway, HEADGATE, WORLD } from './gateway.ts';
 import { PATIENCE, soon } from './soon.ts';
 
-const RUNS = Number(process.env.HEADGATE_RUNS ?? 3);
+const RUNS = Number(process.env.HEADGATE_RUNS ?? 6);
 const SEED = Number(process.env.HEADGATE_SEED ?? Date.now() & 0x7fffffff);
 /** Things that happen in one run. */
 const STEPS = 14;
