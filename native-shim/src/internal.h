@@ -45,13 +45,6 @@ bool hg_flow_parse(struct hg_flow *flow, const struct nlmsghdr *message);
  * Messages that do not look as expected pass. Returns 0 or -errno. */
 int hg_filter_loopback(int fd, struct hg_error *error);
 
-/* trim.c */
-
-/* Copies a message into `buffer` of HG_TRIM_BYTES without any attribute that libnetfilter_conntrack could choke on.
- * False where it does not fit, which takes the same attribute many times. */
-#define HG_TRIM_BYTES 1024
-bool hg_flow_trim(void *buffer, const struct nlmsghdr *message);
-
 /* packets.c */
 
 bool hg_packet_parse(struct hg_packet *packet, const struct nlmsghdr *message);
@@ -75,8 +68,13 @@ bool hg_socket_parse(struct hg_socket *found, const struct nlmsghdr *message);
 
 /* links.c */
 
-/* Packs a link, an address, or a unicast route of the main table; false for anything else. */
+/* Packs a link, an address, a unicast route of the main table, or what tc has lost; false for anything else. */
 bool hg_link_parse(struct hg_link *link, const struct nlmsghdr *message);
+
+/* tables.c */
+
+/* Packs what nftables has lost; false for anything else. */
+bool hg_table_parse(struct hg_link *table, const struct nlmsghdr *message);
 
 /* marks.c */
 

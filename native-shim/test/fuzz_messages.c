@@ -149,6 +149,11 @@ static void parse_all(const struct nlmsghdr *m)
 		CHECK(memchr(link.name, 0, sizeof(link.name)));
 		parsed++;
 	}
+	memset(&link, 0, sizeof(link));
+	if (hg_table_parse(&link, m)) {
+		CHECK(memchr(link.name, 0, sizeof(link.name)));
+		parsed++;
+	}
 	if (hg_tc_parse(&stat, 1, m)) {
 		CHECK(memchr(stat.kind, 0, sizeof(stat.kind)));
 		parsed++;

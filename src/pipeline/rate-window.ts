@@ -25,7 +25,7 @@ export class RateWindow {
     const times = this.#times;
     const last = times.length - 1;
     if (last >= 0 && time <= times[last]!) return;
-    if (last > 0 && times[last]! - times[last - 1]! < this.#longest / MOST_READINGS)
+    if (last > 0 && time - times[last - 1]! < this.#longest / MOST_READINGS)
       for (const list of [times, this.#in, this.#out]) list.pop();
     this.#push(time, arriving, leaving);
     // One that is as old as the window stays, to measure from.

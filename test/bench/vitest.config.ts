@@ -5,6 +5,7 @@ export default defineConfig({
   test: {
     root: 'test/bench',
     include: ['*.bench.ts'],
+    globalSetup: ['write-performance.ts'],
     pool: 'forks',
     execArgv: ['--expose-gc'],
     fileParallelism: false,
