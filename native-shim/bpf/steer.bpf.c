@@ -57,6 +57,26 @@ struct {
 	__type(value, __u64);
 } verdicts SEC(".maps");
 
+/*
+ * One value: CLOCK_MONOTONIC in ns, from which on every packet passes untouched; 0: never. Whoever watches the links
+ * keeps moving it on (src/service/deadline.ts). That clock stands still while the machine sleeps, as the watcher does.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} deadline SEC(".maps");
+
+static __always_inline bool has_expired(void)
+{
+	__u32 key = 0;
+	const __u64 *value = bpf_map_lookup_elem(&deadline, &key);
+
+	/* The coarse clock, a tick behind at most, is read without asking the hardware. */
+	return value && *value && bpf_ktime_get_coarse_ns() >= *value;
+}
+
 static __always_inline void count(__u32 key)
 {
 	__u64 *packets = bpf_map_lookup_elem(&verdicts, &key);
@@ -201,7 +221,7 @@ static __always_inline struct verdict classify(struct __sk_buff *skb, bool leavi
 	struct place at;
 	__be16 ethertype;
 
-	if (config.deadline_ns && bpf_ktime_get_ns() >= config.deadline_ns)
+	if (has_expired())
 		return (struct verdict){ .outcome = STEER_EXPIRED };
 	ethertype = find_ip(skb, &at, &vlan, &pppoe);
 	if (vlan)

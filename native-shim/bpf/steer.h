@@ -13,7 +13,6 @@
 
 /* Symbol `config` in .rodata: patched in the object file, since plain tc has no other way to configure a program. */
 struct steer_config {
-	__u64 deadline_ns;   /* CLOCK_MONOTONIC; from then on every packet passes untouched. 0: no deadline */
 	__u32 major;	     /* of the classes, in the upper 16 bits: 0x7fe00000 is 7fe0: */
 	__u32 mark_mask;     /* bits of the conntrack mark that hold a class number; 0: the mark says nothing */
 	__u32 mark_shift;    /* position of the mask's lowest bit, 0..31 */

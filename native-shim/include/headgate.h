@@ -16,7 +16,7 @@
 
 #include <stdint.h>
 
-#define HG_ABI 2 /* changes with every change of a record or a function; hg_abi() returns it */
+#define HG_ABI 4 /* changes with every change of a record or a function; hg_abi() returns it */
 
 /* What happened, where, and the kernel's own words for it (extended ACK), when it said any. */
 struct hg_error {
@@ -39,6 +39,9 @@ enum hg_kind {
 	HG_ADDRESS_GONE = 11,
 	HG_ROUTE = 12, /* main table, unicast */
 	HG_ROUTE_GONE = 13,
+	HG_PAYLOAD = 14, /* NFLOG: what a packet carries */
+	HG_TC_GONE = 15,    /* rtnetlink: a qdisc, class, filter or chain of a device has been removed or replaced */
+	HG_TABLE_GONE = 16, /* nftables: a table, or something in it but the elements of its sets, has been removed */
 	/* ENOBUFS: the kernel dropped messages for this socket; head.count: overruns told at once. It stands where the
 	 * loss was: behind it nothing is missing, so that a dump begun now makes good what is missing before it. */
 	HG_OVERRUN = 32,
@@ -108,7 +111,22 @@ struct hg_packet { /* 96 bytes */
 	char prefix[8]; /* start of the rule's log prefix, padded with NUL */
 };
 
-struct hg_link { /* 72 bytes: link, address or route */
+#define HG_PAYLOAD_BYTES 4096
+
+struct hg_payload { /* 4176 bytes */
+	struct hg_head head;
+	struct hg_tuple tuple;
+	uint32_t sequence; /* of TCP: number of the first byte */
+	uint32_t size;     /* bytes that the packet carries behind its UDP or TCP header */
+	uint32_t length;   /* how many of them are here */
+	uint16_t group;    /* NFLOG group */
+	uint8_t family, protocol;
+	uint8_t tcp_flags;
+	uint8_t pad[7];
+	uint8_t data[HG_PAYLOAD_BYTES];
+};
+
+struct hg_link { /* 72 bytes: link, address, route, or what is gone */
 	struct hg_head head;
 	uint32_t ifindex; /* of a route: its output device, 0 where there is none or several */
 	uint32_t flags;   /* IFF_* of a link, IFA_F_* of an address */
@@ -117,7 +135,7 @@ struct hg_link { /* 72 bytes: link, address or route */
 	uint8_t family;
 	uint8_t prefix_length;
 	uint8_t address[16]; /* of an address, or a route's destination */
-	char name[16];       /* of a link */
+	char name[16];       /* of a link; of a table, cut off behind 15 bytes */
 	uint32_t table;      /* of a route */
 	uint32_t pad;
 };
@@ -129,6 +147,22 @@ struct hg_mark_request { /* 52 bytes */
 	struct hg_tuple original;
 	uint32_t mark;
 	uint32_t mask; /* only these bits change: new = (old & ~mask) | (mark & mask) */
+};
+
+struct hg_socket_query { /* 40 bytes: a socket of TCP or UDP, as it sees its ends */
+	uint8_t family;
+	uint8_t protocol;
+	uint16_t pad;
+	uint16_t local_port, remote_port;
+	uint8_t local[16], remote[16];
+};
+
+struct hg_socket { /* 24 bytes */
+	int32_t status; /* 0 found, -ENOENT none, other -errno */
+	uint32_t uid;   /* who made it */
+	uint32_t inode; /* of sockfs: /proc/PID/fd */
+	uint32_t pad;
+	uint64_t cgroup; /* cgroup2's id, of who made it; 0 where the kernel does not say */
 };
 
 struct hg_tc_stat { /* 96 bytes: one qdisc or one class */
@@ -152,6 +186,7 @@ struct hg_source_stats {
 
 struct hg_source;
 struct hg_marks;
+struct hg_sockets;
 
 uint32_t hg_abi(void);
 
@@ -163,24 +198,36 @@ uint32_t hg_abi(void);
 #define HG_GROUP_NEW 1
 #define HG_GROUP_UPDATE 2
 #define HG_GROUP_DESTROY 4
-/* Follows conntrack events. groups: HG_GROUP_*. Records: struct hg_flow. */
-struct hg_source *hg_conntrack_open(const char *netns, uint32_t groups, uint32_t receive_buffer, uint32_t ring,
-				    struct hg_error *error);
+/* Leaves flows between loopback addresses out, in the kernel. */
+#define HG_NO_LOOPBACK 16
+/* Follows conntrack events. groups: HG_GROUP_*, and HG_NO_LOOPBACK. With every overrun the receive buffer doubles, up to
+ * `most_buffer`. Records: struct hg_flow. */
+struct hg_source *hg_conntrack_open(const char *netns, uint32_t groups, uint32_t receive_buffer, uint32_t most_buffer,
+				    uint32_t ring, struct hg_error *error);
 
 /* Dumps the conntrack table on a socket of its own: HG_DUMP_START, HG_DUMPED..., HG_DUMP_END. An interrupted dump
  * (NLM_F_DUMP_INTR) is begun again, at most `attempts` times in all. Where mask is not 0 the kernel sends only
- * entries with (mark & mask) == mark given. family: AF_INET, AF_INET6 or AF_UNSPEC. Records: struct hg_flow. */
-struct hg_source *hg_conntrack_dump(const char *netns, uint8_t family, uint32_t mark, uint32_t mask, uint32_t attempts,
-				    uint32_t ring, struct hg_error *error);
+ * entries with (mark & mask) == mark given; likewise with all bits of status (IPS_*), where that is not 0 (Linux 5.18;
+ * earlier ones send all). family: AF_INET, AF_INET6 or AF_UNSPEC. Records: struct hg_flow. */
+struct hg_source *hg_conntrack_dump(const char *netns, uint8_t family, uint32_t mark, uint32_t mask, uint32_t status,
+				    uint32_t attempts, uint32_t ring, struct hg_error *error);
 
 /* Receives packets that nft `log group GROUP` or NFLOG sends up; copies at most 192 bytes of each. Records: struct hg_packet. */
 struct hg_source *hg_packets_open(const char *netns, uint16_t group, uint32_t receive_buffer, uint32_t ring,
 				  struct hg_error *error);
 
+/* The same with what the packets carry behind their UDP or TCP header, at most HG_PAYLOAD_BYTES; others are passed over,
+ * and those that carry nothing. Records: struct hg_payload. */
+struct hg_source *hg_payloads_open(const char *netns, uint16_t group, uint32_t receive_buffer, uint32_t ring,
+				   struct hg_error *error);
+
 /* Tells what links, addresses and main-table routes there are, between HG_DUMP_START and HG_DUMP_END, and follows
- * them. After an overrun, or where the kernel calls its answer interrupted, it tells everything again: what was
+ * them, and what tc loses. After an overrun, or where the kernel calls its answer interrupted, it tells everything again: what was
  * known at HG_DUMP_START and is not told by HG_DUMP_END is gone. Records: struct hg_link. */
 struct hg_source *hg_links_open(const char *netns, uint32_t ring, struct hg_error *error);
+
+/* Follows what nftables loses: HG_TABLE_GONE, with the table's name and family (NFPROTO_*). Records: struct hg_link. */
+struct hg_source *hg_tables_open(const char *netns, uint32_t ring, struct hg_error *error);
 
 /* The doorbell's read end: non-blocking, and the caller's to close. One byte or more means records wait. */
 int32_t hg_source_doorbell(struct hg_source *);
@@ -198,12 +245,28 @@ struct hg_marks *hg_marks_open(const char *netns, struct hg_error *error);
 int32_t hg_marks_write(struct hg_marks *, const struct hg_mark_request *requests, uint32_t count, int32_t *results);
 void hg_marks_close(struct hg_marks *);
 
+struct hg_sockets *hg_sockets_open(const char *netns, struct hg_error *error);
+/* Looks up which socket each packet would come to (sock_diag(7)): a connected one, else one that listens, or is bound to
+ * the port; also while a connection is not accepted yet, the one that listens. Returns 0, or -errno where the netlink socket failed; the results behind that are not filled. */
+int32_t hg_sockets_find(struct hg_sockets *, const struct hg_socket_query *queries, uint32_t count,
+			struct hg_socket *results);
+void hg_sockets_close(struct hg_sockets *);
+
 /* Reads statistics of every qdisc and class of a device; returns how many there are (may exceed max), or -errno. */
 int32_t hg_tc_stats(const char *netns, uint32_t ifindex, struct hg_tc_stat *stats, uint32_t max, struct hg_error *error);
+
+/* Removes what stands at a device's ingress hook in chain 0, protocol all, with this preference: `tc filter del dev D
+ * ingress protocol all pref N`, in microseconds. Returns 0 or -errno, -ENOENT where there is none. */
+int32_t hg_filter_del(const char *netns, uint32_t ifindex, uint16_t pref, struct hg_error *error);
 
 /* Sums, over all processors, the values of the per-cpu array map `map` (8-byte values) that program prog_id uses.
  * Returns how many values the map has (may exceed max), or -errno. */
 int32_t hg_bpf_counters(uint32_t prog_id, const char *map, uint64_t *values, uint32_t max, struct hg_error *error);
+
+/* Reads and writes the one value (8 bytes) of the array map `map` that program prog_id uses. Returns 0 or -errno: -ENOENT where
+ * there is no such program, or it uses no such map. */
+int32_t hg_bpf_get(uint32_t prog_id, const char *map, uint64_t *value);
+int32_t hg_bpf_set(uint32_t prog_id, const char *map, uint64_t value);
 
 /* Takes the exclusive lock of an open file, flock(2), which ends with the last descriptor of it, so with the process
  * however that ends. Returns 0, -EWOULDBLOCK where another holds it, or -errno. */

@@ -106,6 +106,36 @@ static int sum(int map, uint32_t key, uint64_t *slots, int cpus, uint64_t *value
 	return 0;
 }
 
+static int with_value(enum bpf_cmd command, uint32_t prog_id, const char *name, uint64_t *value)
+{
+	struct bpf_map_info info;
+	int fd = open_map(prog_id, name, &info);
+	union bpf_attr attr;
+	uint32_t key = 0;
+	int status = -EINVAL;
+
+	if (fd < 0)
+		return fd;
+	memset(&attr, 0, sizeof(attr));
+	attr.map_fd = (uint32_t)fd;
+	attr.key = (uintptr_t)&key;
+	attr.value = (uintptr_t)value;
+	if (info.type == BPF_MAP_TYPE_ARRAY && info.value_size == sizeof(*value))
+		status = bpf(command, &attr);
+	close(fd);
+	return status;
+}
+
+HG_EXPORT int32_t hg_bpf_get(uint32_t prog_id, const char *map, uint64_t *value)
+{
+	return with_value(BPF_MAP_LOOKUP_ELEM, prog_id, map, value);
+}
+
+HG_EXPORT int32_t hg_bpf_set(uint32_t prog_id, const char *map, uint64_t value)
+{
+	return with_value(BPF_MAP_UPDATE_ELEM, prog_id, map, &value);
+}
+
 HG_EXPORT int32_t hg_bpf_counters(uint32_t prog_id, const char *map, uint64_t *values, uint32_t max,
 				  struct hg_error *error)
 {

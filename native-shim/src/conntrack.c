@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <endian.h>
 #include <errno.h>
-#include <libnetfilter_conntrack/libnetfilter_conntrack.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <unistd.h>
@@ -30,19 +32,61 @@ int hg_conntrack_socket(const char *netns, uint32_t receive_buffer, struct hg_er
 	return fd;
 }
 
-static bool read_addresses(const struct nf_conntrack *ct, uint8_t family, bool reply, struct hg_tuple *tuple)
+static uint64_t read_u64(const struct nlattr *attr)
 {
+	const void *value = hg_attr(attr, sizeof(uint64_t));
+	uint64_t number = 0;
+
+	if (value)
+		memcpy(&number, value, sizeof(number));
+	return be64toh(number);
+}
+
+static uint32_t read_u32(struct hg_flow *flow, const struct nlattr *attr, uint16_t flag)
+{
+	const void *value = hg_attr(attr, sizeof(uint32_t));
+	uint32_t number = 0;
+
+	if (!value)
+		return 0;
+	flow->head.flags |= flag;
+	memcpy(&number, value, sizeof(number));
+	return ntohl(number);
+}
+
+static uint16_t read_u16(const struct nlattr *attr)
+{
+	const void *value = hg_attr(attr, sizeof(uint16_t));
+	uint16_t number = 0;
+
+	if (value)
+		memcpy(&number, value, sizeof(number));
+	return ntohs(number);
+}
+
+static uint8_t read_u8(const struct nlattr *attr)
+{
+	const uint8_t *value = hg_attr(attr, 1);
+
+	return value ? *value : 0;
+}
+
+/* Sorts what is nested in an attribute, which may be NULL. */
+static void nested(const struct nlattr **table, uint16_t max, const struct nlattr *attr)
+{
+	hg_attrs(table, max, attr ? mnl_attr_get_payload(attr) : NULL, attr ? mnl_attr_get_payload_len(attr) : 0);
+}
+
+static bool read_addresses(uint8_t family, const struct nlattr *attr, struct hg_tuple *tuple)
+{
+	const struct nlattr *ip[CTA_IP_MAX + 1];
 	bool v4 = family == AF_INET;
 	size_t size = v4 ? 4 : 16;
 	const void *src, *dst;
 
-	if (reply) {
-		src = nfct_get_attr(ct, v4 ? ATTR_REPL_IPV4_SRC : ATTR_REPL_IPV6_SRC);
-		dst = nfct_get_attr(ct, v4 ? ATTR_REPL_IPV4_DST : ATTR_REPL_IPV6_DST);
-	} else {
-		src = nfct_get_attr(ct, v4 ? ATTR_ORIG_IPV4_SRC : ATTR_ORIG_IPV6_SRC);
-		dst = nfct_get_attr(ct, v4 ? ATTR_ORIG_IPV4_DST : ATTR_ORIG_IPV6_DST);
-	}
+	nested(ip, CTA_IP_MAX, attr);
+	src = hg_attr(ip[v4 ? CTA_IP_V4_SRC : CTA_IP_V6_SRC], size);
+	dst = hg_attr(ip[v4 ? CTA_IP_V4_DST : CTA_IP_V6_DST], size);
 	if (!src || !dst)
 		return false;
 	memcpy(tuple->src, src, size);
@@ -50,107 +94,107 @@ static bool read_addresses(const struct nf_conntrack *ct, uint8_t family, bool r
 	return true;
 }
 
-static uint16_t read_port(const struct nf_conntrack *ct, enum nf_conntrack_attr attr)
+/* What follows the addresses: nf_ct_port_tuple_to_nlattr() and its like for ICMP, in net/netfilter/. */
+static void read_protocol(struct hg_flow *flow, const struct nlattr **proto, struct hg_tuple *tuple)
 {
-	return nfct_attr_is_set(ct, attr) > 0 ? ntohs(nfct_get_attr_u16(ct, attr)) : 0;
-}
+	bool v6 = flow->protocol == IPPROTO_ICMPV6;
 
-/* libnetfilter_conntrack keeps type, code and id of the original direction alone. The reply's id differs from it
- * under masquerade, so read what the message says. */
-static void read_reply_icmp(const struct nlmsghdr *message, struct hg_tuple *tuple)
-{
-	const struct nlattr *top[CTA_TUPLE_REPLY + 1], *inner[CTA_TUPLE_PROTO + 1], *proto[CTA_PROTO_MAX + 1];
-	const struct nlattr *id, *type, *code;
-	const void *field;
-
-	hg_attrs(top, CTA_TUPLE_REPLY, mnl_nlmsg_get_payload_offset(message, sizeof(struct nfgenmsg)),
-		 mnl_nlmsg_get_payload_len(message) - sizeof(struct nfgenmsg));
-	if (!top[CTA_TUPLE_REPLY])
-		return;
-	hg_attrs(inner, CTA_TUPLE_PROTO, mnl_attr_get_payload(top[CTA_TUPLE_REPLY]),
-		 mnl_attr_get_payload_len(top[CTA_TUPLE_REPLY]));
-	if (!inner[CTA_TUPLE_PROTO])
-		return;
-	hg_attrs(proto, CTA_PROTO_MAX, mnl_attr_get_payload(inner[CTA_TUPLE_PROTO]),
-		 mnl_attr_get_payload_len(inner[CTA_TUPLE_PROTO]));
-	id = proto[CTA_PROTO_ICMP_ID] ? proto[CTA_PROTO_ICMP_ID] : proto[CTA_PROTO_ICMPV6_ID];
-	type = proto[CTA_PROTO_ICMP_TYPE] ? proto[CTA_PROTO_ICMP_TYPE] : proto[CTA_PROTO_ICMPV6_TYPE];
-	code = proto[CTA_PROTO_ICMP_CODE] ? proto[CTA_PROTO_ICMP_CODE] : proto[CTA_PROTO_ICMPV6_CODE];
-	if ((field = hg_attr(id, sizeof(uint16_t)))) {
-		uint16_t value;
-
-		memcpy(&value, field, sizeof(value));
-		tuple->icmp_id = ntohs(value);
-	}
-	if ((field = hg_attr(type, 1)))
-		tuple->icmp_type = *(const uint8_t *)field;
-	if ((field = hg_attr(code, 1)))
-		tuple->icmp_code = *(const uint8_t *)field;
-}
-
-static void read_protocol(struct hg_flow *flow, const struct nf_conntrack *ct, const struct nlmsghdr *message)
-{
-	flow->protocol = nfct_get_attr_u8(ct, ATTR_ORIG_L4PROTO);
-	if (nfct_attr_is_set(ct, ATTR_ICMP_TYPE) > 0) {
+	switch (flow->protocol) {
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
 		flow->head.flags |= HG_F_ICMP;
-		flow->original.icmp_type = nfct_get_attr_u8(ct, ATTR_ICMP_TYPE);
-		flow->original.icmp_code = nfct_get_attr_u8(ct, ATTR_ICMP_CODE);
-		flow->original.icmp_id = read_port(ct, ATTR_ICMP_ID);
-		read_reply_icmp(message, &flow->reply);
-	} else if (nfct_attr_is_set(ct, ATTR_ORIG_PORT_SRC) > 0) {
-		/* The kernel gives GRE's keys in the place of ports: part of the identity, but no ports. */
-		if (flow->protocol != IPPROTO_GRE)
-			flow->head.flags |= HG_F_PORTS;
-		flow->original.src_port = read_port(ct, ATTR_ORIG_PORT_SRC);
-		flow->original.dst_port = read_port(ct, ATTR_ORIG_PORT_DST);
-		flow->reply.src_port = read_port(ct, ATTR_REPL_PORT_SRC);
-		flow->reply.dst_port = read_port(ct, ATTR_REPL_PORT_DST);
+		tuple->icmp_type = read_u8(proto[v6 ? CTA_PROTO_ICMPV6_TYPE : CTA_PROTO_ICMP_TYPE]);
+		tuple->icmp_code = read_u8(proto[v6 ? CTA_PROTO_ICMPV6_CODE : CTA_PROTO_ICMP_CODE]);
+		tuple->icmp_id = read_u16(proto[v6 ? CTA_PROTO_ICMPV6_ID : CTA_PROTO_ICMP_ID]);
+		break;
+	case IPPROTO_TCP:
+	case IPPROTO_UDP:
+	case IPPROTO_UDPLITE:
+	case IPPROTO_SCTP:
+	case IPPROTO_DCCP:
+		flow->head.flags |= HG_F_PORTS;
+		/* fall through */
+	case IPPROTO_GRE: /* its keys stand in the place of ports: part of the identity, but no ports */
+		tuple->src_port = read_u16(proto[CTA_PROTO_SRC_PORT]);
+		tuple->dst_port = read_u16(proto[CTA_PROTO_DST_PORT]);
 	}
 }
 
-static uint32_t read_u32(struct hg_flow *flow, const struct nf_conntrack *ct, enum nf_conntrack_attr attr, uint16_t flag)
+static bool read_tuple(struct hg_flow *flow, const struct nlattr *attr, struct hg_tuple *tuple)
 {
-	if (nfct_attr_is_set(ct, attr) <= 0)
-		return 0;
-	flow->head.flags |= flag;
-	return nfct_get_attr_u32(ct, attr);
-}
+	const struct nlattr *parts[CTA_TUPLE_MAX + 1], *proto[CTA_PROTO_MAX + 1];
 
-static uint64_t read_u64(struct hg_flow *flow, const struct nf_conntrack *ct, enum nf_conntrack_attr attr, uint16_t flag)
-{
-	if (nfct_attr_is_set(ct, attr) <= 0)
-		return 0;
-	flow->head.flags |= flag;
-	return nfct_get_attr_u64(ct, attr);
-}
-
-static bool pack(struct hg_flow *flow, const struct nf_conntrack *ct, const struct nlmsghdr *message)
-{
-	if (nfct_attr_is_set(ct, ATTR_ORIG_L3PROTO) <= 0 || nfct_attr_is_set(ct, ATTR_ORIG_L4PROTO) <= 0)
+	nested(parts, CTA_TUPLE_MAX, attr);
+	nested(proto, CTA_PROTO_MAX, parts[CTA_TUPLE_PROTO]);
+	if (!read_addresses(flow->family, parts[CTA_TUPLE_IP], tuple) || !hg_attr(proto[CTA_PROTO_NUM], 1))
 		return false;
-	flow->family = nfct_get_attr_u8(ct, ATTR_ORIG_L3PROTO);
+	if (tuple == &flow->original) {
+		flow->protocol = read_u8(proto[CTA_PROTO_NUM]);
+		/* One that holds for one direction alone (nft `ct original zone set`) stands in that tuple. */
+		flow->zone = read_u16(parts[CTA_TUPLE_ZONE]);
+	}
+	read_protocol(flow, proto, tuple);
+	return true;
+}
+
+static void read_counters(struct hg_flow *flow, const struct nlattr *attr, uint64_t *packets, uint64_t *bytes)
+{
+	const struct nlattr *counters[CTA_COUNTERS_MAX + 1];
+
+	if (!attr)
+		return;
+	flow->head.flags |= HG_F_COUNTERS;
+	nested(counters, CTA_COUNTERS_MAX, attr);
+	*packets = read_u64(counters[CTA_COUNTERS_PACKETS]);
+	*bytes = read_u64(counters[CTA_COUNTERS_BYTES]);
+}
+
+static void read_times(struct hg_flow *flow, const struct nlattr *attr)
+{
+	const struct nlattr *times[CTA_TIMESTAMP_MAX + 1];
+
+	nested(times, CTA_TIMESTAMP_MAX, attr);
+	flow->start_ns = read_u64(times[CTA_TIMESTAMP_START]);
+	flow->stop_ns = read_u64(times[CTA_TIMESTAMP_STOP]);
+	flow->head.flags |= (times[CTA_TIMESTAMP_START] ? HG_F_START : 0) | (times[CTA_TIMESTAMP_STOP] ? HG_F_STOP : 0);
+}
+
+static void read_tcp_state(struct hg_flow *flow, const struct nlattr *attr)
+{
+	const struct nlattr *protocols[CTA_PROTOINFO_MAX + 1], *tcp[CTA_PROTOINFO_TCP_MAX + 1];
+
+	nested(protocols, CTA_PROTOINFO_MAX, attr);
+	nested(tcp, CTA_PROTOINFO_TCP_MAX, protocols[CTA_PROTOINFO_TCP]);
+	if (!hg_attr(tcp[CTA_PROTOINFO_TCP_STATE], 1))
+		return;
+	flow->head.flags |= HG_F_TCP_STATE;
+	flow->tcp_state = read_u8(tcp[CTA_PROTOINFO_TCP_STATE]);
+}
+
+/* Attributes as ctnetlink_fill_info() in net/netfilter/nf_conntrack_netlink.c puts them. */
+static bool pack(struct hg_flow *flow, const struct nlmsghdr *message)
+{
+	const struct nfgenmsg *header = mnl_nlmsg_get_payload(message);
+	const struct nlattr *attrs[CTA_MAX + 1];
+
+	flow->family = header->nfgen_family;
 	if (flow->family != AF_INET && flow->family != AF_INET6)
 		return false;
-	if (!read_addresses(ct, flow->family, false, &flow->original) ||
-	    !read_addresses(ct, flow->family, true, &flow->reply))
+	hg_attrs(attrs, CTA_MAX, mnl_nlmsg_get_payload_offset(message, sizeof(*header)),
+		 mnl_nlmsg_get_payload_len(message) - sizeof(*header));
+	if (!read_tuple(flow, attrs[CTA_TUPLE_ORIG], &flow->original) ||
+	    !read_tuple(flow, attrs[CTA_TUPLE_REPLY], &flow->reply))
 		return false;
-	read_protocol(flow, ct, message);
-	flow->id = read_u32(flow, ct, ATTR_ID, 0);
-	/* A zone that holds for one direction alone (nft `ct original zone set`) stands in that tuple. */
-	flow->zone = nfct_get_attr_u16(ct, nfct_attr_is_set(ct, ATTR_ZONE) > 0 ? ATTR_ZONE : ATTR_ORIG_ZONE);
-	flow->status = read_u32(flow, ct, ATTR_STATUS, HG_F_STATUS);
-	flow->mark = read_u32(flow, ct, ATTR_MARK, HG_F_MARK);
-	flow->timeout = read_u32(flow, ct, ATTR_TIMEOUT, HG_F_TIMEOUT);
-	flow->start_ns = read_u64(flow, ct, ATTR_TIMESTAMP_START, HG_F_START);
-	flow->stop_ns = read_u64(flow, ct, ATTR_TIMESTAMP_STOP, HG_F_STOP);
-	flow->original_packets = read_u64(flow, ct, ATTR_ORIG_COUNTER_PACKETS, HG_F_COUNTERS);
-	flow->original_bytes = read_u64(flow, ct, ATTR_ORIG_COUNTER_BYTES, HG_F_COUNTERS);
-	flow->reply_packets = read_u64(flow, ct, ATTR_REPL_COUNTER_PACKETS, HG_F_COUNTERS);
-	flow->reply_bytes = read_u64(flow, ct, ATTR_REPL_COUNTER_BYTES, HG_F_COUNTERS);
-	if (nfct_attr_is_set(ct, ATTR_TCP_STATE) > 0) {
-		flow->head.flags |= HG_F_TCP_STATE;
-		flow->tcp_state = nfct_get_attr_u8(ct, ATTR_TCP_STATE);
-	}
+	if (attrs[CTA_ZONE])
+		flow->zone = read_u16(attrs[CTA_ZONE]);
+	flow->id = read_u32(flow, attrs[CTA_ID], 0);
+	flow->status = read_u32(flow, attrs[CTA_STATUS], HG_F_STATUS);
+	flow->mark = read_u32(flow, attrs[CTA_MARK], HG_F_MARK);
+	flow->timeout = read_u32(flow, attrs[CTA_TIMEOUT], HG_F_TIMEOUT);
+	read_times(flow, attrs[CTA_TIMESTAMP]);
+	read_counters(flow, attrs[CTA_COUNTERS_ORIG], &flow->original_packets, &flow->original_bytes);
+	read_counters(flow, attrs[CTA_COUNTERS_REPLY], &flow->reply_packets, &flow->reply_bytes);
+	read_tcp_state(flow, attrs[CTA_PROTOINFO]);
 	return true;
 }
 
@@ -167,19 +211,13 @@ static uint16_t kind_of(const struct nlmsghdr *message)
 
 bool hg_flow_parse(struct hg_flow *flow, const struct nlmsghdr *message)
 {
-	char trimmed[HG_TRIM_BYTES] __attribute__((aligned(8)));
 	uint16_t kind = kind_of(message);
-	struct nf_conntrack *ct;
-	bool whole;
 
-	if (!kind || !hg_flow_trim(trimmed, message) || !(ct = nfct_new()))
+	if (!kind)
 		return false;
-	message = (const struct nlmsghdr *)trimmed;
 	if (!flow->head.kind)
 		flow->head.kind = kind;
-	whole = nfct_nlmsg_parse(message, ct) >= 0 && pack(flow, ct, message);
-	nfct_destroy(ct);
-	return whole;
+	return pack(flow, message);
 }
 
 static int receive(struct hg_source *source, void *state, const void *datagram, size_t length)
@@ -201,8 +239,8 @@ static int receive(struct hg_source *source, void *state, const void *datagram, 
 
 const struct hg_source_ops hg_conntrack_ops = { .record_size = sizeof(struct hg_flow), .receive = receive };
 
-HG_EXPORT struct hg_source *hg_conntrack_open(const char *netns, uint32_t groups, uint32_t receive_buffer, uint32_t ring,
-					      struct hg_error *error)
+HG_EXPORT struct hg_source *hg_conntrack_open(const char *netns, uint32_t groups, uint32_t receive_buffer,
+					      uint32_t most_buffer, uint32_t ring, struct hg_error *error)
 {
 	static const struct {
 		uint32_t wanted;
@@ -212,15 +250,23 @@ HG_EXPORT struct hg_source *hg_conntrack_open(const char *netns, uint32_t groups
 		{ HG_GROUP_UPDATE, NFNLGRP_CONNTRACK_UPDATE },
 		{ HG_GROUP_DESTROY, NFNLGRP_CONNTRACK_DESTROY },
 	};
+	struct hg_source *source;
 	int fd = hg_conntrack_socket(netns, receive_buffer, error);
 
 	if (fd < 0)
 		return NULL;
+	if ((groups & HG_NO_LOOPBACK) && hg_filter_loopback(fd, error)) {
+		close(fd);
+		return NULL;
+	}
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
 		if ((groups & table[i].wanted) && hg_netlink_join(fd, table[i].group, error)) {
 			close(fd);
 			return NULL;
 		}
 	}
-	return hg_source_start(&hg_conntrack_ops, NULL, fd, ring, error);
+	source = hg_source_start(&hg_conntrack_ops, NULL, fd, ring, error);
+	if (source)
+		hg_source_let_grow(source, most_buffer);
+	return source;
 }

@@ -27,6 +27,10 @@ static int ask(struct hg_source *source, struct hg_dump *dump)
 		mnl_attr_put_u32(request, CTA_MARK, htonl(dump->mark));
 		mnl_attr_put_u32(request, CTA_MARK_MASK, htonl(dump->mask));
 	}
+	if (dump->status) {
+		mnl_attr_put_u32(request, CTA_STATUS, htonl(dump->status));
+		mnl_attr_put_u32(request, CTA_STATUS_MASK, htonl(dump->status));
+	}
 	return hg_netlink_send(hg_source_fd(source), request);
 }
 
@@ -77,7 +81,7 @@ const struct hg_source_ops hg_dump_ops = {
 };
 
 HG_EXPORT struct hg_source *hg_conntrack_dump(const char *netns, uint8_t family, uint32_t mark, uint32_t mask,
-					      uint32_t attempts, uint32_t ring, struct hg_error *error)
+					      uint32_t status, uint32_t attempts, uint32_t ring, struct hg_error *error)
 {
 	struct hg_dump *dump = calloc(1, sizeof(*dump));
 	int fd;
@@ -86,7 +90,7 @@ HG_EXPORT struct hg_source *hg_conntrack_dump(const char *netns, uint8_t family,
 		hg_fail(error, ENOMEM, "malloc", NULL);
 		return NULL;
 	}
-	*dump = (struct hg_dump){ .family = family, .mark = mark, .mask = mask, .attempts = attempts };
+	*dump = (struct hg_dump){ .family = family, .mark = mark, .mask = mask, .status = status, .attempts = attempts };
 	fd = hg_conntrack_socket(netns, 0, error);
 	if (fd < 0) {
 		free(dump);

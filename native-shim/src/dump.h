@@ -7,6 +7,7 @@
 struct hg_dump {
 	uint8_t family;
 	uint32_t mark, mask;
+	uint32_t status; /* bits that an entry has to have */
 	uint32_t attempts; /* at most that many */
 	uint32_t attempt;  /* the one that runs, and the sequence number of its request */
 	bool interrupted;

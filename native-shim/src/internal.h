@@ -39,23 +39,42 @@ int hg_conntrack_socket(const char *netns, uint32_t receive_buffer, struct hg_er
  * Returns false, with flow undefined, for a message without both whole tuples. */
 bool hg_flow_parse(struct hg_flow *flow, const struct nlmsghdr *message);
 
-/* trim.c */
+/* filter.c */
 
-/* Copies a message into `buffer` of HG_TRIM_BYTES without any attribute that libnetfilter_conntrack could choke on.
- * False where it does not fit, which takes the same attribute many times. */
-#define HG_TRIM_BYTES 1024
-bool hg_flow_trim(void *buffer, const struct nlmsghdr *message);
+/* Has the kernel keep from a socket events of flows whose source is a loopback address: no such flow crosses a link.
+ * Messages that do not look as expected pass. Returns 0 or -errno. */
+int hg_filter_loopback(int fd, struct hg_error *error);
 
 /* packets.c */
 
 bool hg_packet_parse(struct hg_packet *packet, const struct nlmsghdr *message);
-/* Reads the header fields of an IP packet of which the first `length` bytes are here. */
-void hg_packet_read(struct hg_packet *packet, const uint8_t *data, size_t length);
+/* Reads the header fields of an IP packet of which the first `length` bytes are here. Returns where the header behind
+ * IP's begins; 0 where there is none, or it is not here. */
+size_t hg_packet_read(struct hg_packet *packet, const uint8_t *data, size_t length);
+/* Becomes the one listener of a log group; copies at most that much of each packet. */
+int hg_log_bind(int fd, uint16_t group, uint32_t copy_bytes, struct hg_error *error);
+
+/* payloads.c */
+
+bool hg_payload_parse(struct hg_payload *payload, const struct nlmsghdr *message);
+
+/* sockets.c */
+
+/* Builds the request for one socket at `buffer`, which has room for HG_SOCKET_BYTES. */
+#define HG_SOCKET_BYTES 128
+struct nlmsghdr *hg_socket_build(void *buffer, const struct hg_socket_query *query);
+/* Packs what the kernel says of a socket; false for a message that says nothing. */
+bool hg_socket_parse(struct hg_socket *found, const struct nlmsghdr *message);
 
 /* links.c */
 
-/* Packs a link, an address, or a unicast route of the main table; false for anything else. */
+/* Packs a link, an address, a unicast route of the main table, or what tc has lost; false for anything else. */
 bool hg_link_parse(struct hg_link *link, const struct nlmsghdr *message);
+
+/* tables.c */
+
+/* Packs what nftables has lost; false for anything else. */
+bool hg_table_parse(struct hg_link *table, const struct nlmsghdr *message);
 
 /* marks.c */
 

@@ -12,8 +12,8 @@
 
 #include "internal.h"
 
-/* Requests in one send. Each is answered by a message that takes about 1 KiB of the socket's buffer, and the
- * kernel drops answers that find no room: RECEIVE_BUFFER holds four times as many. */
+/* Requests in one send. An answer takes about 1 KiB of the socket's buffer, and the kernel drops those that find no
+ * room: RECEIVE_BUFFER holds four times as many as there can be. */
 #define BATCH 128
 #define RECEIVE_BUFFER (512u << 10)
 #define ANSWER_BYTES 4096
@@ -87,14 +87,14 @@ HG_EXPORT struct hg_marks *hg_marks_open(const char *netns, struct hg_error *err
 	return marks;
 }
 
-/* Reads the answers to requests first..first+count-1; returns how many it found, or -errno. The kernel has made
- * all of them before sendto() returned. */
+/* Reads the answers to requests first..first+count-1, the last of which alone has one in any case: the others' are
+ * errors. Returns 0 or -errno. The kernel has made all of them before sendto() returned. */
 static int read_answers(struct hg_marks *marks, uint32_t first, uint32_t count, int32_t *results)
 {
 	uint8_t buffer[ANSWER_BYTES] __attribute__((aligned(8)));
-	uint32_t found = 0;
+	int32_t status[BATCH] = { 0 };
 
-	while (found < count) {
+	for (;;) {
 		ssize_t got = recv(marks->fd, buffer, sizeof(buffer), MSG_DONTWAIT);
 		const struct nlmsghdr *message = (void *)buffer;
 		int left = (int)got;
@@ -108,11 +108,13 @@ static int read_answers(struct hg_marks *marks, uint32_t first, uint32_t count, 
 
 			if (i >= count || message->nlmsg_type != NLMSG_ERROR)
 				continue;
-			results[i] = hg_netlink_status(message);
-			found++;
+			status[i] = hg_netlink_status(message);
+			if (i == count - 1) {
+				memcpy(results, status, count * sizeof(*results));
+				return 0;
+			}
 		}
 	}
-	return (int)found;
 }
 
 static int write_batch(struct hg_marks *marks, const struct hg_mark_request *requests, uint32_t count, int32_t *results)
@@ -123,8 +125,13 @@ static int write_batch(struct hg_marks *marks, const struct hg_mark_request *req
 	ssize_t sent;
 
 	marks->sequence += count;
-	for (uint32_t i = 0; i < count; i++)
-		bytes += hg_mark_build(marks->buffer + bytes, &requests[i], first + i)->nlmsg_len;
+	for (uint32_t i = 0; i < count; i++) {
+		struct nlmsghdr *message = hg_mark_build(marks->buffer + bytes, &requests[i], first + i);
+
+		if (i < count - 1)
+			message->nlmsg_flags &= (uint16_t)~NLM_F_ACK;
+		bytes += message->nlmsg_len;
+	}
 	do
 		sent = sendto(marks->fd, marks->buffer, bytes, 0, (struct sockaddr *)&kernel, sizeof(kernel));
 	while (sent < 0 && errno == EINTR);

@@ -48,12 +48,12 @@ static void read_transport(struct hg_packet *p, const uint8_t *data, size_t leng
 	}
 }
 
-static void read_ipv4(struct hg_packet *p, const uint8_t *data, size_t length)
+static size_t read_ipv4(struct hg_packet *p, const uint8_t *data, size_t length)
 {
 	size_t header;
 
 	if (length < 20 || data[0] >> 4 != 4)
-		return;
+		return 0;
 	header = (size_t)(data[0] & 15) * 4;
 	p->family = AF_INET;
 	p->dscp = data[1] >> 2;
@@ -62,20 +62,24 @@ static void read_ipv4(struct hg_packet *p, const uint8_t *data, size_t length)
 	p->protocol = data[9];
 	memcpy(p->tuple.src, data + 12, 4);
 	memcpy(p->tuple.dst, data + 16, 4);
-	if (be16(data + 6) & 0x1fff)
+	if (be16(data + 6) & 0x1fff) {
 		p->head.flags |= HG_F_FRAGMENT;
-	else if (header >= 20 && header <= length)
-		read_transport(p, data + header, length - header);
+		return 0;
+	}
+	if (header < 20 || header > length)
+		return 0;
+	read_transport(p, data + header, length - header);
+	return header;
 }
 
 /* Steps over extension headers (RFC 8200, section 4) as far as they are here; each is at least 8 bytes long, so
  * that COPY_BYTES bounds the loop. */
-static void read_ipv6(struct hg_packet *p, const uint8_t *data, size_t length)
+static size_t read_ipv6(struct hg_packet *p, const uint8_t *data, size_t length)
 {
 	size_t at = 40;
 
 	if (length < 40 || data[0] >> 4 != 6)
-		return;
+		return 0;
 	p->family = AF_INET6;
 	p->dscp = (uint8_t)((data[0] & 15) << 2 | data[1] >> 6);
 	p->length = 40u + be16(data + 4);
@@ -92,44 +96,45 @@ static void read_ipv6(struct hg_packet *p, const uint8_t *data, size_t length)
 		case IPPROTO_DSTOPTS:
 		case 135: /* mobility, RFC 6275 */
 			if (length - at < 8)
-				return;
+				return 0;
 			size = (data[at + 1] + 1u) * 8;
 			break;
 		case IPPROTO_FRAGMENT:
 			if (length - at < 8)
-				return;
+				return 0;
 			size = 8;
 			if (be16(data + at + 2) & 0xfff8) {
 				p->protocol = data[at];
 				p->head.flags |= HG_F_FRAGMENT;
-				return;
+				return 0;
 			}
 			break;
 		case IPPROTO_AH:
 			if (length - at < 8)
-				return;
+				return 0;
 			size = (data[at + 1] + 2u) * 4;
 			break;
 		default:
 			read_transport(p, data + at, length - at);
-			return;
+			return at;
 		}
 		p->protocol = data[at];
 		if (size > length - at)
-			return;
+			return 0;
 		at += size;
 	}
 }
 
-void hg_packet_read(struct hg_packet *packet, const uint8_t *data, size_t length)
+size_t hg_packet_read(struct hg_packet *packet, const uint8_t *data, size_t length)
 {
 	if (length == 0)
-		return;
+		return 0;
 	packet->length = (uint32_t)length; /* until a header says better */
 	if (data[0] >> 4 == 4)
-		read_ipv4(packet, data, length);
-	else if (data[0] >> 4 == 6)
-		read_ipv6(packet, data, length);
+		return read_ipv4(packet, data, length);
+	if (data[0] >> 4 == 6)
+		return read_ipv6(packet, data, length);
+	return 0;
 }
 
 static uint32_t read_be32(const struct nlattr *attr)
@@ -232,7 +237,7 @@ static int refused(int fd, int status, struct hg_error *error)
 	return hg_fail(error, EBUSY, "bind the log group", "another program listens to it");
 }
 
-static int bind_group(int fd, uint16_t group, struct hg_error *error)
+int hg_log_bind(int fd, uint16_t group, uint32_t copy_bytes, struct hg_error *error)
 {
 	char buffer[256] __attribute__((aligned(8)));
 	struct nlmsghdr *request = nflog_nlmsg_put_header(buffer, NFULNL_MSG_CONFIG, AF_UNSPEC, group);
@@ -243,7 +248,7 @@ static int bind_group(int fd, uint16_t group, struct hg_error *error)
 	if (status < 0)
 		return refused(fd, status, error);
 	request = nflog_nlmsg_put_header(buffer, NFULNL_MSG_CONFIG, AF_UNSPEC, group);
-	nflog_attr_put_cfg_mode(request, NFULNL_COPY_PACKET, COPY_BYTES);
+	nflog_attr_put_cfg_mode(request, NFULNL_COPY_PACKET, copy_bytes);
 	mnl_attr_put_u32(request, NFULA_CFG_TIMEOUT, htonl(FLUSH_CENTISECONDS));
 	mnl_attr_put_u32(request, NFULA_CFG_NLBUFSIZ, htonl(BUFFER_BYTES));
 	return hg_netlink_ask(fd, request, NULL, NULL, "configure the log group", error);
@@ -256,7 +261,7 @@ HG_EXPORT struct hg_source *hg_packets_open(const char *netns, uint16_t group, u
 
 	if (fd < 0)
 		return NULL;
-	if (bind_group(fd, group, error) < 0) {
+	if (hg_log_bind(fd, group, COPY_BYTES, error) < 0) {
 		close(fd);
 		return NULL;
 	}

@@ -8,6 +8,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -38,7 +39,8 @@ struct hg_source {
 	int fd, wake, bell[2];
 	uint8_t *ring;
 	uint32_t mask;
-	uint32_t receive_buffer;
+	atomic_uint receive_buffer; /* as the kernel tells it: twice what was asked for */
+	atomic_uint most_buffer;    /* it may grow to that, by the same count */
 	pthread_t thread;
 
 	/* the thread's own */
@@ -189,6 +191,32 @@ static int say_overrun(struct hg_source *s)
 	return s->ops->overrun ? s->ops->overrun(s, s->state) : 0;
 }
 
+void hg_source_let_grow(struct hg_source *s, uint32_t bytes)
+{
+	atomic_store(&s->most_buffer, bytes > INT_MAX / 2 ? INT_MAX : 2 * bytes);
+}
+
+static uint32_t read_buffer_size(const struct hg_source *s)
+{
+	int bytes = 0;
+	socklen_t size = sizeof(bytes);
+
+	getsockopt(s->fd, SOL_SOCKET, SO_RCVBUF, &bytes, &size);
+	return (uint32_t)bytes;
+}
+
+/* Asks for as much as the kernel tells now, which it doubles. */
+static void grow_buffer(struct hg_source *s)
+{
+	int bytes = (int)atomic_load(&s->receive_buffer);
+
+	if ((uint32_t)bytes > atomic_load(&s->most_buffer) / 2)
+		return;
+	if (setsockopt(s->fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)))
+		setsockopt(s->fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+	atomic_store(&s->receive_buffer, read_buffer_size(s));
+}
+
 /* ENOBUFS is said before what still waits in the socket, but happened behind it; and the kernel drops all
  * messages from then on until the socket has been read empty (net/netlink/af_netlink.c, NETLINK_S_CONGESTED).
  * So the record waits until then: it stands where the loss was, and whoever dumps after it misses nothing. */
@@ -199,6 +227,7 @@ static int note_overrun(struct hg_source *s)
 	s->overruns++;
 	s->read_since = 0;
 	atomic_fetch_add(&s->stat_overruns, 1);
+	grow_buffer(s);
 	return status;
 }
 
@@ -324,7 +353,6 @@ struct hg_source *hg_source_start(const struct hg_source_ops *ops, void *state, 
 				  struct hg_error *error)
 {
 	struct hg_source *s = aligned_alloc(64, (sizeof(*s) + 63) / 64 * 64);
-	socklen_t size = sizeof(s->receive_buffer);
 	int code;
 
 	if (!s) {
@@ -339,7 +367,7 @@ struct hg_source *hg_source_start(const struct hg_source_ops *ops, void *state, 
 	s->fd = fd;
 	s->wake = s->bell[0] = s->bell[1] = -1;
 	s->last_ring_ns = monotonic_ns() - LINGER_NS;
-	getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &s->receive_buffer, &size);
+	s->receive_buffer = read_buffer_size(s);
 	code = allocate(s, ring);
 	if (code == 0)
 		code = start_thread(s);

@@ -21,6 +21,8 @@ struct hg_source_ops {
 /* Starts a thread that reads `fd`. Takes fd and state (free(3)), also when it fails. */
 struct hg_source *hg_source_start(const struct hg_source_ops *ops, void *state, int fd, uint32_t ring,
 				  struct hg_error *error);
+/* Has the socket's receive buffer double with every overrun, as long as it holds at most so many bytes. */
+void hg_source_let_grow(struct hg_source *source, uint32_t bytes);
 int hg_source_fd(const struct hg_source *source);
 /* The next record of the ring: zeroed, with kind and time. Waits for room. NULL: the source is closing. */
 void *hg_source_put(struct hg_source *source, uint16_t kind);

@@ -14,7 +14,7 @@ struct peer {
 	int fd, bell;
 };
 
-static struct peer open_dump(uint32_t attempts, uint32_t mark, uint32_t mask)
+static struct peer open_dump_with(struct hg_dump wanted)
 {
 	struct hg_dump *dump = calloc(1, sizeof(*dump));
 	struct hg_error error;
@@ -22,12 +22,17 @@ static struct peer open_dump(uint32_t attempts, uint32_t mark, uint32_t mask)
 	int pair[2];
 
 	CHECK(dump && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0);
-	*dump = (struct hg_dump){ .attempts = attempts, .mark = mark, .mask = mask };
+	*dump = wanted;
 	peer.source = hg_source_start(&hg_dump_ops, dump, pair[0], 64, &error);
 	CHECK(peer.source);
 	peer.fd = pair[1];
 	peer.bell = hg_source_doorbell(peer.source);
 	return peer;
+}
+
+static struct peer open_dump(uint32_t attempts)
+{
+	return open_dump_with((struct hg_dump){ .attempts = attempts });
 }
 
 static uint32_t await_request(struct peer *peer, struct nlmsghdr *request)
@@ -90,7 +95,7 @@ static void close_dump(struct peer *peer)
 static void a_clean_dump(void)
 {
 	char buffer[256] __attribute__((aligned(8)));
-	struct peer peer = open_dump(3, 0, 0);
+	struct peer peer = open_dump(3);
 	struct nlmsghdr *request = (void *)buffer;
 	struct hg_flow r[16];
 	uint32_t sequence = await_request(&peer, request);
@@ -110,22 +115,25 @@ static void a_clean_dump(void)
 static void the_filter_goes_to_the_kernel(void)
 {
 	char buffer[256] __attribute__((aligned(8)));
-	const struct nlattr *attrs[CTA_MARK_MASK + 1];
-	struct peer peer = open_dump(1, 0x03000000, 0x7f000000);
+	const struct nlattr *attrs[CTA_STATUS_MASK + 1];
+	struct peer peer = open_dump_with((struct hg_dump){
+		.attempts = 1, .mark = 0x03000000, .mask = 0x7f000000, .status = 0x4000 });
 	struct nlmsghdr *request = (void *)buffer;
 
 	await_request(&peer, request);
-	hg_attrs(attrs, CTA_MARK_MASK, mnl_nlmsg_get_payload_offset(request, sizeof(struct nfgenmsg)),
+	hg_attrs(attrs, CTA_STATUS_MASK, mnl_nlmsg_get_payload_offset(request, sizeof(struct nfgenmsg)),
 		 mnl_nlmsg_get_payload_len(request) - sizeof(struct nfgenmsg));
 	CHECK(attrs[CTA_MARK] && mnl_attr_get_u32(attrs[CTA_MARK]) == htonl(0x03000000));
 	CHECK(attrs[CTA_MARK_MASK] && mnl_attr_get_u32(attrs[CTA_MARK_MASK]) == htonl(0x7f000000));
+	CHECK(attrs[CTA_STATUS] && mnl_attr_get_u32(attrs[CTA_STATUS]) == htonl(0x4000));
+	CHECK(attrs[CTA_STATUS_MASK] && mnl_attr_get_u32(attrs[CTA_STATUS_MASK]) == htonl(0x4000));
 	close_dump(&peer);
 }
 
 static void an_interrupted_dump_begins_again(void)
 {
 	char buffer[256] __attribute__((aligned(8)));
-	struct peer peer = open_dump(3, 0, 0);
+	struct peer peer = open_dump(3);
 	struct hg_flow r[16];
 	uint32_t first = await_request(&peer, (void *)buffer), second;
 
@@ -145,7 +153,7 @@ static void an_interrupted_dump_begins_again(void)
 static void attempts_are_bounded(void)
 {
 	char buffer[256] __attribute__((aligned(8)));
-	struct peer peer = open_dump(3, 0, 0);
+	struct peer peer = open_dump(3);
 	struct hg_flow r[16];
 
 	for (int i = 0; i < 3; i++)
@@ -161,7 +169,7 @@ static void what_the_kernel_refuses(void)
 	struct hg_flow r[16];
 
 	for (int i = 0; i < 2; i++) {
-		struct peer peer = open_dump(3, 0, 0);
+		struct peer peer = open_dump(3);
 
 		finish(&peer, await_request(&peer, (void *)buffer), i ? NLMSG_DONE : NLMSG_ERROR, 0, -EOPNOTSUPP);
 		CHECK(take_until(&peer, HG_FAILED, r, 16) == 2);
@@ -172,7 +180,7 @@ static void what_the_kernel_refuses(void)
 
 static void a_peer_that_closes(void)
 {
-	struct peer peer = open_dump(3, 0, 0);
+	struct peer peer = open_dump(3);
 	struct hg_flow r[16];
 
 	CHECK(shutdown(peer.fd, SHUT_RDWR) == 0);

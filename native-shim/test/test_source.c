@@ -163,7 +163,7 @@ static void the_doorbell_lingers_under_load_only(void)
 	usleep(3000);
 	w.sent = 0;
 	begin = seconds();
-	while ((now = seconds()) - begin < 0.2) {
+	while ((now = seconds()) - begin < (rings > 10 ? 0.2 : 10)) {
 		CHECK(send_flow(&w));
 		if (bell_within(&w, 0)) {
 			rings += hear(&w);

@@ -17,14 +17,27 @@ export function rateOption(command: string, option: string, text: string | undef
 }
 
 /** Ms that `--confirm` gives; undefined where it was not given. @throws HeadgateError HG_USAGE */
-export function confirmOption(command: string, text: string | undefined): number | undefined {
+export const confirmOption = (command: string, text: string | undefined): number | undefined =>
+  durationOption(command, '--confirm', text, 1, 'of at most a day, such as 60s or 5m');
+
+/** Less is no time for a machine that is busy. */
+const LEAST_DEADLINE_MS = 1000;
+
+/** The same of `--deadline`. */
+export const deadlineOption = (command: string, text: string | undefined): number | undefined =>
+  durationOption(command, '--deadline', text, LEAST_DEADLINE_MS, 'of 1s to a day, such as 60s');
+
+function durationOption(
+  command: string,
+  option: string,
+  text: string | undefined,
+  least: number,
+  which: string,
+): number | undefined {
   if (text === undefined) return undefined;
   const literal = readLiteral(text);
-  if (!('type' in literal) || literal.type !== 'duration' || literal.ms < 1 || literal.ms > MOST_CONFIRM_MS)
-    throw new HeadgateError('HG_USAGE', {
-      command,
-      problem: `--confirm ${text}: write a duration of at most a day, such as 60s or 5m`,
-    });
+  if (!('type' in literal) || literal.type !== 'duration' || literal.ms < least || literal.ms > MOST_CONFIRM_MS)
+    throw new HeadgateError('HG_USAGE', { command, problem: `${option} ${text}: write a duration ${which}` });
   return literal.ms;
 }
 

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { ensureRoot } from '../kernel/index.ts';
 import { type Count, formatRate, HeadgateError } from '../model/index.ts';
 import { requestStatus } from '../service/ask.ts';
-import type { DirectionStatus, IfbStatus, LinkStatus, PolicerStatus, Status } from '../service/index.ts';
+import type { DirectionStatus, FlowsStatus, IfbStatus, LinkStatus, PolicerStatus, Status } from '../service/index.ts';
 import { confirmNotice } from './options.ts';
 import { print, printJson, table } from './output.ts';
 
@@ -42,13 +42,20 @@ function format({ running, tracking, marks, service, links, policers }: Status):
   const lines = service
     ? [
         `running (pid ${service.pid})  datapath ${service.datapath}  marks ${service.marks}  policy ${service.policy}`,
-        `flows ${service.flows.total}: local ${service.flows.local}, remote ${service.flows.remote}, new ${service.flows.new}` +
-          `  marks written ${service.marksWritten}${service.marksFailed ? `, failed ${service.marksFailed}` : ''}` +
+        `${formatFlows(service)}  marks written ${service.marksWritten}${service.marksFailed ? `, failed ${service.marksFailed}` : ''}` +
           `  overruns ${service.overruns}  resyncs ${service.resyncs}`,
       ]
     : [
-        `not running; what an earlier run left still steers (headgate down removes it)${marks ? `  marks ${marks}` : ''}`,
+        `no service answers; what one has left here steers on (headgate down removes it)${marks ? `  marks ${marks}` : ''}`,
       ];
+  if (service?.deadline)
+    lines.push(
+      `classifies for ${service.deadline.ms / 1000} s after it was last heard of; renewed ${service.deadline.renewals} times`,
+    );
+  for (const { word, counts, blind } of service?.facts ?? []) {
+    const figures = Object.entries(counts).map(([name, count]) => `${name} ${count}`);
+    lines.push(`facts ${word}: ${figures.join(', ')}${blind ? `; ${blind}` : ''}`);
+  }
   if (service?.confirm)
     lines.push(
       `${service.confirm.what} waits to be confirmed: ${confirmNotice(service.confirm.until)}, or it is taken back`,
@@ -60,6 +67,13 @@ function format({ running, tracking, marks, service, links, policers }: Status):
   return [...lines, ...links.flatMap(formatLink), ...formatPolicers(policers)].join('\n');
 }
 
+function formatFlows({ flows, refused }: FlowsStatus): string {
+  if (!flows) return 'flows are not followed: the rules in force are the kernel’s alone';
+  const { total, local, remote, live } = flows;
+  const origins = `local ${local}, remote ${remote}, new ${flows.new}`;
+  return `flows ${total}: ${origins}${live ? `; ${live} may be taken by live rules` : ''}${refused ? `; no room for ${refused}` : ''}`;
+}
+
 function formatLink(link: LinkStatus): string[] {
   return [
     '',
@@ -69,7 +83,7 @@ function formatLink(link: LinkStatus): string[] {
     ...formatDirection('upload', link.upload),
     ...(link.uploadLost
       ? [
-          `  warning: upload is not shaped, our tree on ${link.device} is gone (tc qdisc show dev ${link.device}): stop headgate and start it again`,
+          `  warning: upload is not shaped, our tree on ${link.device} is gone (tc qdisc show dev ${link.device}): it is put back when nothing else stands there`,
         ]
       : []),
   ];
@@ -129,6 +143,9 @@ function formatDirection(name: string, direction: DirectionStatus | undefined): 
     .filter(([, count]) => count > 0)
     .map(([verdict, count]) => `${verdict.replace('_', ' ')} ${count}`);
   return [
+    ...(direction.expires !== undefined && direction.expires <= 0
+      ? [`  warning: nobody renews the deadline of ${name}: its packets pass unshaped`]
+      : []),
     verdicts.length > 0 ? `  ${name}: packets ${packets.join(', ') || 'none yet'}` : `  ${name}`,
     ...table(COLUMNS, rows, RIGHT)
       .split('\n')

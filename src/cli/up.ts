@@ -5,7 +5,7 @@ import { HeadgateError } from '../model/index.ts';
 import type { MonitorItem } from '../monitor/index.ts';
 import { DATAPATHS, type DatapathName } from '../shape/index.ts';
 import { openLog } from './log.ts';
-import { confirmOption, rateOption } from './options.ts';
+import { confirmOption, deadlineOption, rateOption } from './options.ts';
 import { ignoreClosedOutput, note } from './output.ts';
 import { DEFAULT_POLICY, loadPolicy, readPolicy, tellFindings } from './policy-file.ts';
 
@@ -17,6 +17,7 @@ interface UpOptions {
   json?: boolean;
   confirm?: string;
   datapath?: DatapathName;
+  deadline?: string;
 }
 
 export function addUpCommand(program: Command): void {
@@ -38,6 +39,10 @@ export function addUpCommand(program: Command): void {
       'leave queues and marks in the kernel at the end, unwatched: docs/limits.md; `headgate down` removes them',
     )
     .option('--confirm <time>', 'take everything back unless `headgate confirm` comes within this time, such as 60s')
+    .option(
+      '--deadline <time>',
+      'datapath bpf: let packets pass untouched once headgate was not heard of for so long (default: 60s; with --keep: never)',
+    )
     .option('--json', 'print one JSON object a line: ready, links, overruns, resyncs (flows: headgate events)')
     .addHelpText(
       'after',
@@ -66,9 +71,12 @@ async function run(file: string | undefined, options: UpOptions, show: (item: Mo
     upload: rateOption('up', '--upload', options.upload),
   };
   const confirm = confirmOption('up', options.confirm);
+  const asked = deadlineOption('up', options.deadline);
   const path = file ?? DEFAULT_POLICY;
   // The service brings rxjs and the shim: 100 ms that no other command should pay.
-  const { feedWatchdog, shedPrivileges, startService, tellManager, tellStopping } = await import('../service/index.ts');
+  const { DEFAULT_DEADLINE_MS, feedWatchdog, shedPrivileges, startService, tellManager, tellStopping } = await import(
+    '../service/index.ts'
+  );
   // Whoever is not root is told so later, when there is nothing else to say.
   if (process.geteuid?.() === 0) await shedPrivileges(options.datapath, path === '-' ? [] : [resolve(path)]);
   const policy = overrideLink(await loadPolicy(path, json, 'machine'), override);
@@ -83,16 +91,16 @@ async function run(file: string | undefined, options: UpOptions, show: (item: Mo
   ignoreClosedOutput();
   const stopped = stopSignal();
   const onItem = (item: MonitorItem) => {
-    if (item.kind.startsWith('flow.')) return;
     show(item);
     tellManager(item);
   };
-  const service = await startService(policy, reload, onItem, { datapath: options.datapath, confirm });
+  const deadline = asked ?? (options.keep ? undefined : DEFAULT_DEADLINE_MS);
+  const service = await startService(policy, reload, onItem, { datapath: options.datapath, confirm, deadline });
   process.on('SIGHUP', () => {
     if (!onTerminal) void service.reload();
   });
   const stopFeeding = feedWatchdog(service);
-  if (!json) note('Ctrl-C takes it down; headgate status and headgate events show what it does');
+  if (!json && onTerminal) note('Ctrl-C takes it down; headgate status and headgate events show what it does');
   const expired = service.unconfirmed.then(() => 'unconfirmed' as const);
   const ending = await Promise.race([stopped, expired]);
   stopFeeding();

@@ -16,27 +16,30 @@ export interface ClassifierConfig {
   readonly newClass: number;
   /** The classes, up to 127, that the program `pick` matches; absent: none. */
   readonly picked?: readonly number[] | undefined;
-  /** CLOCK_MONOTONIC (process.hrtime.bigint()) from which on every packet passes untouched; absent or 0: never. */
-  readonly deadlineNs?: bigint | undefined;
 }
 
 /** `struct steer_config` of native-shim/bpf/steer.h: size and offsets in bytes. */
 export const CLASSIFIER_CONFIG = {
-  size: 56,
-  deadline_ns: 0,
-  major: 8,
-  mark_mask: 12,
-  mark_shift: 16,
-  highest_class: 20,
-  local_class: 24,
-  remote_class: 28,
-  new_class: 32,
-  reserved: 36,
-  picked: 40,
+  size: 48,
+  major: 0,
+  mark_mask: 4,
+  mark_shift: 8,
+  highest_class: 12,
+  local_class: 16,
+  remote_class: 20,
+  new_class: 24,
+  reserved: 28,
+  picked: 32,
 } as const;
 
 /** The classifier's map of counters, for {@link getBpfCounters}. */
 export const VERDICT_MAP = 'verdicts';
+
+/**
+ * The classifier's map of one value, for {@link getBpfValue}: CLOCK_MONOTONIC (process.hrtime.bigint()) from which on
+ * every packet passes untouched; 0, as it is loaded: never.
+ */
+export const DEADLINE_MAP = 'deadline';
 
 /**
  * The counters by their place in the map: `enum steer_verdict` of native-shim/bpf/steer.h, where each is explained.
@@ -80,7 +83,6 @@ export function patchClassifier(object: Uint8Array, config: ClassifierConfig): U
   const view = new DataView(patched.buffer, at, CLASSIFIER_CONFIG.size);
   const little = isLittleEndian(object);
   const set = (offset: number, value: number) => view.setUint32(offset, value, little);
-  view.setBigUint64(CLASSIFIER_CONFIG.deadline_ns, config.deadlineNs ?? 0n, little);
   set(CLASSIFIER_CONFIG.major, config.major);
   set(CLASSIFIER_CONFIG.mark_mask, config.markMask);
   set(CLASSIFIER_CONFIG.mark_shift, config.markShift);
@@ -110,8 +112,6 @@ function checkConfig(config: ClassifierConfig): void {
     if (!Number.isInteger(number) || number < 1 || number >= 128)
       throw new RangeError(`classifier: picked is ${number}, not within 1..127`);
   if (config.highestClass !== undefined) check('highestClass', 0, 0xffff);
-  if (config.deadlineNs !== undefined && BigInt.asUintN(64, config.deadlineNs) !== config.deadlineNs)
-    throw new RangeError(`classifier: deadlineNs is ${config.deadlineNs}, not within 64 bits`);
 }
 
 // ELF-64, as in elf(5) and linux/elf.h.

@@ -1,15 +1,18 @@
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { closeSync, openSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import type { Command } from '../model/index.ts';
 import { getStatePath, inStateFolder } from './machine.ts';
 
-/** What is being done, and for a reload the record of what was applied before it. */
+/**
+ * What is being done, and for a reload the record of what was applied before it. `finish`: it is done but for what has to be
+ * removed, and there is no way back: the steps are those that remain.
+ */
 export interface Undertaking {
-  readonly kind: 'up' | 'reload' | 'down';
+  readonly kind: 'up' | 'reload' | 'down' | 'finish';
   readonly applied?: string | undefined;
 }
 
-/** A step that was about to be tried, and how it is taken back. */
+/** A step that was about to be tried, and how it is taken back; of `finish`, how it is done. */
 export interface Step {
   readonly about: string;
   readonly undo: Command;
@@ -24,6 +27,8 @@ export interface JournalText extends Undertaking {
  * It lies in /run, as the kernel's objects do in the kernel: a machine that stops loses both.
  */
 export class Journal {
+  /** The file of the one that has not ended. */
+  static #open: number | undefined;
   readonly #path: string;
   readonly #file: number;
 
@@ -32,11 +37,13 @@ export class Journal {
     this.#file = file;
   }
 
-  /** @throws HeadgateError HG_NO_PLACE */
+  /** In the place of one that has not ended, where there is one. @throws HeadgateError HG_NO_PLACE */
   static async begin(undertaking: Undertaking): Promise<Journal> {
     const path = await getStatePath('journal');
     return inStateFolder(async () => {
       const file = openSync(path, 'w', 0o600);
+      if (Journal.#open !== undefined) closeSync(Journal.#open);
+      Journal.#open = file;
       writeSync(file, `${JSON.stringify(undertaking)}\n`);
       return new Journal(path, file);
     });
@@ -47,9 +54,24 @@ export class Journal {
     writeSync(this.#file, `${JSON.stringify(step)}\n`);
   }
 
+  /**
+   * From here on it goes forward only: the way back gives place to what remains to be done, in one step. Where that cannot
+   * be written, nothing is left written: a way back that is none any more would do harm.
+   */
+  finish(steps: readonly Step[]): void {
+    const lines = [{ kind: 'finish' } satisfies Undertaking, ...steps];
+    try {
+      writeFileSync(`${this.#path}.new`, lines.map((line) => `${JSON.stringify(line)}\n`).join(''), { mode: 0o600 });
+      renameSync(`${this.#path}.new`, this.#path);
+    } catch {
+      rmSync(this.#path, { force: true });
+    }
+  }
+
   /** All is done, or all is taken back. */
   async end(): Promise<void> {
     closeSync(this.#file);
+    Journal.#open = undefined;
     await rm(this.#path, { force: true });
   }
 }

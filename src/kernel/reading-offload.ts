@@ -1,6 +1,7 @@
-import { lastValueFrom, tap } from 'rxjs';
+import { lastValueFrom, takeWhile, tap } from 'rxjs';
 import { run } from './command.ts';
-import { conntrackDump } from './sources.ts';
+import { type ConntrackDumpOptions, conntrackDump } from './sources.ts';
+import { getSysctl } from './sysctl.ts';
 
 /** A flowtable of nft, by which established flows go past netfilter. */
 export interface Flowtable {
@@ -20,10 +21,12 @@ export interface OffloadReading {
   /** Of these, those with IPS_OFFLOAD, and with IPS_HW_OFFLOAD. */
   readonly offloaded: number;
   readonly hardware: number;
-  /** Bytes of flows that are counted (nf_conntrack_acct), and of these the offloaded ones'; of those the card has not all are. */
+  /**
+   * Of the first {@link SAMPLE} entries, and where none is offloaded of none: bytes of flows that are counted
+   * (nf_conntrack_acct), of these the offloaded ones', and how many are counted. Of the bytes that the card has sent not all are.
+   */
   readonly bytes: number;
   readonly offloadedBytes: number;
-  /** Flows that are counted. */
   readonly counted: number;
 }
 
@@ -31,28 +34,39 @@ export interface OffloadReading {
 const IPS_OFFLOAD = 1 << 14;
 const IPS_HW_OFFLOAD = 1 << 15;
 
+/** Entries that are looked at, of a table that may have millions: it is hashed, so the first are as good as any. */
+const SAMPLE = 65_536;
+
 /** Looks at the caller's flowtables and its conntrack table. @throws HeadgateError HG_KERNEL, HG_NOT_ROOT */
 export async function getOffload(): Promise<OffloadReading> {
   // A kernel without flowtables calls the question invalid.
   const flowtables = readFlowtables(await run(['nft', 'list', 'flowtables']).catch(() => ''));
+  const { offloaded, hardware } = await sum({ status: IPS_OFFLOAD });
+  const { flows: looked, bytes, offloadedBytes, counted } = await sum({}, offloaded > 0 ? SAMPLE : 0);
+  const flows = Number((await getSysctl('net/netfilter/nf_conntrack_count')) ?? looked);
+  return { flowtables, flows, offloaded, hardware, bytes, offloadedBytes, counted };
+}
+
+type Total = { -readonly [K in keyof Omit<OffloadReading, 'flowtables'>]: number };
+
+/** Adds up the entries that the kernel tells of, the first `most` of them. */
+async function sum(options: ConntrackDumpOptions, most = Infinity): Promise<Total> {
   const total = { flows: 0, offloaded: 0, hardware: 0, bytes: 0, offloadedBytes: 0, counted: 0 };
-  const counting = conntrackDump().pipe(
+  if (most === 0) return total;
+  const counting = conntrackDump(options).pipe(
     tap((batch) => {
       for (const { kind, status = 0, bytes } of batch)
         if (kind === 'dumpStart') for (const key of Object.keys(total)) total[key as keyof typeof total] = 0;
         else if (kind === 'dumped') add(total, status, bytes);
     }),
+    takeWhile(() => total.flows < most),
   );
   await lastValueFrom(counting, { defaultValue: undefined });
-  return { flowtables, ...total };
+  return total;
 }
 
 /** One entry of conntrack, to the sums. */
-export function add(
-  total: { -readonly [K in keyof Omit<OffloadReading, 'flowtables'>]: number },
-  status: number,
-  bytes: number | undefined,
-): void {
+export function add(total: Total, status: number, bytes: number | undefined): void {
   const hardware = (status & IPS_HW_OFFLOAD) !== 0;
   const offloaded = hardware || (status & IPS_OFFLOAD) !== 0;
   total.flows++;

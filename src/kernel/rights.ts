@@ -30,8 +30,11 @@ export function restartWith(rights: readonly Right[]): never {
   return execWith(keep, process.execPath, [process.execPath, ...process.execArgv, ...process.argv.slice(1)]);
 }
 
-/** Joins a group, so that files can be given to it without CAP_CHOWN. @throws Error without CAP_SETGID */
-export const joinGroup = (id: number): void => process.setgroups!([...process.getgroups!(), id]);
+/** Joins a group, so that files can be given to it without CAP_CHOWN. @throws Error without CAP_SETGID, where it is in none of that id */
+export function joinGroup(id: number): void {
+  const groups = process.getgroups!();
+  if (process.getegid!() !== id && !groups.includes(id)) process.setgroups!([...groups, id]);
+}
 
 /** Whether root can read all of these files without the right to read everything. Needs CAP_SETPCAP. */
 export async function canReadAsOwner(files: readonly string[]): Promise<boolean> {

@@ -1,19 +1,24 @@
 import { Observable } from 'rxjs';
 import { kernelError } from './shim/error.ts';
 import { ConntrackBatch, FlowRecord } from './shim/flow-record.ts';
-import { FLOW, KIND, type Layout, LINK, PACKET } from './shim/layout.ts';
+import { FLOW, KIND, type Layout, LINK, PACKET, PAYLOAD } from './shim/layout.ts';
 import type { Pointer, Shim } from './shim/library.ts';
 import { type LinkItem, readLinkItem } from './shim/link-record.ts';
 import { type PacketItem, readPacket } from './shim/packet-record.ts';
+import { type PayloadItem, readPayload } from './shim/payload-record.ts';
 import { Records } from './shim/records.ts';
 import { Source, type SourceStats } from './shim/source.ts';
 
 /** Most records in one emission; between two, the event loop has its turn. */
-export const MAX_BATCH = 1024;
+export const MAX_BATCH = 256;
+/** The same of payloads, which are large. */
+const MAX_PAYLOADS = 64;
 /** Records that wait in the shim before it stops reading its socket. */
 export const DEFAULT_RING = 16_384;
 /** Bytes that wait in the kernel before it drops: some 6,000 events. */
 export const DEFAULT_RECEIVE_BUFFER = 8 << 20;
+/** With every overrun the buffer of conntrack events doubles, up to this. */
+export const MOST_RECEIVE_BUFFER = 64 << 20;
 
 export interface SourceOptions {
   /** Path of a network namespace, such as /run/netns/box; absent: ours. */
@@ -31,6 +36,10 @@ export interface ConntrackEventOptions extends SourceOptions {
   readonly groups?: readonly ConntrackGroup[] | undefined;
   /** Bytes; default {@link DEFAULT_RECEIVE_BUFFER}. Above net.core.rmem_max it needs CAP_NET_ADMIN. */
   readonly receiveBuffer?: number | undefined;
+  /** What it may grow to; default {@link MOST_RECEIVE_BUFFER}. */
+  readonly mostBuffer?: number | undefined;
+  /** Flows between loopback addresses, too; by default the kernel keeps them from us, since they cross no link. */
+  readonly loopback?: boolean | undefined;
 }
 
 export interface ConntrackDumpOptions extends SourceOptions {
@@ -38,6 +47,8 @@ export interface ConntrackDumpOptions extends SourceOptions {
   readonly family?: 4 | 6 | undefined;
   /** Only entries with (mark & mask) == value; the kernel picks them. */
   readonly mark?: { readonly value: number; readonly mask: number } | undefined;
+  /** Only entries that have all these bits (IPS_*); kernels before 5.18 tell of all. */
+  readonly status?: number | undefined;
   /** Dumps to begin at most, where the kernel calls them interrupted; default 3. */
   readonly attempts?: number | undefined;
 }
@@ -49,6 +60,8 @@ export interface PacketSampleOptions extends SourceOptions {
   readonly receiveBuffer?: number | undefined;
 }
 
+/** HG_NO_LOOPBACK. */
+const NO_LOOPBACK = 16;
 const GROUPS: Readonly<Record<ConntrackGroup, number>> = { new: 1, update: 2, destroy: 4 };
 const AF = { any: 0, 4: 2, 6: 10 } as const;
 
@@ -62,12 +75,16 @@ const AF = { any: 0, 4: 2, 6: 10 } as const;
  */
 export function conntrackEvents(options: ConntrackEventOptions = {}): Observable<ConntrackBatch> {
   const { netns = null, ring = DEFAULT_RING, receiveBuffer = DEFAULT_RECEIVE_BUFFER } = options;
-  const groups = (options.groups ?? ['new', 'update', 'destroy']).reduce((bits, group) => bits | GROUPS[group], 0);
+  const { mostBuffer = MOST_RECEIVE_BUFFER, loopback = false } = options;
+  const groups = (options.groups ?? ['new', 'update', 'destroy']).reduce(
+    (bits, group) => bits | GROUPS[group],
+    loopback ? 0 : NO_LOOPBACK,
+  );
   return observe(
     'following conntrack events',
     FLOW,
     options,
-    (shim, error) => shim.hg_conntrack_open(netns, groups, receiveBuffer, ring, error),
+    (shim, error) => shim.hg_conntrack_open(netns, groups, receiveBuffer, mostBuffer, ring, error),
     flowBatches,
   );
 }
@@ -78,13 +95,13 @@ export function conntrackEvents(options: ConntrackEventOptions = {}): Observable
  * with another `dumpStart`: what it tells may have been told before.
  */
 export function conntrackDump(options: ConntrackDumpOptions = {}): Observable<ConntrackBatch> {
-  const { netns = null, ring = DEFAULT_RING, family = 'any', mark, attempts = 3 } = options;
+  const { netns = null, ring = DEFAULT_RING, family = 'any', mark, status = 0, attempts = 3 } = options;
   return observe(
     'listing conntrack entries',
     FLOW,
     options,
     (shim, error) =>
-      shim.hg_conntrack_dump(netns, AF[family], mark?.value ?? 0, mark?.mask ?? 0, attempts, ring, error),
+      shim.hg_conntrack_dump(netns, AF[family], mark?.value ?? 0, mark?.mask ?? 0, status, attempts, ring, error),
     flowBatches,
   );
 }
@@ -101,7 +118,25 @@ export function packetSamples(options: PacketSampleOptions): Observable<readonly
   );
 }
 
-/** Tells links, addresses and routes of the main table, then what becomes of them (`ip monitor`). Starts with `restart`. */
+/**
+ * Receives what the packets of UDP and TCP carry that nft's `log group N` sends up: their first 4096 bytes. A ring is
+ * 256 of them where none is asked for. Errors as {@link packetSamples}.
+ */
+export function packetPayloads(options: PacketSampleOptions): Observable<readonly PayloadItem[]> {
+  const { netns = null, ring = 256, receiveBuffer = DEFAULT_RECEIVE_BUFFER, group } = options;
+  return observe(
+    `receiving packets of log group ${group}`,
+    PAYLOAD,
+    options,
+    (shim, error) => shim.hg_payloads_open(netns, group, receiveBuffer, ring, error),
+    items(readPayload),
+  );
+}
+
+/**
+ * Tells links, addresses and routes of the main table, then what becomes of them (`ip monitor`), and what tc loses
+ * (`tc monitor`). Starts with `restart`.
+ */
 export function linkEvents(options: SourceOptions = {}): Observable<readonly LinkItem[]> {
   const { netns = null, ring = DEFAULT_RING } = options;
   return observe(
@@ -109,6 +144,18 @@ export function linkEvents(options: SourceOptions = {}): Observable<readonly Lin
     LINK,
     options,
     (shim, error) => shim.hg_links_open(netns, ring, error),
+    items(readLinkItem),
+  );
+}
+
+/** Tells what nftables loses from now on (`nft monitor destroy`). */
+export function tableEvents(options: SourceOptions = {}): Observable<readonly LinkItem[]> {
+  const { netns = null, ring = DEFAULT_RING } = options;
+  return observe(
+    'following tables',
+    LINK,
+    options,
+    (shim, error) => shim.hg_tables_open(netns, ring, error),
     items(readLinkItem),
   );
 }
@@ -142,7 +189,8 @@ function observe<T>(
   decoderOf: (records: Records) => Decoder<T>,
 ): Observable<T> {
   return new Observable<T>((subscriber) => {
-    const records = new Records(layout.size, MAX_BATCH);
+    const most = layout === PAYLOAD ? MAX_PAYLOADS : MAX_BATCH;
+    const records = new Records(layout.size, most);
     const decode = decoderOf(records);
     let turn: NodeJS.Immediate | undefined;
     const pump = () => {
@@ -156,7 +204,7 @@ function observe<T>(
       subscriber.next(decode(count));
       if (kind === KIND.failed) subscriber.error(kernelError(doing, errno, 'recvmmsg'));
       else if (kind === KIND.dumpEnd && layout === FLOW) subscriber.complete();
-      else if (count === MAX_BATCH && !subscriber.closed) turn = setImmediate(pump);
+      else if (count === most && !subscriber.closed) turn = setImmediate(pump);
     };
     const source = new Source(doing, open, () => {
       if (turn === undefined) pump();

@@ -16,8 +16,10 @@ export function checkCondition(syntax: ConditionSyntax, scope: Scope): Condition
   switch (syntax.kind) {
     case 'error':
       return undefined;
-    case 'protocol':
-      return isProtocolWord(syntax.word.text) ? { kind: 'protocol', protocol: PROTOCOLS[syntax.word.text] } : undefined;
+    case 'bare':
+      return isProtocolWord(syntax.word.text)
+        ? { kind: 'protocol', protocol: PROTOCOLS[syntax.word.text] }
+        : { kind: 'p2p' };
     case 'not':
       return negate(checkCondition(syntax.term, scope));
     case 'held': {

@@ -163,6 +163,8 @@ function readFact(fact: FactSyntax, { facts, rates, counts, members }: Gathered,
       // A name alone: the number that no user has.
       return put('user', typeof user === 'string' ? { id: -1, name: user } : user === undefined ? user : { id: user });
     }
+    case 'p2p':
+      return put('p2p', { holds: true, evidence: [] });
     case 'dscp':
     case 'zone': {
       const most = word === 'dscp' ? 63 : 65535;
@@ -246,7 +248,11 @@ function readFact(fact: FactSyntax, { facts, rates, counts, members }: Gathered,
 
 /** Values are words of the language first, and names of constants only then. */
 const isWordly = (word: string): boolean =>
-  word === 'local' || word === 'remote' || word === 'dscp' || (isSubject(word) && SUBJECTS[word] === 'origin');
+  word === 'p2p' ||
+  word === 'local' ||
+  word === 'remote' ||
+  word === 'dscp' ||
+  (isSubject(word) && SUBJECTS[word] === 'origin');
 
 function singleToken(operand: OperandSyntax, what: string, { diagnostics }: Scope): Token | undefined {
   if (operand.kind === 'range') diagnostics.add('no-range', operand, { what });

@@ -140,6 +140,8 @@ class ChunkWriter {
         const users = this.#value(new Set(condition.users));
         return `(facts.user !== undefined && (${users}.has(facts.user.id) || ${users}.has(facts.user.name)))`;
       }
+      case 'p2p':
+        return '(facts.p2p !== undefined && facts.p2p.holds)';
       case 'measure':
         return this.#measure(condition);
       case 'tcp.state':

@@ -64,6 +64,8 @@ export function evaluate(condition: Condition, facts: FlowFacts, sets: SetConten
       const { user } = facts;
       return user !== undefined && condition.users.some((one) => one === user.id || one === user.name);
     }
+    case 'p2p':
+      return facts.p2p?.holds === true;
     case 'measure':
       return compare(measureOf(condition, facts), condition.operator, condition.value);
     case 'tcp.state':

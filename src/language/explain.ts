@@ -240,6 +240,8 @@ function foundIn(leaf: Leaf, facts: FlowFacts): string | undefined {
       return facts[leaf.kind];
     case 'user':
       return facts.user && (facts.user.name ?? `${facts.user.id}`);
+    case 'p2p':
+      return facts.p2p && (facts.p2p.evidence.slice(0, MOST_VALUES).join(', ') || (facts.p2p.holds ? 'so' : 'not so'));
     case 'measure':
       return measured(leaf, facts);
     case 'tcp.state':

@@ -61,6 +61,8 @@ function formatLeaf(leaf: Exclude<Condition, { kind: 'and' | 'or' } | { kind: 'n
       return `${leaf.kind} ${among(leaf.patterns.map(quote))}`;
     case 'user':
       return `user ${among(leaf.users.map((user) => (typeof user === 'number' ? `${user}` : quote(user))))}`;
+    case 'p2p':
+      return 'p2p';
     case 'measure': {
       const word = leaf.direction === 'total' ? leaf.measure : `${leaf.measure}.${leaf.direction}`;
       const over =

@@ -19,4 +19,5 @@ export * from './policy.ts';
 export * from './sarif.ts';
 export * from './share.ts';
 export type { Position, Range, Span } from './source.ts';
+export * from './watch.ts';
 export * from './write-policy.ts';

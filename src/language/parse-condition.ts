@@ -6,9 +6,10 @@ import { didYouMean, nearest } from './nearest.ts';
 import { spanning } from './source.ts';
 import type { ConditionSyntax, ErrorSyntax, OperandSyntax, Operator, SubjectSyntax } from './syntax.ts';
 import {
+  BARE,
   FOREIGN_WORDS,
+  isBareWord,
   isOneOf,
-  isProtocolWord,
   isSubject,
   RESERVED,
   SUBJECTS,
@@ -25,7 +26,7 @@ const COMPARISONS: readonly Operator[] = ['=', '!=', '<', '<=', '>', '>='];
 const JOINTS = ['and', 'or', 'for', 'until'];
 
 /** What can begin one. */
-const TERMS = [...Object.keys(SUBJECTS), ...Object.keys(PROTOCOLS), 'not'];
+const TERMS = [...Object.keys(SUBJECTS), ...Object.keys(PROTOCOLS), ...BARE, 'not'];
 
 /** Reads `COND`: `not` binds before `for`, that before `and`, and `and` before `or`. */
 export const parseCondition = (cursor: Cursor): ConditionSyntax => parseChain(cursor, 'or');
@@ -49,7 +50,7 @@ function atMissingOperator(cursor: Cursor): boolean {
   const { kind, text } = cursor.peek();
   if (kind !== 'word' || RESERVED.has(text)) return false;
   const next = cursor.peek(1);
-  return isProtocolWord(text) || !(next.first || next.kind === 'end' || isText(next, ';', 'until'));
+  return isBareWord(text) || !(next.first || next.kind === 'end' || isText(next, ';', 'until'));
 }
 
 /** `TERM for D`: once only, since a second `for` on the same term would say nothing new. */
@@ -90,7 +91,7 @@ function parsePredicate(cursor: Cursor): ConditionSyntax {
     cursor.reportExpected('a condition');
     return atTermEnd(cursor) ? nothing(token) : skipTerm(cursor);
   }
-  if (isProtocolWord(token.text)) return { kind: 'protocol', word: cursor.take(), ...span(token) };
+  if (isBareWord(token.text)) return { kind: 'bare', word: cursor.take(), ...span(token) };
   if (isSubject(token.text)) return parseCompare(cursor);
 
   const near = nearest(token.text, TERMS);

@@ -3,13 +3,14 @@ import type { Token } from './lexer.ts';
 import { didYouMean, nearest } from './nearest.ts';
 import { parseOperand, parseSubject } from './parse-condition.ts';
 import type { FactSyntax, FlowSyntax } from './syntax.ts';
-import { isProtocolWord, isSubject, RESERVED, SUBJECTS, VALUES } from './vocabulary.ts';
+import { BARE, isOneOf, isProtocolWord, isSubject, RESERVED, SUBJECTS, VALUES } from './vocabulary.ts';
 
 /** What can be said of a flow behind its ends: what a rule looks at, but for what the ends say, and `held`. */
 export const FACTS: readonly string[] = [
   ...Object.keys(SUBJECTS).filter(
     (word) => !/^(local|remote)\b|^(protocol|family|bytes|packets|rate|size|ratio)$/.test(word),
   ),
+  ...BARE,
   'held',
 ];
 
@@ -71,6 +72,8 @@ function parseFact(cursor: Cursor): FactSyntax | undefined {
   }
   const subject = parseSubject(cursor, meant);
   if (!subject) return undefined;
+  if (isOneOf(BARE, subject.subject.text))
+    return { ...subject, operand: { kind: 'word', token: word, start: word.start, end: word.end } };
   cursor.accept(inSet ? 'in' : '=');
   const operand = parseOperand(cursor, true);
   return { ...subject, operand, ...cursor.since(word) };

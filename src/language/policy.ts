@@ -134,6 +134,8 @@ export type Condition =
       readonly patterns: readonly string[];
     }
   | { readonly kind: 'user'; readonly users: readonly (number | string)[] }
+  /** The flow is of a swarm of peers. */
+  | { readonly kind: 'p2p' }
   // memory
   | {
       readonly kind: 'measure';
@@ -194,6 +196,8 @@ export interface Needs {
   readonly dns: boolean;
   /** Socket, user, process, unit, cgroup. */
   readonly sockets: boolean;
+  /** Whom each port talks to. */
+  readonly p2p: boolean;
   /** First packets (MAC, DSCP, device), sampled by NFLOG. */
   readonly packets: boolean;
   readonly clock: boolean;

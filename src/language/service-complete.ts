@@ -8,6 +8,7 @@ import type { SymbolKind } from './service-symbols.ts';
 import { WORDS } from './service-words.ts';
 import type { Span } from './source.ts';
 import {
+  BARE,
   BYPASSES,
   CONNTRACKS,
   EFFECTS,
@@ -73,7 +74,7 @@ function itemsFor(place: Place, files: readonly OpenFile[]): readonly Completion
     case 'fact':
       return words(...FACTS, 'local', 'remote', 'in');
     case 'condition':
-      return words('not', '(', ...Object.keys(SUBJECTS), ...Object.keys(PROTOCOLS));
+      return words('not', '(', ...Object.keys(SUBJECTS), ...Object.keys(PROTOCOLS), ...BARE);
     case 'action':
       return [...names('queue'), ...words(...EFFECTS)];
     case 'queue':

@@ -1,7 +1,7 @@
 import { COUNT_KEYS } from '../model/index.ts';
 import { isText } from './cursor.ts';
 import type { Token } from './lexer.ts';
-import { COUNTED, isProtocolWord, isSubject, type Subject } from './vocabulary.ts';
+import { COUNTED, isBareWord, isSubject, type Subject } from './vocabulary.ts';
 
 /** What can stand at a place in a policy. */
 export type Place =
@@ -77,7 +77,7 @@ const STATES: Readonly<Record<StateName, State>> = {
     place: () => ({ kind: 'condition' }),
     next: (token, walk) => {
       if (isText(token, '(', 'not')) return 'condition';
-      if (token.kind !== 'word' || isProtocolWord(token.text) || !isSubject(token.text)) return 'joint';
+      if (token.kind !== 'word' || isBareWord(token.text) || !isSubject(token.text)) return 'joint';
       walk.subject = token.text;
       return token.text === 'count' ? 'count1' : 'operator';
     },

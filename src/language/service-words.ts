@@ -42,6 +42,7 @@ export const WORDS: Readonly<Record<string, string>> = {
   unit: 'systemd unit of the process that has the local socket.',
   cgroup: 'Path of the cgroup of the process that has the local socket.',
   domain: 'Name that a DNS answer gave for the remote address; `*` stands for any run of characters.',
+  p2p: 'The flow is of a swarm of peers (BitTorrent and the like), told by who opens what from which port.',
   bytes: 'Bytes of the flow so far, both ways.',
   'bytes.in': 'Bytes that arrived so far.',
   'bytes.out': 'Bytes that left so far.',

@@ -160,6 +160,9 @@ export class Space {
         const values = { source: [one(1), one(3)], destination: [one(2), one(3)], any: [one(1), one(2), one(3)] };
         return [this.whole('nat', values[leaf.nat], holds, 2)];
       }
+      case 'p2p':
+        // Not known is the same as not so.
+        return [this.truth('p2p', holds)];
       case 'tcp.state':
         return [
           this.whole(

@@ -126,7 +126,8 @@ export type ConditionSyntax =
   | (Span & { readonly kind: 'and' | 'or'; readonly terms: readonly ConditionSyntax[] })
   | (Span & { readonly kind: 'not'; readonly term: ConditionSyntax })
   | (Span & { readonly kind: 'held'; readonly term: ConditionSyntax; readonly for: Token | undefined })
-  | (Span & { readonly kind: 'protocol'; readonly word: Token })
+  /** A predicate of one word. */
+  | (Span & { readonly kind: 'bare'; readonly word: Token })
   | CompareSyntax
   | ErrorSyntax;
 

@@ -41,6 +41,7 @@ const ORIGINS: Readonly<Record<LeafKind, Origin>> = {
   unit: socket,
   cgroup: socket,
   domain: { kernel: false, needs: ['dns'] },
+  p2p: { kernel: false, needs: ['p2p'] },
   bytes: counted,
   packets: counted,
   rate: counted,
@@ -81,7 +82,7 @@ function wordOf(leaf: Leaf): string {
 }
 
 /** Everything that a condition looks at, from left to right; what a `for` waits on, too. */
-function* leavesOf(condition: Condition): Generator<Leaf> {
+export function* leavesOf(condition: Condition): Generator<Leaf> {
   if (condition.kind === 'and' || condition.kind === 'or') for (const term of condition.terms) yield* leavesOf(term);
   else if (condition.kind === 'not') yield* leavesOf(condition.term);
   else {
@@ -126,6 +127,7 @@ export function needsOf(rules: readonly Rule[]): Needs {
     timers: has('timers'),
     dns: has('dns'),
     sockets: has('sockets'),
+    p2p: has('p2p'),
     packets: has('packets'),
     clock: has('clock'),
     company: has('company'),

@@ -11,7 +11,7 @@ export const CONNECTIVES = ['when', 'and', 'or', 'not', 'in', 'for', 'until'] as
 /** Names that nothing can be given. */
 export const RESERVED: ReadonlySet<string> = new Set([...STATEMENTS, ...CONNECTIVES]);
 
-/** What a rule looks at, with the type of its values. Protocols are words of their own: see {@link PROTOCOLS}. */
+/** What a rule looks at, with the type of its values. Protocols and {@link BARE} are words of their own: see {@link PROTOCOLS}. */
 export const SUBJECTS = {
   origin: 'origin',
   protocol: 'protocol',
@@ -55,6 +55,9 @@ export type SubjectType = (typeof SUBJECTS)[Subject];
 export type SubjectOf<T extends SubjectType> = {
   [S in Subject]: (typeof SUBJECTS)[S] extends T ? S : never;
 }[Subject];
+
+/** What is so or not, and is compared with nothing; protocols apart. */
+export const BARE = ['p2p'] as const;
 
 /** What is measured, in which direction, and the type of the value that it is compared with. */
 export const MEASURES: Readonly<
@@ -154,7 +157,9 @@ export const isOneOf = <T extends string>(words: readonly T[], word: string): wo
   (words as readonly string[]).includes(word);
 export const isSubject = (word: string): word is Subject => Object.hasOwn(SUBJECTS, word);
 export const isProtocolWord = (word: string): word is keyof typeof PROTOCOLS => Object.hasOwn(PROTOCOLS, word);
+/** The word is a predicate by itself. */
+export const isBareWord = (word: string): boolean => isProtocolWord(word) || isOneOf(BARE, word);
 /** The word begins a predicate. */
-export const beginsPredicate = (word: string): boolean => isSubject(word) || isProtocolWord(word) || word === 'not';
+export const beginsPredicate = (word: string): boolean => isSubject(word) || isBareWord(word) || word === 'not';
 /** Values of this type may be written in quotes. */
 export const takesStrings = (type: SubjectType): boolean => type === 'name' || type === 'user';

@@ -63,6 +63,9 @@ export interface FlowFacts {
   /** Names that DNS answers gave for the remote address, lower case, without the last dot. */
   readonly domains?: readonly string[] | undefined;
 
+  /** It is of a swarm of peers, and what says so, in few words each. */
+  readonly p2p?: { readonly holds: boolean; readonly evidence: readonly string[] } | undefined;
+
   readonly bytes?: Counter | undefined;
   readonly packets?: Counter | undefined;
   /** Since its first packet, ms. */

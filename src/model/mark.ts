@@ -7,6 +7,11 @@ export interface MarkField {
   readonly mask: number;
   /** Position of the mask's lowest bit. */
   readonly shift: number;
+  /**
+   * One more bit that is ours, right above the mask: the pipeline reads the counters of flows that have it. Absent where no
+   * rule looks at counters, or the classes leave no bit.
+   */
+  readonly watch?: number | undefined;
 }
 
 /** 126 classes in the top byte, without the sign bit: clear of what mwan3, kube-proxy and Tailscale use by default. */
@@ -28,6 +33,16 @@ export function markFieldOf(mask: number): MarkField | undefined {
   if (run !== 2 ** bits - 1 || bits < LEAST_MARK_BITS || bits > MOST_MARK_BITS) return undefined;
   return { mask, shift };
 }
+
+/** The same bits with the highest set apart as {@link MarkField.watch}; unchanged where classes up to `highest` need it. */
+export function splitMarkField(field: MarkField, highest: number): MarkField {
+  const watch = 2 ** (31 - Math.clz32(field.mask));
+  const split = { mask: (field.mask - watch) >>> 0, shift: field.shift, watch };
+  return highest <= roomOf(split) ? split : field;
+}
+
+/** All bits that are ours. */
+export const ownBits = ({ mask, watch = 0 }: MarkField): number => (mask | watch) >>> 0;
 
 /** The highest number of a class that the field has room for. */
 export const roomOf = ({ mask, shift }: MarkField): number => mask >>> shift;

@@ -1,9 +1,11 @@
-import { type Observable, Subject } from 'rxjs';
+import { BehaviorSubject, distinctUntilChanged, finalize, map, Observable, Subject } from 'rxjs';
 import type { MonitorEvent, MonitorItem } from './items.ts';
 
 /** The one event stream: gives each event its sequence number and time, and hands it to whoever listens. */
 export class MonitorStream {
   readonly #items = new Subject<MonitorItem>();
+  readonly #notices = new Subject<MonitorItem>();
+  readonly #readers = new BehaviorSubject(0);
   readonly #now: () => Date;
   #seq = 0;
 
@@ -11,21 +13,43 @@ export class MonitorStream {
     this.#now = now;
   }
 
+  /** Everything, each flow, too. While somebody reads it flows are followed. */
   get items(): Observable<MonitorItem> {
-    return this.#items.asObservable();
+    return new Observable<MonitorItem>((reader) => {
+      this.#readers.next(this.#readers.value + 1);
+      return this.#items.pipe(finalize(() => this.#readers.next(this.#readers.value - 1))).subscribe(reader);
+    });
   }
 
-  /** Nobody listens: an event need not even be made. */
+  /** Everything but the flows. */
+  get notices(): Observable<MonitorItem> {
+    return this.#notices.asObservable();
+  }
+
+  /** Whether somebody reads of flows: now, and when that changes. */
+  get flowsRead(): Observable<boolean> {
+    return this.#readers.pipe(
+      map((readers) => readers > 0),
+      distinctUntilChanged(),
+    );
+  }
+
+  /** Nobody reads of flows: an event need not even be made. */
   get idle(): boolean {
-    return !this.#items.observed;
+    return this.#readers.value === 0;
   }
 
   emit(event: MonitorEvent): void {
     this.#seq++;
-    if (!this.idle) this.#items.next({ seq: this.#seq, time: this.#now().toISOString(), ...event });
+    const isFlow = event.kind.startsWith('flow.');
+    if (isFlow && this.idle) return;
+    const item = { seq: this.#seq, time: this.#now().toISOString(), ...event };
+    this.#items.next(item);
+    if (!isFlow) this.#notices.next(item);
   }
 
   complete(): void {
     this.#items.complete();
+    this.#notices.complete();
   }
 }

@@ -1,19 +1,23 @@
-import { type FlowRecord, MARK_GONE, MARK_WRITTEN, type MarkRequest } from '../kernel/index.ts';
-import { createDecide, type Decision, type Policy } from '../language/index.ts';
+import type { FlowRecord } from '../kernel/index.ts';
 import {
-  classOfMark,
-  type End,
-  type FlowFacts,
-  formatAddress,
-  type MarkField,
-  markOfClass,
-  type Origin,
-  protocolName,
-} from '../model/index.ts';
+  createDecide,
+  createEffects,
+  type Decide,
+  type Decision,
+  type FindEffects,
+  type Policy,
+  type Rule,
+} from '../language/index.ts';
+import { classOfMark, type MarkField, type Origin, TCP_STATES } from '../model/index.ts';
 import type { FlowEvent } from '../monitor/index.ts';
 import { classOf, mapKeyOf } from '../shape/index.ts';
-import { factsOf } from './facts.ts';
-import { type Flow, FlowTable } from './flow-table.ts';
+import { flowEvent, type LastCounts } from './flow-event.ts';
+import type { FlowMemory } from './flow-memory.ts';
+import { FlowTable } from './flow-table.ts';
+import type { FlowView } from './flow-view.ts';
+import type { EffectSink } from './live-effects.ts';
+import { LiveFlows, type LiveOptions } from './live-flows.ts';
+import { MarkQueue, type WriteMarks } from './mark-queue.ts';
 import type { Sides } from './sides.ts';
 import type { TupleMap } from './tuple-map.ts';
 
@@ -23,225 +27,302 @@ export type FlowNews = Pick<
   | 'kind'
   | 'count'
   | 'interrupted'
-  | 'key'
+  | 'words'
+  | 'word'
   | 'id'
+  | 'family'
   | 'zone'
   | 'protocol'
   | 'mark'
+  | 'status'
+  | 'start'
+  | 'tcpState'
+  | 'hasPorts'
   | 'originalBytes'
   | 'replyBytes'
   | 'originalPackets'
   | 'replyPackets'
+  | 'bytes'
+  | 'packets'
   | 'original'
   | 'reply'
 >;
 
 /** What the classifier of flows is given. All of it can be had without a kernel. */
-export interface ClassifierOptions {
+export interface ClassifierOptions extends LiveOptions {
   readonly policy: Policy;
   readonly field: MarkField;
   /** The datapath knows a flow by its mark alone (src/shape: Datapath): also one that goes by its origin gets one. */
   readonly marksOrigin?: boolean | undefined;
   /** Where the datapath finds classes by the arriving tuple. */
   readonly map?: Pick<TupleMap, 'set' | 'flush'> | undefined;
+  /** Carries `police` and `mirror` of live rules to the packets. */
+  readonly effects?: EffectSink | undefined;
   readonly sides: Sides;
-  /** Writes marks and says of each what became of it: MARK_WRITTEN, MARK_GONE, or another negative errno. */
-  readonly writeMarks: (requests: readonly MarkRequest[]) => ArrayLike<number>;
+  readonly writeMarks: WriteMarks;
   /** Gets flow events, unless nobody listens. */
   readonly emit: (event: FlowEvent) => void;
   readonly listening: () => boolean;
 }
 
+/** Where a record comes from: an event, the first look at the table, a later one. */
+export type Seen = 'event' | 'start' | 'resync';
+
+/** Flows that are decided anew in one go at most; the others wait for their turn. */
+export const MOST_SETTLED = 10_000;
+
+/** IPS_SRC_NAT is bit 4, IPS_DST_NAT bit 5 (linux/netfilter/nf_conntrack_common.h). */
+const natOf = (status = 0): number => (status >> 4) & 3;
+
 /**
- * Decides the queue of each flow that conntrack tells of, and has the decision written into the flow's mark.
+ * Decides the queue of each flow that conntrack tells of, now and whenever something that its rules look at has
+ * changed, and has the decision written into the flow's mark.
  *
  * A flow that goes where its origin goes anyway gets no mark, unless the datapath needs it: the kernel does that by
- * itself, and a box without rules pays nothing. Marks are collected until {@link flush}, so that a batch of records makes one send.
+ * itself. Marks are collected until {@link flush}, so that a batch of records makes one send.
  */
 export class FlowClassifier {
   readonly table = new FlowTable();
+  readonly live: LiveFlows;
+  readonly marks: MarkQueue;
   readonly #options: ClassifierOptions;
+  readonly #view: FlowView;
   #policy!: Policy;
-  #decide!: (facts: FlowFacts) => Decision;
+  #field!: MarkField;
+  #decide!: Decide;
+  #findEffects!: FindEffects;
+  #places!: ReadonlyMap<Rule, number>;
   #classes!: ReadonlyMap<string, number>;
   /** What the mark of a flow says that goes by its origin. */
   #byOrigin!: Readonly<Record<Origin, number>>;
-  #pending: { readonly flow: Flow; readonly request: MarkRequest }[] = [];
-  #marksWritten = 0;
-  #marksFailed = 0;
 
   constructor(options: ClassifierOptions) {
     this.#options = options;
-    this.#follow(options.policy);
+    this.live = new LiveFlows(this.table, options);
+    this.#view = this.live.view;
+    this.marks = new MarkQueue(this.table, options.writeMarks);
+    this.#follow(options.policy, options.field);
   }
 
-  #follow(policy: Policy): void {
+  #follow(policy: Policy, field: MarkField): void {
     this.#policy = policy;
+    this.#field = field;
     this.#decide = createDecide(policy);
+    this.#findEffects = createEffects(policy);
+    this.#places = new Map(policy.rules.map((rule, place) => [rule, place]));
     this.#classes = new Map(policy.queues.map(({ name }) => [name, classOf(policy, name)]));
     const { local, remote } = policy.defaults;
     const numberOf = (queue: string) => (this.#options.marksOrigin ? this.#classes.get(queue)! : 0);
     this.#byOrigin = { local: numberOf(local), remote: numberOf(remote), new: 0 };
+    this.live.follow(policy);
+    this.#options.effects?.follow(policy);
   }
 
   /**
    * Decides every flow again, by another policy, and has the marks rewritten that its queues' numbers ask for. A flow of
    * which the kernel knew better than we, it keeps in the queue of that name, where there still is one.
    */
-  replacePolicy(policy: Policy): void {
+  replacePolicy(policy: Policy, field = this.#field): void {
+    const before = { ...this.#policy, byOrigin: this.#byOrigin };
     const names = new Map([...this.#classes].map(([name, number]) => [number, name]));
-    const before = this.#byOrigin;
-    this.#follow(policy);
-    for (const flow of this.table.values()) {
-      const { queue } = flow.decision;
-      const inKernel = flow.class === 0 ? undefined : names.get(flow.class);
-      const knewBetter = isSettled(flow, before) && inKernel !== undefined && inKernel !== queue;
-      flow.decision = this.#decide(flow);
-      const kept = knewBetter && isSettled(flow, before) ? this.#classes.get(inKernel) : undefined;
-      if (kept === undefined) this.#requestMark(flow);
-      else this.#request(flow, kept);
-      if (flow.decision.queue !== queue) this.#emit('flow.update', flow);
+    const memories = new Map([...this.table.rows()].map((row) => [row, this.live.memoryOf(row)]));
+    this.#follow(policy, field);
+    const places = new Map(policy.rules.map(({ name }, place) => [name, place]));
+    for (const [row, memory] of memories) {
+      const view = this.#view.moveTo(row);
+      const rule = before.rules[this.table.ruleOf(row)];
+      // The bit would be read as part of a class from now on.
+      if (field.watch === undefined && this.table.isWatched(row)) this.marks.forget(row);
+      const queue = rule?.queue ?? before.defaults[view.origin];
+      const first = this.table.firstClassOf(row);
+      const kept = first === before.byOrigin[view.origin] ? undefined : this.#classes.get(names.get(first) ?? '');
+      this.table.setFirstClass(row, kept ?? 0);
+      this.table.setRule(row, places.get(rule?.name ?? '') ?? -1);
+      const own = this.live.begin(row, false, memory);
+      if (own && rule?.until) own.current = policy.rules[this.table.ruleOf(row)];
+      this.#settle(row, own);
+      if (this.decisionOf(row).queue !== queue) this.#emit('flow.update', row);
     }
     this.flush();
   }
 
-  /** Marks in the kernel by our hand so far. */
-  get marksWritten(): number {
-    return this.#marksWritten;
-  }
-
-  /** Marks that the kernel refused, other than of flows that have ended meanwhile. */
-  get marksFailed(): number {
-    return this.#marksFailed;
-  }
-
-  /** A flow as conntrack has it: from an event, or from a dump. True: it was not in the table. */
-  see(record: FlowNews, kind: 'flow.new' | 'flow.known'): boolean {
-    const key = record.key;
-    const known = this.table.get(key);
-    if (known && known.id === record.id) {
+  /** A flow as conntrack has it. True: it was not in the table. */
+  see(record: FlowNews, seen: Seen): boolean {
+    const known = this.table.find(record);
+    if (known >= 0 && this.table.idOf(known) === record.id) {
       this.table.touch(known);
+      this.#note(known, record);
       return false;
     }
-    if (kind === 'flow.known' && this.table.hasEnded(key, record.id)) return false;
-    const flow = this.#read(key, record, kind === 'flow.known');
-    if (!flow) return false;
-    this.table.add(flow);
-    if (kind === 'flow.new' && isSettled(flow, this.#byOrigin)) this.#place(flow, flow.class);
-    else this.#requestMark(flow);
-    this.#emit(kind, flow);
+    if (seen !== 'event' && this.table.hasEnded(record)) return false;
+    const origin = this.#options.sides.originOfRecord(record);
+    // Its end was missed: another one of the same identity has come.
+    if (known >= 0) this.#end(known);
+    if (!origin) return false;
+    const number = classOfMark(this.#field, record.mark);
+    const row = this.table.add(record, {
+      origin,
+      ports: record.hasPorts,
+      silent: seen !== 'event',
+      class: number,
+      nat: natOf(record.status),
+      // One that a later look finds is as young as what was lost.
+      began: record.start ?? (seen === 'start' ? Number.NaN : this.live.now),
+    });
+    if (row < 0) return false;
+    // At the start a mark is what an earlier run wrote; later, it is what the kernel's own rules said.
+    if (seen === 'start') this.table.setFirstClass(row, 0);
+    if ((record.mark & (this.#field.watch ?? 0)) !== 0) this.table.setWatched(row, true);
+    this.#note(row, record);
+    this.#view.moveTo(row);
+    this.#settle(row, this.live.begin(row, seen === 'event'));
+    this.live.dirty.delete(row);
+    this.#emit(seen === 'event' ? 'flow.new' : 'flow.known', row);
     return true;
+  }
+
+  /** A flow has changed: its TCP state, or its mark by somebody else. */
+  update(record: FlowNews): void {
+    const row = this.table.find(record);
+    if (row < 0 || this.table.idOf(row) !== record.id) return;
+    this.#note(row, record);
   }
 
   /** A flow has ended. */
   end(record: FlowNews): void {
-    const flow = this.table.end(record.key, record.id);
-    if (!flow) return;
-    this.#place(flow, undefined);
-    this.#emit('flow.end', flow, record);
+    const row = this.table.findEnding(record);
+    if (row >= 0) this.#end(row, record);
   }
 
-  /** Says of flows that a resync found gone that they ended. */
-  ended(flows: readonly Flow[]): void {
-    for (const flow of flows) {
-      this.#place(flow, undefined);
-      this.#emit('flow.end', flow);
+  /** Removes flows that a resync found gone. */
+  ended(rows: readonly number[]): void {
+    for (const row of rows) this.#end(row);
+  }
+
+  /** Takes a reading of the counters of a flow. */
+  read(record: FlowNews): void {
+    const row = this.table.find(record);
+    if (row >= 0 && this.table.idOf(row) === record.id) this.#note(row, record);
+  }
+
+  /** Forgets every flow; nothing in the kernel changes. */
+  clear(): void {
+    for (const row of [...this.table.rows()]) {
+      this.#view.moveTo(row);
+      this.live.end(row);
+      this.table.del(row);
     }
+  }
+
+  /** Decides anew those flows for which something has changed. True: there are more of them. */
+  settle(): boolean {
+    const { dirty } = this.live;
+    let left = MOST_SETTLED;
+    for (const row of dirty) {
+      if (left-- === 0) break;
+      dirty.delete(row);
+      this.#view.moveTo(row);
+      this.#settle(row, this.live.memoryOf(row), true);
+    }
+    this.flush();
+    return dirty.size > 0;
   }
 
   /** Writes the marks that have been decided since the last flush. */
   flush(): void {
     void this.#options.map?.flush();
-    const pending = this.#pending;
-    if (pending.length === 0) return;
-    this.#pending = [];
-    const results = this.#options.writeMarks(pending.map(({ request }) => request));
-    for (const [i, { flow, request }] of pending.entries()) {
-      if (results[i] === MARK_WRITTEN) {
-        flow.class = classOfMark(this.#options.field, request.mark);
-        this.#marksWritten++;
-      } else if (results[i] !== MARK_GONE) this.#marksFailed++;
+    void this.#options.effects?.flush();
+    this.marks.flush();
+  }
+
+  /** Where a flow goes, and by which rule. */
+  decisionOf(row: number): Decision {
+    const rule = this.#policy.rules[this.table.ruleOf(row)];
+    return rule ? { queue: rule.queue!, rule } : { queue: this.#policy.defaults[this.table.originOf(row)] };
+  }
+
+  /** The flows, one after the other, all by the same view. */
+  *flows(): Generator<FlowView> {
+    for (const row of this.table.rows()) yield this.#view.moveTo(row);
+  }
+
+  /** Takes what a record says of a flow that is in the table. */
+  #note(row: number, record: FlowNews): void {
+    const { tcpState } = record;
+    if (tcpState !== undefined && tcpState < TCP_STATES.length && tcpState !== this.table.tcpStateOf(row)) {
+      this.table.setTcpState(row, tcpState);
+      if (this.live.memoryOf(row)?.watch.tcpState) this.live.dirty.add(row);
     }
+    const { originalBytes, replyBytes, originalPackets, replyPackets } = record;
+    if (originalBytes === undefined || !this.live.memoryOf(row)?.watch.counters) return;
+    const original = { bytes: originalBytes, packets: originalPackets! };
+    const reply = { bytes: replyBytes!, packets: replyPackets! };
+    const [leaving, arriving] = this.table.originOf(row) === 'local' ? [original, reply] : [reply, original];
+    this.live.read(row, { in: arriving.bytes, out: leaving.bytes }, { in: arriving.packets, out: leaving.packets });
   }
 
-  #read(key: string, record: FlowNews, silent: boolean): Flow | undefined {
-    const original = record.original();
-    // Every event and every dumped entry has both; one without was cut off.
-    const reply = record.reply();
-    if (!reply) return undefined;
-    const origin = this.#options.sides.originOf(original, reply);
-    if (!origin) return undefined;
-    const facts = factsOf(origin, record.protocol, original, reply);
-    return {
-      ...facts,
-      key,
-      id: record.id,
-      zone: record.zone,
-      original,
-      arriving:
-        this.#options.map && origin !== 'new' && record.zone === 0
-          ? mapKeyOf(record.protocol, origin === 'local' ? reply : original)
-          : undefined,
-      decision: this.#decide(facts),
-      class: classOfMark(this.#options.field, record.mark),
-      generation: 0,
-      silent,
-    };
+  /** Decides the flow that the view stands on. */
+  #settle(row: number, memory: FlowMemory | undefined, tell = false): void {
+    if (memory) this.live.hold(memory);
+    const decision = this.#decide(this.#view, memory?.current);
+    const place = decision.rule ? this.#places.get(decision.rule)! : -1;
+    const turned = place !== this.table.ruleOf(row);
+    if (turned) this.table.setRule(row, place);
+    if (memory) {
+      memory.current = decision.rule;
+      this.#meet(memory, decision);
+      this.live.schedule(memory);
+    }
+    this.#mark(row, decision, memory?.watch.counters === true);
+    if (turned && tell) this.#emit('flow.update', row);
   }
 
-  #requestMark(flow: Flow): void {
-    const { decision, origin } = flow;
+  #mark(row: number, { rule, queue }: Decision, watched: boolean): void {
+    const origin = this.#view.origin;
+    const first = this.table.firstClassOf(row);
+    // The kernel's own rules had the packet at hand: its code point, its hardware address. Only a live rule may know better.
+    const settled = first !== 0 && first !== this.#byOrigin[origin] && rule?.tier.kind !== 'live';
     // Where we cannot place the ends, the kernel's own view by direction stands.
-    const byOrigin = !decision.rule || (origin !== 'new' && decision.queue === this.#policy.defaults[origin]);
-    this.#request(flow, byOrigin ? this.#byOrigin[origin] : this.#classes.get(decision.queue)!);
+    const byOrigin = !rule || (origin !== 'new' && queue === this.#policy.defaults[origin]);
+    const number = settled ? first : byOrigin ? this.#byOrigin[origin] : this.#classes.get(queue)!;
+    this.#place(row, number === 0 ? this.#classes.get(queue) : number);
+    this.marks.request(row, this.#field, number, watched);
+  }
+
+  /** Has the effects of live rules begin and end. */
+  #meet(memory: FlowMemory, decision: Decision): void {
+    const met = this.#findEffects(this.#view, decision).filter(({ tier }) => tier.kind === 'live');
+    if (met.length === 0 && memory.effects.length === 0) return;
+    for (const { effects } of met)
+      for (const effect of effects)
+        if (effect.kind === 'add')
+          this.live.sets.add(effect.set, this.#view[effect.end].address, this.live.now + effect.for);
+    for (const rule of met) if (!memory.effects.includes(rule)) this.#options.effects?.add(this.#view, rule);
+    for (const rule of memory.effects) if (!met.includes(rule)) this.#options.effects?.del(this.#view, rule);
+    memory.effects = met;
+  }
+
+  #end(row: number, record?: FlowNews): void {
+    const view = this.#view.moveTo(row);
+    this.#place(row, undefined);
+    for (const rule of this.live.memoryOf(row)?.effects ?? []) this.#options.effects?.del(view, rule);
+    this.#emit('flow.end', row, record);
+    this.live.end(row);
+    this.table.del(row);
   }
 
   /** Has the flow's arriving packets go to a class, or where unknown ones go. */
-  #place({ arriving }: Flow, number: number | undefined): void {
-    if (arriving) this.#options.map?.set(arriving, number);
+  #place(_row: number, number: number | undefined): void {
+    const { map } = this.#options;
+    const { origin, zone, protocol } = this.#view;
+    if (!map || origin === 'new' || zone !== 0) return;
+    const key = mapKeyOf(protocol, this.#view.tuple(origin === 'local' ? 'reply' : 'original'));
+    if (key) map.set(key, number);
   }
 
-  #request(flow: Flow, number: number): void {
-    this.#place(flow, number === 0 ? this.#classes.get(flow.decision.queue) : number);
-    if (number !== flow.class) this.#pending.push({ flow, request: this.#markRequest(flow, number) });
-  }
-
-  #markRequest(flow: Flow, number: number): MarkRequest {
-    const { field } = this.#options;
-    return { key: flow.key, mark: markOfClass(field, number), mask: field.mask };
-  }
-
-  #emit(kind: FlowEvent['kind'], flow: Flow, last?: FlowNews): void {
+  #emit(kind: FlowEvent['kind'], row: number, last?: LastCounts): void {
     if (!this.#options.listening()) return;
-    const counted = last?.originalBytes !== undefined;
-    this.#options.emit({
-      kind,
-      protocol: protocolName(flow.protocol),
-      local: formatEnd(flow.local),
-      remote: formatEnd(flow.remote),
-      origin: flow.origin,
-      queue: flow.decision.queue,
-      ...(flow.decision.rule && { rule: flow.decision.rule.name }),
-      ...(flow.zone !== 0 && { zone: flow.zone }),
-      ...(counted && {
-        bytes: sum(last.originalBytes, last.replyBytes),
-        packets: sum(last.originalPackets, last.replyPackets),
-      }),
-    });
+    const { queue, rule } = this.decisionOf(row);
+    this.#options.emit(flowEvent(kind, this.#view, queue, rule?.name, last));
   }
 }
-
-/**
- * The kernel has given the new flow a class by its own rules, with the packet at hand: its code point, its hardware
- * address. Only a live rule may know better.
- */
-const isSettled = ({ class: number, decision, origin }: Flow, byOrigin: Readonly<Record<Origin, number>>): boolean =>
-  number !== 0 && number !== byOrigin[origin] && decision.rule?.tier.kind !== 'live';
-
-function formatEnd({ address, port }: End): string {
-  const text = formatAddress(address);
-  if (port === undefined) return text;
-  return address.length === 16 ? `[${text}]:${port}` : `${text}:${port}`;
-}
-
-const sum = (a = 0, b = 0): number => a + b;

@@ -1,48 +1,93 @@
-import type { Decision } from '../language/index.ts';
-import type { FlowFacts, Origin, Tuple } from '../model/index.ts';
-import type { MapKey } from '../shape/index.ts';
-
-/** A connection that conntrack knows, and what we made of it. */
-export interface Flow extends FlowFacts {
-  /** Identity: zone, family, protocol and original tuple, as the record's bytes. */
-  readonly key: string;
-  /** CTA_ID: tells two flows of one tuple apart that follow each other. */
-  readonly id: number;
-  readonly zone: number;
-  readonly original: Tuple;
-  /** What its arriving packets carry, where the datapath has a map of that. */
-  readonly arriving?: MapKey | undefined;
-  decision: Decision;
-  /** Class number that our bits of the conntrack mark hold, as far as we know. */
-  class: number;
-  /** Of the last resync that saw it: see FlowTable.endDump. */
-  generation: number;
-  /**
-   * It was there before anybody listened. With nf_conntrack_events = 2, the default, the kernel never tells of such a
-   * flow, not even its end (nf_ct_ecache_ext_add() in net/netfilter/nf_conntrack_core.c): only a dump shows that.
-   */
-  readonly silent: boolean;
-}
+import type { FlowRecord } from '../kernel/index.ts';
+import { ORIGINS, type Origin } from '../model/index.ts';
+import { KEY_WORDS, KeyIndex } from './key-index.ts';
 
 /** Flows kept at most; beyond it new ones are still decided and marked, but not remembered. */
 export const MAX_FLOWS = 2_000_000;
 /** Ends remembered while a dump runs; beyond it the dump is not trusted to remove. */
 export const MAX_TOMBSTONES = 100_000;
 
+/** What the table takes from a conntrack record. */
+export type FlowIdentity = Pick<FlowRecord, 'words' | 'word' | 'id'>;
+
+/** Where a row's fields stand, in 32-bit words. Key and reply tuple are as in `struct hg_flow` (native-shim/include/headgate.h). */
+const ROW = {
+  key: 0,
+  reply: KEY_WORDS,
+  id: 21,
+  /** Of the last resync that saw it: see {@link FlowTable.endDump}. */
+  generation: 22,
+  /** Origin, how it was found, TCP state, NAT. */
+  state: 23,
+  /** Class numbers: in the mark as far as we know, and as the kernel first told it. */
+  classes: 24,
+  /** 1 + index of the rule that decided; 0: the default of its origin. */
+  rule: 25,
+  /** A double: ms since 1970. */
+  began: 26,
+} as const;
+const ROW_WORDS = 28;
+const COPIED_WORDS = ROW.id;
+
+const SILENT = 1 << 2;
+const WATCHED = 1 << 3;
+const WITH_PORTS = 1 << 4;
+const TCP_KNOWN = 1 << 5;
+const TCP_SHIFT = 8;
+const NAT_SHIFT = 12;
+const FIRST_ROWS = 1024;
+
+/** What is known of a flow when it comes into the table. */
+export interface FlowStart {
+  readonly origin: Origin;
+  /** Its ends have ports. */
+  readonly ports: boolean;
+  /**
+   * It was there before anybody listened. With nf_conntrack_events = 2, the default, the kernel never tells of such a
+   * flow, not even its end (nf_ct_ecache_ext_add() in net/netfilter/nf_conntrack_core.c): only a dump shows that.
+   */
+  readonly silent: boolean;
+  /** Class number in its mark. */
+  readonly class: number;
+  /** IPS_SRC_NAT | IPS_DST_NAT of its status, shifted to bits 0 and 1. */
+  readonly nat: number;
+  /** Ms since 1970. */
+  readonly began: number;
+}
+
 /**
  * The flows of this namespace by identity, kept equal to the kernel's table: by events, and after a loss by a dump,
  * reconciled by generation. An end that comes while the dump runs leaves a tombstone, since the dump's own socket may
  * still hold the flow.
+ *
+ * A flow is a row of {@link ROW_WORDS} words in one ArrayBuffer, found by {@link KeyIndex}: 112 bytes and 8 to 32 of the
+ * index. Rows are numbers, and are used again after a flow's end. When it is full, the newest find no room.
  */
 export class FlowTable {
-  readonly #flows = new Map<string, Flow>();
+  readonly #most: number;
+  #words = new Uint32Array(FIRST_ROWS * ROW_WORDS);
+  #bytes = new Uint8Array(this.#words.buffer);
+  #halves = new Uint16Array(this.#words.buffer);
+  #doubles = new Float64Array(this.#words.buffer);
+  readonly #index = new KeyIndex();
   readonly #perOrigin: Record<Origin, number> = { local: 0, remote: 0, new: 0 };
-  #generation = 0;
+  /** Rows below it have been used. */
+  #end = 0;
+  /** Heads a list of rows that are free again, each of which holds the next in its id; -1: none. */
+  #free = -1;
+  #size = 0;
+  #generation = 1;
   #silent = 0;
+  #refused = 0;
   #tombstones: Set<string> | undefined;
 
+  /** @param most flows that it keeps */
+  constructor(most = MAX_FLOWS) {
+    this.#most = most;
+  }
+
   get size(): number {
-    return this.#flows.size;
+    return this.#size;
   }
 
   /** Flows of whose end no event will tell. */
@@ -50,72 +95,218 @@ export class FlowTable {
     return this.#silent;
   }
 
+  /** Flows for which there was no room. */
+  get refused(): number {
+    return this.#refused;
+  }
+
   get perOrigin(): Readonly<Record<Origin, number>> {
     return this.#perOrigin;
   }
 
-  get(key: string): Flow | undefined {
-    return this.#flows.get(key);
+  /** The row of a record's flow, whatever its id; -1: it is not there. */
+  find({ words, word }: FlowIdentity): number {
+    return this.#index.find(words, word, this.#words, ROW_WORDS);
   }
 
-  values(): IterableIterator<Flow> {
-    return this.#flows.values();
-  }
-
-  /** Adds a flow, or replaces an earlier one of the same identity whose end was missed. False: the table is full. */
-  add(flow: Flow): boolean {
-    const old = this.#flows.get(flow.key);
-    if (!old && this.#flows.size >= MAX_FLOWS) return false;
-    if (old) this.#count(old, -1);
-    this.#count(flow, 1);
-    this.#flows.set(flow.key, flow);
-    flow.generation = this.#generation;
-    return true;
+  /** Adds a flow that is not there. Returns its row; -1: the table is full. */
+  add(record: FlowIdentity, start: FlowStart): number {
+    const row = this.#take();
+    if (row < 0) {
+      this.#refused++;
+      return -1;
+    }
+    const { words, word } = record;
+    const at = row * ROW_WORDS;
+    const own = this.#words;
+    for (let i = 0; i < COPIED_WORDS; i++) own[at + i] = words[word + i]!;
+    own[at + ROW.id] = record.id;
+    own[at + ROW.generation] = this.#generation;
+    own[at + ROW.state] =
+      ORIGINS.indexOf(start.origin) |
+      (start.silent ? SILENT : 0) |
+      (start.ports ? WITH_PORTS : 0) |
+      (start.nat << NAT_SHIFT);
+    own[at + ROW.classes] = start.class | (start.class << 8);
+    own[at + ROW.rule] = 0;
+    this.#doubles[(at + ROW.began) >> 1] = start.began;
+    this.#index.add(own, at, row);
+    this.#count(row, 1);
+    return row;
   }
 
   /** Notes that the kernel still has the flow. */
-  touch(flow: Flow): void {
-    flow.generation = this.#generation;
+  touch(row: number): void {
+    this.#words[row * ROW_WORDS + ROW.generation] = this.#generation;
   }
 
-  /** Removes a flow that has ended, and returns it. Another flow of the same identity stays. */
-  end(key: string, id: number): Flow | undefined {
-    if (this.#tombstones && this.#tombstones.size < MAX_TOMBSTONES) this.#tombstones.add(id + key);
-    const flow = this.#flows.get(key);
-    if (!flow || flow.id !== id) return undefined;
-    this.#del(flow);
-    return flow;
+  /** The row of a record's flow that ends; -1: it is not there, or is another one of the same identity, which stays. */
+  findEnding(record: FlowIdentity): number {
+    if (this.#tombstones && this.#tombstones.size < MAX_TOMBSTONES) this.#tombstones.add(graveOf(record));
+    const row = this.find(record);
+    return row >= 0 && this.idOf(row) === record.id ? row : -1;
+  }
+
+  del(row: number): void {
+    const at = row * ROW_WORDS;
+    this.#index.del(this.#words, at, ROW_WORDS);
+    this.#count(row, -1);
+    this.#words[at + ROW.generation] = 0;
+    this.#words[at + ROW.id] = this.#free;
+    this.#free = row;
   }
 
   /** A dump begins: from now on ends are remembered. */
   beginDump(): void {
-    this.#generation++;
+    // 0 is that of free rows.
+    this.#generation = this.#generation === 0xffffffff ? 1 : this.#generation + 1;
     this.#tombstones = new Set();
   }
 
   /** The flow that a dump tells of has ended since it was read. */
-  hasEnded(key: string, id: number): boolean {
-    return this.#tombstones?.has(id + key) ?? false;
+  hasEnded(record: FlowIdentity): boolean {
+    return this.#tombstones !== undefined && this.#tombstones.size > 0 && this.#tombstones.has(graveOf(record));
   }
 
-  /** The dump is over. Removes and returns what it has not seen, unless it was incomplete. */
-  endDump(complete: boolean): Flow[] {
-    const trusted = complete && (this.#tombstones?.size ?? 0) < MAX_TOMBSTONES;
+  /** The dump is over. Returns the rows that it has not seen, to be removed; undefined: it was incomplete, and tells nothing of what is gone. */
+  endDump(complete: boolean): number[] | undefined {
+    const trusted = complete && this.#tombstones !== undefined && this.#tombstones.size < MAX_TOMBSTONES;
     this.#tombstones = undefined;
-    if (!trusted) return [];
-    const gone: Flow[] = [];
-    for (const flow of this.#flows.values()) if (flow.generation !== this.#generation) gone.push(flow);
-    for (const flow of gone) this.#del(flow);
+    if (!trusted) return undefined;
+    const gone: number[] = [];
+    for (const row of this.rows())
+      if (this.#words[row * ROW_WORDS + ROW.generation] !== this.#generation) gone.push(row);
     return gone;
   }
 
-  #del(flow: Flow): void {
-    this.#flows.delete(flow.key);
-    this.#count(flow, -1);
+  /** Every flow's row. One that is removed meanwhile is left out, one that is added may be told or not. */
+  *rows(): Generator<number> {
+    for (let row = 0; row < this.#end; row++) if (this.has(row)) yield row;
   }
 
-  #count(flow: Flow, step: 1 | -1): void {
-    this.#perOrigin[flow.origin] += step;
-    if (flow.silent) this.#silent += step;
+  /** The row holds a flow. */
+  has(row: number): boolean {
+    return this.#words[row * ROW_WORDS + ROW.generation] !== 0;
+  }
+
+  idOf(row: number): number {
+    return this.#words[row * ROW_WORDS + ROW.id]!;
+  }
+
+  originOf(row: number): Origin {
+    return ORIGINS[this.#words[row * ROW_WORDS + ROW.state]! & 3]!;
+  }
+
+  hasPorts(row: number): boolean {
+    return (this.#words[row * ROW_WORDS + ROW.state]! & WITH_PORTS) !== 0;
+  }
+
+  /** IPS_SRC_NAT and IPS_DST_NAT as bits 0 and 1. */
+  natOf(row: number): number {
+    return (this.#words[row * ROW_WORDS + ROW.state]! >> NAT_SHIFT) & 3;
+  }
+
+  /** TCP_CONNTRACK_*; undefined where it was not told. */
+  tcpStateOf(row: number): number | undefined {
+    const state = this.#words[row * ROW_WORDS + ROW.state]!;
+    return state & TCP_KNOWN ? (state >> TCP_SHIFT) & 15 : undefined;
+  }
+
+  setTcpState(row: number, number: number): void {
+    const at = row * ROW_WORDS + ROW.state;
+    this.#words[at] = (this.#words[at]! & ~(15 << TCP_SHIFT)) | (number << TCP_SHIFT) | TCP_KNOWN;
+  }
+
+  /** Our bit that says "watched" is in its mark, as far as we know. */
+  isWatched(row: number): boolean {
+    return (this.#words[row * ROW_WORDS + ROW.state]! & WATCHED) !== 0;
+  }
+
+  setWatched(row: number, watched: boolean): void {
+    const at = row * ROW_WORDS + ROW.state;
+    this.#words[at] = watched ? this.#words[at]! | WATCHED : this.#words[at]! & ~WATCHED;
+  }
+
+  /** Class number that our bits of its mark hold, as far as we know. */
+  classOf(row: number): number {
+    return this.#words[row * ROW_WORDS + ROW.classes]! & 255;
+  }
+
+  setClass(row: number, number: number): void {
+    const at = row * ROW_WORDS + ROW.classes;
+    this.#words[at] = (this.#words[at]! & ~255) | number;
+  }
+
+  /** Class number that it had when it came into the table: for a new flow, what the kernel's own rules said. */
+  firstClassOf(row: number): number {
+    return (this.#words[row * ROW_WORDS + ROW.classes]! >> 8) & 255;
+  }
+
+  setFirstClass(row: number, number: number): void {
+    const at = row * ROW_WORDS + ROW.classes;
+    this.#words[at] = (this.#words[at]! & 255) | (number << 8);
+  }
+
+  /** Index of the rule that decided, in the policy; -1: the default of its origin. */
+  ruleOf(row: number): number {
+    return this.#words[row * ROW_WORDS + ROW.rule]! - 1;
+  }
+
+  setRule(row: number, index: number): void {
+    this.#words[row * ROW_WORDS + ROW.rule] = index + 1;
+  }
+
+  /** Ms since 1970. */
+  beganOf(row: number): number {
+    return this.#doubles[(row * ROW_WORDS + ROW.began) >> 1]!;
+  }
+
+  /** The flow's identity and reply tuple, as a record has them: words, and where they begin. Valid until a flow is added. */
+  get words(): Uint32Array {
+    return this.#words;
+  }
+
+  /** The same memory. */
+  get bytes(): Uint8Array {
+    return this.#bytes;
+  }
+
+  get halves(): Uint16Array {
+    return this.#halves;
+  }
+
+  wordOf(row: number): number {
+    return row * ROW_WORDS;
+  }
+
+  #take(): number {
+    const row = this.#free;
+    if (row >= 0) {
+      this.#free = this.#words[row * ROW_WORDS + ROW.id]! | 0;
+      return row;
+    }
+    if (this.#end >= this.#most) return -1;
+    if (this.#end * ROW_WORDS === this.#words.length) this.#grow();
+    return this.#end++;
+  }
+
+  /** Pages of the new half that nobody has written to take no memory. */
+  #grow(): void {
+    const words = new Uint32Array(this.#words.length * 2);
+    words.set(this.#words);
+    this.#words = words;
+    this.#bytes = new Uint8Array(words.buffer);
+    this.#halves = new Uint16Array(words.buffer);
+    this.#doubles = new Float64Array(words.buffer);
+  }
+
+  #count(row: number, step: 1 | -1): void {
+    this.#size += step;
+    this.#perOrigin[this.originOf(row)] += step;
+    if (this.#words[row * ROW_WORDS + ROW.state]! & SILENT) this.#silent += step;
   }
 }
+
+/** Identity and id in a string. */
+const graveOf = ({ words, word, id }: FlowIdentity): string =>
+  String.fromCharCode(...new Uint16Array(words.buffer, words.byteOffset + word * 4, KEY_WORDS * 2)) + id;

@@ -1,7 +1,10 @@
 export * from './classifier.ts';
 export * from './clear-marks.ts';
-export * from './facts.ts';
+export * from './fact-source.ts';
 export * from './flow-table.ts';
+export type { FlowView } from './flow-view.ts';
+export * from './live-effects.ts';
+export type { LiveOptions } from './live-flows.ts';
 export * from './pipeline.ts';
 export * from './sides.ts';
 export * from './tuple-map.ts';

@@ -1,10 +1,12 @@
 import {
   asyncScheduler,
   auditTime,
+  concatWith,
   defer,
   EMPTY,
   exhaustMap,
   filter,
+  finalize,
   ignoreElements,
   interval,
   map,
@@ -14,49 +16,88 @@ import {
   repeat,
   type SchedulerLike,
   Subject,
+  switchMap,
   tap,
   timer,
 } from 'rxjs';
+import type { ConntrackGroup } from '../kernel/sources.ts';
 import type { OverrunEvent, ResyncEvent } from '../monitor/index.ts';
 import type { FlowClassifier, FlowNews } from './classifier.ts';
 
-/** Wait after an overrun before the table is read anew: a storm reports many. */
+/** Wait after an overrun before the table is read anew: a storm reports many. It doubles while more is lost, up to {@link MOST_RESYNC_DELAY_MS}. */
 export const RESYNC_DELAY_MS = 200;
+export const MOST_RESYNC_DELAY_MS = 5000;
 
-/** How often the table is read anew while it holds flows of whose end no event tells (Flow.silent). */
+/** How often the table is read anew while it holds flows of whose end no event tells (FlowStart.silent). */
 export const SWEEP_MS = 60_000;
 
+/** How often the clock is looked at while live rules are in force. */
+export const TICK_MS = 100;
+
+/** Pause between two readings of the watched flows' counters; where a reading takes long, three times as long as that. */
+export const READ_MS = 400;
+
+/** What the rules in force, and whoever listens, need of the kernel. */
+export interface Demand {
+  /** None: nothing is followed, and the table is empty; what is there is looked at once, so that the marks are right. */
+  readonly groups: readonly ConntrackGroup[];
+  /** Counters of watched flows. */
+  readonly counters: boolean;
+  /** Something changes by time alone. */
+  readonly ticks: boolean;
+}
+
 export interface PipelineOptions {
-  /** Conntrack events, NEW and DESTROY. */
-  readonly events: Observable<Iterable<FlowNews>>;
+  /** With each value what was followed before ends, and the kernel's table is read anew. */
+  readonly demand: Observable<Demand>;
+  /** Follows conntrack events. */
+  readonly events: (groups: readonly ConntrackGroup[]) => Observable<Iterable<FlowNews>>;
   /** Dumps the kernel's table on a socket of its own. */
   readonly dump: () => Observable<Iterable<FlowNews>>;
+  /** The same of watched flows alone. */
+  readonly read: () => Observable<Iterable<FlowNews>>;
   readonly classifier: FlowClassifier;
   readonly emit: (event: OverrunEvent | ResyncEvent) => void;
   readonly scheduler?: SchedulerLike | undefined;
 }
 
 /**
- * Keeps the flow table equal to the kernel's, and has each flow decided: first by a dump of what is there, then by
- * events; after an overrun by a dump again, and now and then for flows whose end no event tells. Loss is emitted as an event and never ends the Observable, which itself
- * emits nothing; it errors where a socket cannot be opened. Subscribing starts it, unsubscribing closes everything.
+ * Keeps the flow table equal to the kernel's, and has each flow decided, as far as anybody needs that: first by a dump of
+ * what is there, then by events; after an overrun by a dump again, and now and then for flows whose end no event tells.
+ * Loss is emitted as an event and never ends the Observable, which itself emits nothing; it errors where a socket cannot
+ * be opened. Subscribing starts it, unsubscribing closes everything.
  */
-export function runPipeline({
-  events,
-  dump,
-  classifier,
-  emit,
-  scheduler = asyncScheduler,
-}: PipelineOptions): Observable<never> {
+export function runPipeline(options: PipelineOptions): Observable<never> {
+  const { demand, classifier } = options;
+  return demand.pipe(
+    switchMap((wanted) => {
+      classifier.clear();
+      return wanted.groups.length > 0 ? follow(wanted, options) : lookOnce(options);
+    }),
+    ignoreElements(),
+  );
+}
+
+/** Has what is there marked as the policy says, and forgets it. */
+function lookOnce({ dump, classifier, emit }: PipelineOptions): Observable<unknown> {
+  return resync('start', dump, classifier, emit).pipe(finalize(() => classifier.clear()));
+}
+
+function follow(
+  wanted: Demand,
+  { events, dump, read, classifier, emit, scheduler = asyncScheduler }: PipelineOptions,
+): Observable<unknown> {
   return defer(() => {
     const overruns = new Subject<void>();
     /** Set when events were lost since the last dump began: then it has to be done again. */
     let stale = false;
 
-    const following = events.pipe(
+    const following = events(wanted.groups).pipe(
       tap((batch) => {
+        classifier.live.setTime();
         for (const record of batch) {
-          if (record.kind === 'new') classifier.see(record, 'flow.new');
+          if (record.kind === 'new') classifier.see(record, 'event');
+          else if (record.kind === 'update') classifier.update(record);
           else if (record.kind === 'destroy') classifier.end(record);
           else if (record.kind === 'overrun') {
             emit({ kind: 'overrun', count: record.count });
@@ -64,51 +105,102 @@ export function runPipeline({
             overruns.next();
           }
         }
-        classifier.flush();
+        classifier.settle();
       }),
     );
 
-    const resync = (reason: ResyncEvent['reason']) =>
-      defer(() => {
-        stale = false;
-        let added = 0;
-        let complete = false;
-        classifier.table.beginDump();
-        return dump().pipe(
-          tap({
-            next: (batch) => {
-              for (const record of batch) {
-                if (record.kind === 'dumped') added += Number(classifier.see(record, 'flow.known'));
-                else if (record.kind === 'dumpEnd') complete = !record.interrupted;
-              }
-              classifier.flush();
-            },
-            complete: () => {
-              const gone = classifier.table.endDump(complete);
-              classifier.ended(gone);
-              const quiet = reason === 'sweep' && complete && added + gone.length === 0;
-              if (!quiet)
-                emit({ kind: 'resync', reason, flows: classifier.table.size, added, removed: gone.length, complete });
-            },
-          }),
-        );
-      });
-
-    const sweeps = interval(SWEEP_MS, scheduler).pipe(filter(() => classifier.table.silent > 0));
     const reasons = merge(
       of('start' as const),
       overruns.pipe(
         auditTime(RESYNC_DELAY_MS, scheduler),
         map(() => 'overrun' as const),
       ),
-      sweeps.pipe(map(() => 'sweep' as const)),
+      interval(SWEEP_MS, scheduler).pipe(
+        filter(() => classifier.table.silent > 0),
+        map(() => 'sweep' as const),
+      ),
     );
     // One dump at a time; events that were lost while it ran make another one after it.
     const resyncing = reasons.pipe(
       exhaustMap((reason) =>
-        resync(reason).pipe(repeat({ delay: () => (stale ? timer(RESYNC_DELAY_MS, scheduler) : EMPTY) })),
+        defer(() => {
+          stale = false;
+          return resync(reason, dump, classifier, emit);
+        }).pipe(
+          tap((complete) => (stale ||= !complete)),
+          repeat({
+            delay: (times) =>
+              stale ? timer(Math.min(RESYNC_DELAY_MS * 2 ** (times - 1), MOST_RESYNC_DELAY_MS), scheduler) : EMPTY,
+          }),
+        ),
       ),
     );
-    return merge(following, resyncing).pipe(ignoreElements());
+
+    const ticking = wanted.ticks
+      ? interval(TICK_MS, scheduler).pipe(
+          tap(() => {
+            classifier.live.setTime();
+            classifier.settle();
+          }),
+        )
+      : EMPTY;
+    const reading = wanted.counters ? readAgain(read, classifier, scheduler) : EMPTY;
+    return merge(following, resyncing, ticking, reading);
   });
+}
+
+/** Reads the table once. Emits whether the dump was complete: then the table has what the kernel's has, and no more. */
+function resync(
+  reason: ResyncEvent['reason'],
+  dump: PipelineOptions['dump'],
+  classifier: FlowClassifier,
+  emit: PipelineOptions['emit'],
+): Observable<boolean> {
+  return defer(() => {
+    let added = 0;
+    let whole = false;
+    classifier.table.beginDump();
+    classifier.live.setTime();
+    return dump().pipe(
+      tap((batch) => {
+        for (const record of batch) {
+          if (record.kind === 'dumped')
+            added += Number(classifier.see(record, reason === 'start' ? 'start' : 'resync'));
+          else if (record.kind === 'dumpEnd') whole = !record.interrupted;
+        }
+        classifier.settle();
+      }),
+      ignoreElements(),
+      concatWith(
+        defer(() => {
+          const gone = classifier.table.endDump(whole);
+          classifier.ended(gone ?? []);
+          const [removed, complete] = [gone?.length ?? 0, gone !== undefined];
+          const quiet = reason === 'sweep' && complete && added + removed === 0;
+          if (!quiet) emit({ kind: 'resync', reason, flows: classifier.table.size, added, removed, complete });
+          return of(complete);
+        }),
+      ),
+    );
+  });
+}
+
+/** Reads the watched flows' counters, again and again, while there are any. */
+function readAgain(
+  read: PipelineOptions['read'],
+  classifier: FlowClassifier,
+  scheduler: SchedulerLike,
+): Observable<unknown> {
+  let began = 0;
+  return defer(() => {
+    began = scheduler.now();
+    return classifier.live.counted === 0 ? EMPTY : read();
+  }).pipe(
+    tap((batch) => {
+      classifier.live.setTime();
+      for (const record of batch) if (record.kind === 'dumped') classifier.read(record);
+      classifier.settle();
+    }),
+    repeat({ delay: () => timer(Math.max(READ_MS, 3 * (scheduler.now() - began)), scheduler) }),
+  );
 }

@@ -1,3 +1,4 @@
+import type { FlowRecord } from '../kernel/index.ts';
 import { type Address, maskAddress, type Origin, type Prefix, type Tuple } from '../model/index.ts';
 
 /** What Sides hears of the kernel's link events (src/kernel: LinkAddress, LinkRoute). */
@@ -5,6 +6,12 @@ export type SidesChange =
   | { readonly kind: 'address' | 'addressGone'; readonly address: Address; readonly ifindex: number }
   /** `ifindex` of the output device; absent where there is none or several. */
   | { readonly kind: 'route' | 'routeGone'; readonly prefix: Prefix; readonly ifindex?: number | undefined };
+
+/** Addresses whose device is remembered; when it is full, all are looked up anew. */
+const MOST_REMEMBERED = 65_536;
+/** In place of a device: the address is the box's own; none leads there, or several. */
+const OWN = -1;
+const NONE = 0;
 
 /** Routes kept; a full table of the internet is more than a home gateway's business, and the first to come stay. */
 export const MAX_ROUTES = 100_000;
@@ -23,6 +30,9 @@ export class Sides {
   readonly #routes = new Map<number, Map<string, number[]>>();
   #lengths: number[] = [];
   #count = 0;
+  /** By an IPv4 address as a record's word has it, the device that {@link #deviceOf} found. */
+  readonly #v4 = new Map<number, number>();
+  readonly #v6 = new Map<string, number>();
 
   /** @param isLink says of a device's index whether it is a link of the policy, now */
   constructor(isLink: (ifindex: number) => boolean) {
@@ -35,9 +45,11 @@ export class Sides {
     this.#routes.clear();
     this.#lengths = [];
     this.#count = 0;
+    this.#forget();
   }
 
   apply(change: SidesChange): void {
+    this.#forget();
     if (change.kind === 'address') this.#addOwn(change.address, change.ifindex);
     else if (change.kind === 'addressGone') this.#delOwn(change.address, change.ifindex);
     else if (change.kind === 'route') this.#addRoute(change.prefix, change.ifindex ?? 0);
@@ -45,14 +57,12 @@ export class Sides {
   }
 
   isInside(address: Address): boolean {
-    if (this.#own.has(keyOf(address))) return true;
-    for (const length of this.#lengths) {
-      if (length >> 8 !== address.length) continue;
-      const devices = this.#routes.get(length)!.get(keyOf(maskAddress(address, length & 0xff)));
-      // Several routes of one length: the kernel prefers by metric, which says nothing of sides; the first known counts.
-      if (devices) return devices[0] !== 0 && !this.#isLink(devices[0]!);
-    }
-    return false;
+    return this.#isDeviceInside(this.#deviceOf(address));
+  }
+
+  /** The address is one of this box. */
+  isOwn(address: Address): boolean {
+    return this.#own.has(keyOf(address));
   }
 
   /**
@@ -61,14 +71,63 @@ export class Sides {
    */
   originOf(original: Tuple, reply: Tuple): Origin | undefined {
     // The opener as it is before masquerade, and who answers it behind DNAT.
-    const opener = this.isInside(original.source);
-    const answerer = this.isInside(reply.source);
+    return this.#originOf(
+      this.isInside(original.source),
+      this.isInside(reply.source),
+      () => reply.destination,
+      () => original.destination,
+    );
+  }
+
+  /** The same of a conntrack record; what was found of an address is remembered. */
+  originOfRecord(record: Pick<FlowRecord, 'family' | 'words' | 'word' | 'original' | 'reply'>): Origin | undefined {
+    return this.#originOf(
+      this.#isDeviceInside(this.#lookUp(record, SOURCE.original)),
+      this.#isDeviceInside(this.#lookUp(record, SOURCE.reply)),
+      () => record.reply().destination,
+      () => record.original().destination,
+    );
+  }
+
+  #originOf(opener: boolean, answerer: boolean, answersTo: () => Address, openedTo: () => Address): Origin | undefined {
     if (opener !== answerer) return opener ? 'local' : 'remote';
     if (opener) return undefined;
     // A host behind an inside router to which we know no route: that the box translated its address gives it away.
-    if (this.#own.has(keyOf(reply.destination))) return 'local';
-    if (this.#own.has(keyOf(original.destination))) return 'remote';
+    if (this.#own.has(keyOf(answersTo()))) return 'local';
+    if (this.#own.has(keyOf(openedTo()))) return 'remote';
     return 'new';
+  }
+
+  #isDeviceInside(device: number): boolean {
+    return device === OWN || (device !== NONE && !this.#isLink(device));
+  }
+
+  /** The device that leads to an address; {@link OWN}, {@link NONE}. */
+  #deviceOf(address: Address): number {
+    if (this.#own.has(keyOf(address))) return OWN;
+    for (const length of this.#lengths) {
+      if (length >> 8 !== address.length) continue;
+      const devices = this.#routes.get(length)!.get(keyOf(maskAddress(address, length & 0xff)));
+      // Several routes of one length: the kernel prefers by metric, which says nothing of sides; the first known counts.
+      if (devices) return devices[0]!;
+    }
+    return NONE;
+  }
+
+  #lookUp({ family, words, word }: Pick<FlowRecord, 'family' | 'words' | 'word'>, offset: number): number {
+    const at = word + offset;
+    const known = family === 4 ? this.#v4.get(words[at]!) : this.#v6.get(textOf(words, at));
+    if (known !== undefined) return known;
+    const device = this.#deviceOf(new Uint8Array(words.buffer, words.byteOffset + at * 4, family === 4 ? 4 : 16));
+    if (this.#v4.size + this.#v6.size >= MOST_REMEMBERED) this.#forget();
+    if (family === 4) this.#v4.set(words[at]!, device);
+    else this.#v6.set(textOf(words, at), device);
+    return device;
+  }
+
+  #forget(): void {
+    this.#v4.clear();
+    this.#v6.clear();
   }
 
   #addOwn(address: Address, device: number): void {
@@ -114,5 +173,13 @@ export class Sides {
     this.#lengths = [...this.#routes.keys()].sort((a, b) => b - a);
   }
 }
+
+/** Where in a record's identity the source addresses of its tuples begin, in words. */
+const SOURCE = { original: 1, reply: 11 } as const;
+
+/** An IPv6 address in a record as a key. */
+const textOf = (words: Uint32Array, at: number): string =>
+  String.fromCharCode(words[at]! >>> 16, words[at]! & 0xffff, words[at + 1]! >>> 16, words[at + 1]! & 0xffff) +
+  String.fromCharCode(words[at + 2]! >>> 16, words[at + 2]! & 0xffff, words[at + 3]! >>> 16, words[at + 3]! & 0xffff);
 
 const keyOf = (address: Address): string => String.fromCharCode(...address);

@@ -4,8 +4,14 @@ import { changeTuples, flushTuples, MAX_TUPLES, type MapKey } from '../shape/ind
 /** Tuples that one run of nft changes at most: it then takes some hundred milliseconds. */
 export const MAX_CHANGES = 8192;
 
-interface Entry {
-  readonly key: MapKey;
+/** The commands that change what the kernel has. */
+export interface TupleCommands<K extends MapKey> {
+  change(changes: readonly { key: K; from: number | undefined; to: number | undefined }[]): Command;
+  flush(): Command;
+}
+
+interface Entry<K> {
+  readonly key: K;
   /** Undefined: the flow has ended. */
   wanted: number | undefined;
   /** What the kernel's map has. */
@@ -19,27 +25,38 @@ interface Entry {
  *
  * It holds {@link MAX_TUPLES} of each family. Flows beyond that are not in it, and so go where unknown ones go.
  */
-export class TupleMap {
+export class TupleMap<K extends MapKey = MapKey> {
+  readonly #commands: TupleCommands<K>;
   readonly #run: (command: Command) => Promise<unknown>;
   readonly #failed: (error: unknown) => void;
-  readonly #entries = new Map<string, Entry>();
+  readonly #entries = new Map<string, Entry<K>>();
   readonly #size = { 4: 0, 6: 0 };
-  readonly #changed = new Set<Entry>();
+  readonly #changed = new Set<Entry<K>>();
   #running: Promise<void> | undefined;
   /** A flow has found no room, and that was said. */
   #full = false;
-  /** A run has failed: who knows what is in the kernel's maps. */
-  #doubtful = false;
+  /** Who knows what is in the kernel's maps: a run has failed, or another process has filled them. */
+  #doubtful: boolean;
 
-  /** @param failed hears why the map could not be written, when the next change tries again; and once that it is full */
-  constructor(run: (command: Command) => Promise<unknown>, failed: (error: unknown) => void) {
+  /**
+   * @param failed hears why the map could not be written, when the next change tries again; and once that it is full
+   * @param found the maps were there before, and are emptied when the first flows are known
+   */
+  constructor(
+    run: (command: Command) => Promise<unknown>,
+    failed: (error: unknown) => void,
+    commands: TupleCommands<K> = { change: changeTuples, flush: flushTuples },
+    found = false,
+  ) {
+    this.#commands = commands;
     this.#run = run;
     this.#failed = failed;
+    this.#doubtful = found;
   }
 
   /** Gives a tuple a class, or none any more. */
-  set(key: MapKey, number: number | undefined): void {
-    let entry = this.#entries.get(key.text);
+  set(key: K, number: number | undefined): void {
+    let entry = this.#entries.get(nameOf(key));
     if (!entry) {
       if (number === undefined) return;
       if (this.#size[key.family] >= MAX_TUPLES) {
@@ -49,7 +66,7 @@ export class TupleMap {
         return;
       }
       entry = { key, wanted: undefined, written: undefined };
-      this.#entries.set(key.text, entry);
+      this.#entries.set(nameOf(key), entry);
       this.#size[key.family]++;
     }
     entry.wanted = number;
@@ -62,9 +79,17 @@ export class TupleMap {
     return this.#running ?? Promise.resolve();
   }
 
+  /** Empties what the kernel has, and fills it anew. */
+  reset(): Promise<void> {
+    this.#doubtful = true;
+    for (const entry of this.#entries.values()) this.#changed.add(entry);
+    this.#running ??= this.#write().finally(() => (this.#running = undefined));
+    return this.#running;
+  }
+
   async #write(): Promise<void> {
     try {
-      for (let emptied = false; this.#changed.size > 0; ) {
+      for (let emptied = false; this.#doubtful || this.#changed.size > 0; ) {
         if (this.#doubtful) await this.#empty();
         const batch = [...this.#changed].slice(0, MAX_CHANGES);
         for (const entry of batch) this.#changed.delete(entry);
@@ -83,23 +108,25 @@ export class TupleMap {
     }
   }
 
-  async #change(entries: readonly Entry[]): Promise<void> {
+  async #change(entries: readonly Entry<K>[]): Promise<void> {
     const changes = entries.flatMap((entry) =>
       entry.wanted === entry.written ? [] : [{ entry, key: entry.key, from: entry.written, to: entry.wanted }],
     );
-    if (changes.length > 0) await this.#run(changeTuples(changes));
+    if (changes.length > 0) await this.#run(this.#commands.change(changes));
     for (const { entry, to } of changes) entry.written = to;
     for (const entry of entries)
       if (entry.written === undefined && entry.wanted === undefined && !this.#changed.has(entry)) this.#forget(entry);
   }
 
-  #forget({ key }: Entry): void {
-    if (this.#entries.delete(key.text)) this.#size[key.family]--;
+  #forget({ key }: Entry<K>): void {
+    if (this.#entries.delete(nameOf(key))) this.#size[key.family]--;
   }
 
   async #empty(): Promise<void> {
-    await this.#run(flushTuples());
+    await this.#run(this.#commands.flush());
     for (const entry of this.#entries.values()) entry.written = undefined;
     this.#doubtful = false;
   }
 }
+
+const nameOf = ({ place = '', text }: MapKey): string => place + text;

@@ -10,13 +10,15 @@ export interface Applied {
   readonly policy: Policy;
   readonly datapath: DatapathName;
   readonly generation: number;
+  /** Taken back, or to be taken back by whoever finds the journal: nobody confirmed it. A start does not take it up again. */
+  readonly unconfirmed?: Policy | undefined;
 }
 
 /** Whoever changes what a policy turns into, or the policy's own shape, changes this: other records are as none. */
 const FORMAT = 1;
 
-export const writeApplied = ({ policy, datapath, generation }: Applied): string =>
-  serialize([FORMAT, { policy, datapath, generation }]).toString('base64');
+export const writeApplied = ({ policy, datapath, generation, unconfirmed }: Applied): string =>
+  serialize([FORMAT, { policy, datapath, generation, unconfirmed }]).toString('base64');
 
 /** The record of this network namespace; undefined where there is none that can be read. */
 export async function readApplied(): Promise<Applied | undefined> {

@@ -17,8 +17,11 @@ const PATIENCE_MS = 5000;
 export const requestService = (): Promise<ServiceStatus | undefined> =>
   ask<ServiceStatus>('/service', 'GET', PATIENCE_MS).catch(() => undefined);
 
-/** The whole status. @throws HeadgateError HG_NOT_RUNNING, HG_FORBIDDEN */
-export const requestStatus = (): Promise<Status> => ask('/status');
+/** The whole status, of a service that lives. @throws HeadgateError HG_NOT_RUNNING, HG_FORBIDDEN */
+export async function requestStatus(): Promise<Status> {
+  await ask('/service', 'GET', PATIENCE_MS);
+  return ask('/status');
+}
 
 /** Flows that the service knows by what is said of them, each with why it goes where it goes. @throws HeadgateError also HG_NO_FLOW, HG_USAGE */
 export const requestExplanation = (flow: string): Promise<readonly LiveExplanation[]> =>

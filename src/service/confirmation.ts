@@ -1,5 +1,13 @@
 import type { ConfirmEvent } from '../monitor/index.ts';
 
+/** What becomes of a change that waits. */
+export interface Outcomes {
+  /** It is confirmed: the way back is not needed any more. */
+  readonly settle: () => Promise<void>;
+  /** It is not, in time. */
+  readonly takeBack: () => void;
+}
+
 export type Unconfirmed = Pick<ConfirmEvent, 'what' | 'until'>;
 
 /**
@@ -8,7 +16,7 @@ export type Unconfirmed = Pick<ConfirmEvent, 'what' | 'until'>;
  */
 export class Confirmation {
   readonly #emit: (event: ConfirmEvent) => void;
-  #waiting: (Unconfirmed & { readonly timer: NodeJS.Timeout }) | undefined;
+  #waiting: (Unconfirmed & { readonly timer: NodeJS.Timeout; readonly settle: Outcomes['settle'] }) | undefined;
 
   constructor(emit: (event: ConfirmEvent) => void) {
     this.#emit = emit;
@@ -19,23 +27,25 @@ export class Confirmation {
     return this.#waiting && { what: this.#waiting.what, until: this.#waiting.until };
   }
 
-  /** Waits `ms` (at most {@link MOST_CONFIRM_MS}) from now; then calls `takeBack`. */
-  begin(what: Unconfirmed['what'], ms: number, takeBack: () => void): Unconfirmed {
+  /** Waits `ms` (at most {@link MOST_CONFIRM_MS}) from now. */
+  begin(what: Unconfirmed['what'], ms: number, { settle, takeBack }: Outcomes): Unconfirmed {
     clearTimeout(this.#waiting?.timer);
     const until = new Date(Date.now() + ms).toISOString();
     const timer = setTimeout(() => {
       this.#end('expired');
       takeBack();
     }, ms);
-    this.#waiting = { what, until, timer };
+    this.#waiting = { what, until, timer, settle };
     this.#emit({ kind: 'confirm', state: 'waiting', what, until });
     return { what, until };
   }
 
   /** It stays. Returns what was confirmed; undefined: nothing waited. */
-  confirm(): Unconfirmed | undefined {
+  async confirm(): Promise<Unconfirmed | undefined> {
     const { waiting } = this;
+    const settle = this.#waiting?.settle;
     this.#end('confirmed');
+    await settle?.();
     return waiting;
   }
 

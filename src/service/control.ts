@@ -17,11 +17,11 @@ export interface Controlled {
   readonly status: () => Promise<Status>;
   readonly service: () => ServiceStatus;
   /** @throws HeadgateError HG_NO_FLOW, HG_USAGE */
-  readonly explain: (flow: string) => readonly LiveExplanation[];
+  readonly explain: (flow: string) => Promise<readonly LiveExplanation[]>;
   /** `confirm`: ms in which it has to be confirmed. */
   readonly reload: (confirm: number | undefined) => Promise<ReloadResult>;
   /** @throws HeadgateError HG_CONFIRM */
-  readonly confirm: () => Unconfirmed;
+  readonly confirm: () => Promise<Unconfirmed>;
   readonly items: Observable<MonitorItem>;
 }
 

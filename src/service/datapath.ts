@@ -153,5 +153,4 @@ const configOf = ({ field, count, byOrigin }: ClassPlan, major: number): Classif
   localClass: byOrigin.local,
   remoteClass: byOrigin.remote,
   newClass: byOrigin.new,
-  deadlineNs: 0n,
 });

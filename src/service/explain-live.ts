@@ -5,9 +5,10 @@ import {
   type Policy,
   parseFlow,
   plainExplanation,
+  type Rule,
 } from '../language/index.ts';
 import { type Address, type End, type FlowFacts, HeadgateError } from '../model/index.ts';
-import type { Flow } from '../pipeline/index.ts';
+import type { FlowClassifier, FlowView } from '../pipeline/index.ts';
 import { classOf, DOWNLOAD_MAJOR, formatHandle, UPLOAD_MAJOR } from '../shape/index.ts';
 
 /** Flows that are explained; a flow that was written without its ports may be many. */
@@ -30,7 +31,12 @@ export interface LiveExplanation extends PlainExplanation {
  *
  * @throws HeadgateError HG_USAGE where it is no flow; HG_NO_FLOW
  */
-export function explainLive(text: string, policy: Policy, flows: Iterable<Flow>): LiveExplanation[] {
+export function explainLive(
+  text: string,
+  policy: Policy,
+  flows: Iterable<FlowView>,
+  classifier: Pick<FlowClassifier, 'decisionOf' | 'table'>,
+): LiveExplanation[] {
   // `expect` asks for the origin; here it is what is asked.
   const { facts: wanted, diagnostics } = parseFlow(
     /\borigin\b/.test(text) ? text : `${text} origin new`,
@@ -42,16 +48,18 @@ export function explainLive(text: string, policy: Policy, flows: Iterable<Flow>)
   const found: LiveExplanation[] = [];
   for (const flow of flows) {
     if (!isMeant(wanted, flow)) continue;
-    found.push(explainOne(flow, policy));
+    const { rule } = classifier.decisionOf(flow.row);
+    found.push(explainOne(flow, policy, rule, classifier.table.classOf(flow.row)));
     if (found.length === MOST_EXPLAINED) break;
   }
   if (found.length === 0) throw new HeadgateError('HG_NO_FLOW', { flow: text });
   return found;
 }
 
-function explainOne(flow: Flow, policy: Policy): LiveExplanation {
-  const { origin, protocol, local, remote, zone, class: mark } = flow;
-  const explanation = explainFlow(policy, flow, flow.decision.rule);
+function explainOne(flow: FlowView, policy: Policy, current: Rule | undefined, mark: number): LiveExplanation {
+  const { origin, protocol, zone } = flow;
+  const [local, remote] = [flow.local, flow.remote].map(({ address, port }) => ({ address, port })) as [End, End];
+  const explanation = explainFlow(policy, flow, current);
   const number = classOf(policy, explanation.decision.queue);
   const classes = [formatHandle(DOWNLOAD_MAJOR, number), formatHandle(UPLOAD_MAJOR, number)] as const;
   const place = `class ${classes[0]} arriving, ${classes[1]} leaving; ${mark === 0 ? 'no class in its mark: it goes by its origin' : `class ${mark} in its mark`}`;
@@ -63,9 +71,9 @@ function explainOne(flow: Flow, policy: Policy): LiveExplanation {
   };
 }
 
-function isMeant({ protocol, local, remote }: FlowFacts, flow: Flow): boolean {
+function isMeant({ protocol, local, remote }: FlowFacts, flow: FlowView): boolean {
   if (flow.protocol !== protocol) return false;
-  const { source, sourcePort, destination, destinationPort } = flow.original;
+  const { source, sourcePort, destination, destinationPort } = flow.tuple('original');
   const opener = { address: source, port: sourcePort };
   const answerer = { address: destination, port: destinationPort };
   return [

@@ -1,8 +1,10 @@
 import { inspect, isOurUpload, isRedirected, type Scene } from '../apply/index.ts';
 import {
   type CountingRule,
+  DEADLINE_MAP,
   type Filter,
   getBpfCounters,
+  getBpfValue,
   getTcStats,
   listCountingRules,
   listFilters,
@@ -76,7 +78,7 @@ async function getLink(seen: Seen, device: string, name: string): Promise<LinkSt
     const queues = await Promise.all(
       on.map(async (d) => (hasCake(scene, d) ? getTins(d, major, service) : getClasses(d, major, service))),
     );
-    return { packets: getVerdicts(filters), queues: inOrder(queues.flat(), service) };
+    return { packets: getVerdicts(filters), expires: getExpiry(filters), queues: inOrder(queues.flat(), service) };
   };
   const owned = scene.ifbs.filter(({ ownership }) => hooksOf(ownership).some((hook) => hook.device === device));
   const [own] = owned;
@@ -119,6 +121,13 @@ const redirectsOf = ({ scene, forwards }: Seen, device: string, ifb: string): Co
 /** The kernel has the last word: without the redirect nothing is steered, whoever took it away. */
 const stateOf = (state: LinkStatus['state'], lost: boolean): LinkStatus['state'] =>
   state === 'steering' && lost ? 'open' : state;
+
+function getExpiry(filters: readonly Filter[]): number | undefined {
+  const program = filters.find(isOurFilter)?.programId;
+  // An earlier version's program has none.
+  const deadline = program === undefined ? undefined : getBpfValue(program, DEADLINE_MAP);
+  return deadline ? Number((deadline - process.hrtime.bigint()) / 1_000_000n) : undefined;
+}
 
 function getVerdicts(filters: readonly Filter[]): Record<string, number> {
   const program = filters.find(isOurFilter)?.programId;

@@ -1,5 +1,6 @@
 export * from './ask.ts';
 export { bestDatapath, prepareDatapath, type WriteFiles } from './datapath.ts';
+export { DEFAULT_DEADLINE_MS } from './deadline.ts';
 export type { LiveExplanation } from './explain-live.ts';
 export * from './get-status.ts';
 export { type Change, makePlan, type Plan } from './plan.ts';

@@ -11,6 +11,7 @@ import {
   restartWith,
 } from '../kernel/index.ts';
 import { chooseDatapath, type DatapathName } from '../shape/index.ts';
+import { compareBeforehand } from './resume.ts';
 
 /**
  * What the service and its tc, ip and nft need (tried out: docs/decisions/0025). Of the bpf datapath: ids of BTF and of
@@ -42,6 +43,7 @@ export async function shedPrivileges(datapath: DatapathName | undefined, files: 
   const group = await getGroupId(CONTROL_GROUP);
   if (group !== undefined) joinGroup(group);
   const needed = NEEDED_RIGHTS[name];
+  if (!needed.includes('SYS_ADMIN')) await compareBeforehand(name, capabilities);
   restartWith(
     (await canReadAsOwner([...files, process.execPath, process.argv[1]!])) ? needed : [...needed, 'DAC_READ_SEARCH'],
   );

@@ -1,7 +1,9 @@
-import type { Scene } from '../apply/index.ts';
+import { createHash } from 'node:crypto';
+import { inspect, type Scene } from '../apply/index.ts';
+import { getApplied, hasRight } from '../kernel/index.ts';
 import type { Policy } from '../language/index.ts';
 import type { Capabilities, MarkField } from '../model/index.ts';
-import { type DatapathName, type LinkShape, qdiscsOf, whyNotInPlace } from '../shape/index.ts';
+import { type DatapathName, type LinkShape, nameAsThere, qdiscsOf } from '../shape/index.ts';
 import { type Applied, compareBuilt, readApplied } from './applied.ts';
 import { type PreparedDatapath, prepareDatapath, type WriteFiles } from './datapath.ts';
 import { shapeHere } from './shape-here.ts';
@@ -12,13 +14,48 @@ export interface InForce extends Applied {
   readonly prepared: PreparedDatapath;
 }
 
+/** In the environment of a program that has given up the right to compare: digest of the record that was found to be in force before. */
+const COMPARED = 'HEADGATE_COMPARED';
+
+/**
+ * Finds out, as long as there is the right to, whether what the record says is in force, and writes it down for this program
+ * after its exec.
+ */
+export async function compareBeforehand(datapath: DatapathName, capabilities: Capabilities): Promise<void> {
+  const [applied, scene] = await Promise.all([readApplied(), inspect()]);
+  if (applied?.datapath !== datapath || !scene.field) return;
+  const found = await lookAt(applied, scene.field, scene, capabilities).catch(() => undefined);
+  if (found && found.odd === undefined) process.env[COMPARED] = await digestOfRecord();
+}
+
+const digestOfRecord = async (): Promise<string> =>
+  createHash('sha256')
+    .update((await getApplied()) ?? '')
+    .digest('hex');
+
+/** What a record comes to here, and the first object that is otherwise in the kernel. */
+async function lookAt(
+  { policy, datapath, generation }: Applied,
+  field: MarkField,
+  scene: Scene,
+  capabilities: Capabilities,
+  write?: WriteFiles,
+) {
+  const there = new Set(scene.devices.map((device) => device.name));
+  const shapes = nameAsThere(await shapeHere(policy, qdiscsOf(capabilities)), there);
+  const prepared = await prepareDatapath(datapath, policy, field, generation, capabilities, write);
+  const compared = !hasRight('SYS_ADMIN') && process.env[COMPARED] === (await digestOfRecord());
+  const [odd] = compared ? [] : await compareBuilt({ policy, shapes, datapath: prepared.datapath }, scene);
+  return { shapes, prepared, odd: odd?.object };
+}
+
 /**
  * The policy that an earlier run has left in force, where the kernel holds it whole and as it was made, and where it can
- * be changed in place to what is wanted now; else why it is better to begin anew, as the end of a sentence. Files of its
- * datapath are written by `write`.
+ * be changed to what is wanted now; else why it is better to begin anew, as the end of a sentence. Files of its datapath
+ * are written by `write`.
  */
 export async function findInForce(
-  wanted: { readonly shapes: readonly LinkShape[]; readonly datapath: DatapathName; readonly field: MarkField },
+  wanted: { readonly datapath: DatapathName; readonly field: MarkField },
   scene: Scene,
   capabilities: Capabilities,
   write?: WriteFiles,
@@ -28,16 +65,17 @@ export async function findInForce(
   if (applied.datapath !== wanted.datapath) return `it is of datapath ${applied.datapath}`;
   if (scene.field?.mask !== wanted.field.mask) return 'it has other marks';
   try {
-    const { policy, datapath, generation } = applied;
-    const shapes = await shapeHere(policy, qdiscsOf(capabilities));
-    const reason = whyNotInPlace(shapes, wanted.shapes);
-    if (reason !== undefined) return reason;
-    const prepared = await prepareDatapath(datapath, policy, wanted.field, generation, capabilities, write);
-    const [odd] = await compareBuilt({ policy, shapes, datapath: prepared.datapath }, scene);
-    return odd ? `${odd.object} is not as it was made` : { ...applied, shapes, prepared };
+    const { shapes, prepared, odd } = await lookAt(applied, wanted.field, scene, capabilities, write);
+    return odd ? `${odd} is not as it was made` : { ...applied, shapes, prepared };
   } catch {
     return 'its record does not fit this machine any more';
   }
+}
+
+/** What ran before a policy that was tried, and that nobody confirmed; undefined where this one was not. */
+export async function getPolicyBefore(tried: Policy): Promise<Policy | undefined> {
+  const applied = await readApplied();
+  return applied?.unconfirmed && isSamePolicy(applied.unconfirmed, tried) ? applied.policy : undefined;
 }
 
 /** The two say the same, but for where they come from. */

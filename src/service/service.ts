@@ -1,25 +1,20 @@
-import { retry } from 'rxjs';
+import { merge } from 'rxjs';
 import { checkEffects, checkLink, checkMap, checkTable, passedBy, runOperations, teardown } from '../apply/index.ts';
-import {
-  acquireInstance,
-  delFiles,
-  ensureRoot,
-  Journal,
-  MarkWriter,
-  replaceApplied,
-  runCommand,
-} from '../kernel/index.ts';
-import { conntrackDump, conntrackEvents, linkEvents } from '../kernel/sources.ts';
+import { factSources } from '../facts/index.ts';
+import { acquireInstance, delFiles, ensureRoot, Journal, replaceApplied } from '../kernel/index.ts';
+import { linkEvents, tableEvents } from '../kernel/sources.ts';
 import type { Policy } from '../language/index.ts';
 import { type Capabilities, formatMark, HeadgateError } from '../model/index.ts';
 import type { MonitorItem } from '../monitor/index.ts';
 import { MonitorStream } from '../monitor/stream.ts';
-import { FlowClassifier, runPipeline, Sides, TupleMap } from '../pipeline/index.ts';
+import { Sides } from '../pipeline/index.ts';
 import {
+  type Datapath,
   type DatapathName,
   effectOperations,
   type IfbShape,
   type LinkShape,
+  nameBeside,
   numberedQueues,
   type Operation,
   qdiscsOf,
@@ -31,20 +26,22 @@ import { Closers } from './closers.ts';
 import { Confirmation } from './confirmation.ts';
 import { serveControl } from './control.ts';
 import { bestDatapath, prepareDatapath } from './datapath.ts';
+import { Deadline } from './deadline.ts';
 import { explainLive } from './explain-live.ts';
+import { finish } from './finish.ts';
+import { Following } from './following.ts';
 import { getStatus } from './get-status.ts';
+import { keepFollowing } from './keep-following.ts';
 import { LinkKeeper } from './link-keeper.ts';
 import { LinkWatch } from './link-watch.ts';
 import { chooseMarksHere, warnOfMarksHere, whyNotMarks } from './marks.ts';
 import { clearField, recover, takeDown } from './recover.ts';
-import { changeKernel, type LoadPolicy, type ReloadResult, reloadPolicy } from './reload.ts';
-import { findInForce, isSamePolicy } from './resume.ts';
+import { changeKernel, type LoadPolicy, type ReloadResult, reloadPolicy, type Shaped } from './reload.ts';
+import { findInForce, getPolicyBefore, isSamePolicy } from './resume.ts';
 import { shapeHere } from './shape-here.ts';
 import type { ServiceStatus } from './status.ts';
+import { TableKeeper } from './table-keeper.ts';
 import { withCapabilities } from './with-capabilities.ts';
-
-/** Wait before a socket that broke is opened again. */
-const REOPEN_MS = 1000;
 
 /** Headgate at work: the kernel's objects are in place, flows are being decided. */
 export interface Service {
@@ -63,6 +60,8 @@ export interface ServiceOptions {
   readonly datapath?: DatapathName | undefined;
   /** Ms in which it has to be confirmed; absent: it need not be. At most MOST_CONFIRM_MS. */
   readonly confirm?: number | undefined;
+  /** Of `bpf`: ms from when the service was last heard of, after which packets pass untouched; absent: never. */
+  readonly deadline?: number | undefined;
 }
 
 /**
@@ -70,7 +69,7 @@ export interface ServiceOptions {
  * When it rejects, nothing of ours is in the kernel, and nothing of anybody else's has changed.
  *
  * @param load reads the policy anew for a reload
- * @param onItem gets every item of the event stream, from `ready` on
+ * @param onItem gets every item of the event stream from `ready` on, but for those of flows
  * @throws HeadgateError with the exit codes 2 to 5
  */
 export async function startService(
@@ -93,7 +92,6 @@ async function startWith(
   let policy = first;
   let shapes = await shapeHere(policy, qdiscsOf(capabilities));
   const name = options.datapath ?? bestDatapath(capabilities, shapes);
-  const effects = effectOperations(policy, shapes);
   const opened = new Closers();
   let keep = false;
   try {
@@ -101,19 +99,27 @@ async function startWith(
     if (!leave) throw new HeadgateError('HG_RUNNING', { pid: (await requestService())?.pid ?? 'unknown' });
     opened.add(leave);
     const { done: recovered, scene } = await recover();
+    const before = await getPolicyBefore(policy);
+    const unconfirmed = before && policy;
+    if (before) {
+      policy = before;
+      shapes = await shapeHere(policy, qdiscsOf(capabilities));
+    }
+    const effects = effectOperations(policy, shapes);
     checkTable(scene);
     checkEffects(policy, scene, capabilities);
     const { field, warnings } = await chooseMarksHere(policy, name, scene.field);
 
     const stream = new MonitorStream();
-    stream.items.subscribe(onItem);
+    stream.notices.subscribe(onItem);
     const warn = (what: string) => (error: unknown) =>
       stream.emit({ kind: 'warning', message: `${what}: ${error instanceof Error ? error.message : error}` });
     opened.add(() => (keep ? undefined : delFiles()));
-    const found = await findInForce({ shapes, datapath: name, field }, scene, capabilities);
+    const found = await findInForce({ datapath: name, field }, scene, capabilities);
     const inForce = typeof found === 'string' ? undefined : found;
     if (!inForce) await delFiles();
     const same = inForce !== undefined && isSamePolicy(inForce.policy, policy);
+    if (inForce) shapes = same ? [...inForce.shapes] : nameBeside(inForce.shapes, shapes);
     let generation = inForce ? inForce.generation + (same ? 0 : 1) : 0;
     const prepare = (of: Policy, number: number) => prepareDatapath(name, of, field, number, capabilities);
     let prepared = same ? inForce.prepared : await prepare(policy, generation);
@@ -131,64 +137,78 @@ async function startWith(
       await runOperations([tableOperation(policy, shapes, datapath), ...effects], { journal });
     }
 
-    const keepers = (inForce?.shapes ?? shapes).map(
-      (shape) => new LinkKeeper(shape, inForce?.prepared.datapath ?? datapath, (event) => stream.emit(event)),
+    const keeperOf = (shape: LinkShape, by: Datapath) => new LinkKeeper(shape, by, (event) => stream.emit(event));
+    let keepers: readonly LinkKeeper[] = (inForce?.shapes ?? shapes).map((shape) =>
+      keeperOf(shape, inForce?.prepared.datapath ?? datapath),
     );
     const sides = new Sides((ifindex) => keepers.some((keeper) => keeper.deviceIndex === ifindex));
-    const watch = await LinkWatch.open(linkEvents(), sides, warn('the watch on links'));
+    /** Sockets that are broken now. */
+    const broken = new Set<string>();
+    const kept = <T>(what: string, follow: Parameters<typeof keepFollowing<T>>[0]) =>
+      keepFollowing(
+        follow,
+        (error) => {
+          broken.add(what);
+          warn(`the watch on ${what} broke; opening it again`)(error);
+        },
+        () => {
+          if (broken.delete(what)) watch.doubt();
+        },
+      );
+    const watch: LinkWatch = await LinkWatch.open(
+      merge(kept('links', linkEvents), kept('tables', tableEvents)),
+      sides,
+      warn('the watch on links'),
+    );
     opened.add(() => watch.close());
     for (const keeper of keepers) await watch.add(keeper, inForce ? 'as it is' : 'anew');
+    const shapesNow = () => keepers.map(({ shape }) => shape);
+    const deadline =
+      name === 'bpf' ? new Deadline(options.deadline, watch, shapesNow, warn('the deadline')) : undefined;
+    const changeLinks = async (from: Shaped, to: Shaped, journal: Journal): Promise<readonly Operation[]> => {
+      const add = (shape: LinkShape, ...looks: Parameters<LinkKeeper['begin']>) => {
+        const keeper = keeperOf(shape, to.datapath);
+        keeper.begin(...looks);
+        return keeper;
+      };
+      const changed = await changeKernel(from, to, keepers, add, capabilities, journal);
+      ({ keepers } = changed);
+      watch.replace(keepers);
+      return changed.after;
+    };
+    const hurry = new AbortController();
+    let finishing: Promise<void> = Promise.resolve();
+    opened.add(() => {
+      hurry.abort();
+      return finishing;
+    });
+    /** There is no way back any more. */
+    const finishWith = (after: readonly Operation[], journal: Journal, old: readonly string[]): Promise<void> => {
+      finishing = finish(after, journal, (about, error) => warn(about)(error), hurry.signal).then(() => delFiles(old));
+      return finishing;
+    };
     let rest: readonly Operation[] = [];
     if (inForce && !same) {
       const from = { policy: inForce.policy, shapes: inForce.shapes, datapath: inForce.prepared.datapath };
-      rest = await watch.exclusively(() =>
-        changeKernel(from, { policy, shapes, datapath }, keepers, capabilities, journal),
-      );
+      rest = await watch.exclusively(() => changeLinks(from, { policy, shapes, datapath }, journal));
     }
-    await replaceApplied(writeApplied({ policy, datapath: name, generation }));
-    await journal.end();
-    for (const operation of rest) await runOperations([operation]).catch(warn(operation.about));
-    if (inForce) await delFiles(inForce.prepared.files.filter((path) => !prepared.files.includes(path)));
+    const stopKeeping = await deadline?.keep(stream.notices);
+    opened.add(() => stopKeeping?.());
+    await replaceApplied(writeApplied({ policy, datapath: name, generation, unconfirmed }));
+    // Until then whoever finds the journal takes it back.
+    const oldFiles = inForce?.prepared.files.filter((path) => !prepared.files.includes(path)) ?? [];
+    const settleStart = () => finishWith(rest, journal, oldFiles);
+    if (options.confirm === undefined) void settleStart();
 
-    const marks = MarkWriter.open();
-    opened.add(() => marks.close());
-    const counts = { overruns: 0, resyncs: 0 };
-    let following = true;
-    const map = new TupleMap((command) => runCommand(command), warn('the map of flows'));
-    const classifier = new FlowClassifier({
-      policy,
-      field,
-      marksOrigin: datapath.marksOrigin,
-      map: datapath.map ? map : undefined,
-      sides,
-      writeMarks: (requests) => marks.write(requests),
-      emit: (event) => stream.emit(event),
-      listening: () => !stream.idle,
-    });
-    const running = runPipeline({
-      events: conntrackEvents({ groups: ['new', 'destroy'] }),
-      dump: () => conntrackDump(),
-      classifier,
-      emit: (event) => {
-        if (event.kind === 'overrun') counts.overruns += event.count;
-        else {
-          counts.resyncs++;
-          following = true;
-        }
-        stream.emit(event);
-      },
-    })
-      .pipe(
-        retry({
-          delay: (error) => {
-            following = false;
-            warn('conntrack could not be followed; trying again')(error);
-            return new Promise((resolve) => setTimeout(resolve, REOPEN_MS));
-          },
-        }),
-      )
-      .subscribe();
-    opened.add(() => running.unsubscribe());
+    const sources = factSources(sides);
+    const following = new Following(stream, sides, { policy, shapes, datapath }, sources, inForce !== undefined);
+    opened.add(() => following.close());
+    const tables = new TableKeeper(
+      (event) => stream.emit(event),
+      () => following.refill(),
+    );
+    await watch.exclusively(() => tables.become({ policy, shapes, datapath }));
+    watch.keep(tables);
 
     const status = (): ServiceStatus => ({
       pid: process.pid,
@@ -202,24 +222,27 @@ async function startWith(
         upload: shape.upload !== undefined,
       })),
       queues: numberedQueues(policy).map(({ queue, number }) => ({ name: queue.name, number })),
-      flows: { total: classifier.table.size, ...classifier.table.perOrigin },
-      marksWritten: classifier.marksWritten,
-      marksFailed: classifier.marksFailed,
-      ...counts,
+      ...following.status,
+      facts: sources.flatMap(({ word, counts, blind }) => {
+        const its = counts();
+        return Object.keys(its).length === 0 ? [] : [{ word, counts: its, blind }];
+      }),
       confirm: confirmation.waiting,
+      deadline: deadline?.status,
     });
     const confirmation = new Confirmation((event) => stream.emit(event));
     opened.add(() => confirmation.close());
-    const change = async (next: Policy): Promise<void> => {
+    /** Returns what is left to do when there is no way back any more. */
+    const change = async (next: Policy, tried: Trial = {}): Promise<() => Promise<void>> => {
       const reason = whyNotMarks(next, field);
       if (reason !== undefined) throw new HeadgateError('HG_RELOAD', { reason });
       const nextShapes = await shapeHere(next, qdiscsOf(capabilities));
       const made = await prepare(next, generation + 1);
       const from = { policy, shapes, datapath: prepared.datapath };
-      const to = { policy: next, shapes: nextShapes, datapath: made.datapath };
-      const before = { policy, datapath: name, generation };
+      const to = { policy: next, shapes: nameBeside(shapes, nextShapes), datapath: made.datapath };
+      const before = { policy, datapath: name, generation, unconfirmed: tried.unconfirmed };
       const journal = await Journal.begin({ kind: 'reload', applied: writeApplied(before) });
-      const after = await changeKernel(from, to, keepers, capabilities, journal).catch(async (error) => {
+      const after = await changeLinks(from, to, journal).catch(async (error) => {
         await delFiles(made.files.filter((path) => !prepared.files.includes(path)));
         await journal.end();
         throw error;
@@ -228,31 +251,53 @@ async function startWith(
       ({ policy, shapes } = to);
       prepared = made;
       generation++;
-      await replaceApplied(writeApplied({ policy, datapath: name, generation })).catch(warn('the record'));
-      await journal.end();
-      classifier.replacePolicy(policy);
-      for (const operation of after) await runOperations([operation]).catch(warn(operation.about));
-      await delFiles(old);
+      const record = { policy, datapath: name, generation, unconfirmed: tried.refused };
+      await replaceApplied(writeApplied(record)).catch(warn('the record'));
+      following.replace({ policy, shapes, datapath: made.datapath });
+      await tables.become({ policy, shapes, datapath: made.datapath }).catch(warn('the tables'));
+      watch.doubt();
+      return () => finishWith(after, journal, old);
+    };
+    let changed: Promise<unknown> = Promise.resolve();
+    /** One change after the other, each to its end; while one waits for queues to run empty, links are watched all the same. */
+    const changing = <T>(task: () => Promise<T>): Promise<T> => {
+      const doing = changed
+        .then(() => finishing)
+        .then(() => watch.exclusively(task))
+        .finally(() => finishing);
+      changed = doing.catch(() => {});
+      return doing;
     };
     const takeBack = (before: Policy): Promise<void> =>
-      watch.exclusively(() =>
-        change(before).then(() => {
-          const reason = 'is what ran before, and is in force again';
-          stream.emit({ kind: 'policy', state: 'changed', file: before.file, reason });
-        }, warn('the policy that ran before could not be put back')),
-      );
+      changing(async () => {
+        const settle = await change(before, { refused: policy });
+        void settle();
+        const reason = 'is what ran before, and is in force again';
+        stream.emit({ kind: 'policy', state: 'changed', file: before.file, reason });
+      }).catch(warn('the policy that ran before could not be put back'));
     const reload = (confirm?: number): Promise<ReloadResult> =>
-      watch.exclusively(async () => {
+      changing(async () => {
         const { file } = policy;
         const before = policy;
+        let settle = async () => {};
         stream.emit({ kind: 'policy', state: 'reading', file, reason: 'is being read anew' });
-        const result = await reloadPolicy(file, load, (next) => {
+        const result = await reloadPolicy(file, load, async (next) => {
           const { waiting } = confirmation;
           if (waiting) throw new HeadgateError('HG_CONFIRM_FIRST', { until: waiting.until });
-          return change(next);
+          settle = await change(next, confirm === undefined ? {} : { unconfirmed: next });
         });
-        if (confirm !== undefined && 'policy' in result)
-          Object.assign(result, { confirm: confirmation.begin('reload', confirm, () => void takeBack(before)) });
+        if (confirm === undefined || 'error' in result) void settle();
+        else
+          Object.assign(result, {
+            confirm: confirmation.begin('reload', confirm, {
+              settle,
+              // The way back is a change like any other: it begins where this one has come to its end.
+              takeBack: () => {
+                void settle();
+                void takeBack(before);
+              },
+            }),
+          });
         if ('error' in result) stream.emit({ kind: 'policy', state: 'kept', file, reason: result.error.message });
         else {
           stream.emit({ kind: 'policy', state: 'changed', file, reason: 'was read anew, and is in force' });
@@ -264,10 +309,10 @@ async function startWith(
     const control = await serveControl({
       status: () => getStatus(status()),
       service: status,
-      explain: (text) => explainLive(text, policy, classifier.table.values()),
+      explain: (text) => following.withFlows((flows, classifier) => explainLive(text, policy, flows, classifier)),
       reload,
-      confirm: () => {
-        const confirmed = confirmation.confirm();
+      confirm: async () => {
+        const confirmed = await confirmation.confirm();
         if (!confirmed) throw new HeadgateError('HG_CONFIRM');
         return confirmed;
       },
@@ -279,6 +324,7 @@ async function startWith(
       return control.close();
     });
 
+    await finishing;
     stream.emit({
       kind: 'ready',
       datapath: datapath.name,
@@ -291,6 +337,10 @@ async function startWith(
         ...(shares !== undefined && { shares }),
       })),
     });
+    if (unconfirmed) {
+      const message = `${unconfirmed.file} was not confirmed: what ran before is in force (headgate reload takes it)`;
+      stream.emit({ kind: 'warning', message });
+    }
     if (recovered.length > 0) stream.emit({ kind: 'warning', message: recovered.join('; ') });
     for (const shape of shapes)
       for (const chain of passedBy(shape, scene, datapath))
@@ -299,18 +349,20 @@ async function startWith(
           message: `link ${shape.link}: what arrives on ${shape.device} passes by ${chain}, as bypass netdev-ingress allows`,
         });
     const advise = () => {
-      for (const message of advice(policy, shapes)) stream.emit({ kind: 'warning', message });
+      for (const message of advice(shapes)) stream.emit({ kind: 'warning', message });
     };
     advise();
     for (const message of warnings) stream.emit({ kind: 'warning', message });
+    if (typeof found === 'string' && scene.table === 'ours')
+      stream.emit({ kind: 'warning', message: `what an earlier run has left was built anew: ${found}` });
     const { confirm } = options;
-    const unconfirmed = new Promise<void>((resolve) => {
-      if (confirm !== undefined) confirmation.begin('up', confirm, resolve);
+    const expired = new Promise<void>((resolve) => {
+      if (confirm !== undefined) confirmation.begin('up', confirm, { settle: settleStart, takeBack: resolve });
     });
     return {
       reload,
-      unconfirmed,
-      isAlive: () => watch.exclusively(async () => following && watch.listening),
+      unconfirmed: expired,
+      isAlive: () => watch.exclusively(async () => following.alive && broken.size === 0 && watch.listening),
       stop: (options) => {
         keep = options.keep;
         return opened.close();
@@ -322,20 +374,23 @@ async function startWith(
   }
 }
 
+/** A policy that has to be confirmed, or one that was not. */
+interface Trial {
+  readonly unconfirmed?: Policy | undefined;
+  readonly refused?: Policy | undefined;
+}
+
 /** What a link's ifbs let through together, bit/s. */
 const rateOf = (ifbs: readonly IfbShape[]): number | undefined =>
   ifbs.length === 0 ? undefined : ifbs.reduce((sum, { tree }) => sum + tree.rate, 0);
 
 /** What the person should know of a policy that runs as it is. */
-function advice(policy: Policy, shapes: readonly LinkShape[]): string[] {
+function advice(shapes: readonly LinkShape[]): string[] {
   const still = shapes.filter((shape) => shape.ifbs.length === 0 && !shape.upload).map(({ link }) => link);
-  const live = policy.rules.filter(
-    ({ tier, effects }) => tier.kind === 'live' && effects.some(({ kind }) => kind === 'mirror' || kind === 'police'),
-  );
   return [
     ...still.map(
-      (link) => `link ${link} has no rate, so nothing is shaped; its flows are followed (--download, --upload)`,
+      (link) =>
+        `link ${link} has no rate, so nothing is shaped (--download, --upload); headgate events shows its flows`,
     ),
-    ...live.map(({ name }) => `rule ${name} is live: its mirror or police reaches no packet`),
   ];
 }

@@ -5,7 +5,7 @@ import type { DatapathName, Way } from '../shape/index.ts';
 import type { Unconfirmed } from './confirmation.ts';
 
 /** What the running service knows beyond the kernel; `GET /service` of the control socket. */
-export interface ServiceStatus {
+export interface ServiceStatus extends FlowsStatus {
   readonly pid: number;
   readonly policy: string;
   readonly datapath: DatapathName;
@@ -20,14 +20,33 @@ export interface ServiceStatus {
   }[];
   /** In the order of the policy; the number is that of the class, and of the mark. */
   readonly queues: readonly { readonly name: string; readonly number: number }[];
-  readonly flows: { readonly total: number } & Readonly<Record<Origin, number>>;
+  /** What finds out facts of flows that conntrack does not tell, as far as a rule asks for them. */
+  readonly facts: readonly {
+    /** Words of the language. */
+    readonly word: string;
+    readonly counts: Readonly<Record<string, number>>;
+    /** What it cannot see. */
+    readonly blind?: string | undefined;
+  }[];
+  /** What is taken back unless it is confirmed. */
+  readonly confirm?: Unconfirmed | undefined;
+  /** Ms that packets are classified for after it was last heard of, and how often it was; absent where they always are. */
+  readonly deadline?: { readonly ms: number; readonly renewals: number } | undefined;
+}
+
+/** What the service does about flows. */
+export interface FlowsStatus {
+  /** Absent where none are followed: no rule needs it, and nobody reads of them. `live`: those that a live rule may come to take. */
+  readonly flows?: ({ readonly total: number; readonly live: number } & Readonly<Record<Origin, number>>) | undefined;
+  /** Conntrack event groups, and `counters`; empty: no flow costs anything outside the kernel. */
+  readonly follows: readonly string[];
   readonly marksWritten: number;
   /** Refused by the kernel; marks of flows that have ended meanwhile do not count. */
   readonly marksFailed: number;
+  /** Flows for which there was no room: they go by their origin, and the kernel's rules. */
+  readonly refused: number;
   readonly overruns: number;
   readonly resyncs: number;
-  /** What is taken back unless it is confirmed. */
-  readonly confirm?: Unconfirmed | undefined;
 }
 
 /** What `headgate status` shows, and `GET /status` answers: the kernel's objects, with the service's names and counts where one runs. */
@@ -79,6 +98,8 @@ export interface IfbStatus {
 export interface DirectionStatus {
   /** Packets by what the classifier found: local, remote, new, marked, left_alone, ...; of the datapath bpf alone. */
   readonly packets: Readonly<Record<string, number>>;
+  /** Ms after which packets pass untouched, unless somebody renews it; from 0 down they do. Absent: they never will. */
+  readonly expires?: number | undefined;
   readonly queues: readonly QueueStatus[];
 }
 

@@ -1,5 +1,5 @@
 import { type Policy, type QueuePolicy, shareOf } from '../language/index.ts';
-import { chooseTins, MAX_TINS } from '../model/index.ts';
+import { chooseTins, MAX_TINS, type MarkField, splitMarkField } from '../model/index.ts';
 
 /** The queues that flows can go to, in the order of the policy: those that no other is nested in. */
 export function leafQueues(queues: readonly QueuePolicy[]): QueuePolicy[] {
@@ -32,3 +32,7 @@ export const classOf = (policy: Pick<Policy, 'queues' | 'links'>, queue: string)
 /** Above it no number is a class of the policy. */
 export const highestClass = (policy: Pick<Policy, 'queues' | 'links'>): number =>
   Math.max(...numberedQueues(policy).map(({ number }) => number));
+
+/** The bits of the mark as a policy uses them: where a rule looks at counters, one of them says which flows those are of. */
+export const fieldOf = (policy: Policy, field: MarkField): MarkField =>
+  policy.needs.counters && field.watch === undefined ? splitMarkField(field, highestClass(policy)) : field;

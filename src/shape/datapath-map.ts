@@ -4,7 +4,7 @@ import { aboutRedirect, type IfbShape } from './ifb.ts';
 import { LEFT_ALONE_NFT } from './left-alone.ts';
 import { DOWNLOAD_MAJOR, formatHandle, TABLE } from './names.ts';
 import { chain } from './nft-chain.ts';
-import { formatTupleMaps, TUPLE_MAPS } from './nft-tuples.ts';
+import { formatTupleMaps, TUPLE_MAPS, tupleMatch } from './nft-tuples.ts';
 import type { Operation } from './operation.ts';
 import { TABLE_COMMENT } from './table.ts';
 
@@ -35,8 +35,8 @@ export function mapDatapath({ byOrigin, field }: ClassPlan): Datapath {
     `icmp type { echo-reply, timestamp-reply } ${classid(byOrigin.local)}`,
     `icmpv6 type echo-request ${classid(byOrigin.remote)}`,
     `icmpv6 type echo-reply ${classid(byOrigin.local)}`,
-    `meta priority set ip saddr . ip daddr . meta l4proto . th sport . th dport map @${TUPLE_MAPS[4]}`,
-    `meta priority set ip6 saddr . ip6 daddr . meta l4proto . th sport . th dport map @${TUPLE_MAPS[6]}`,
+    `meta priority set ${tupleMatch(4)} map @${TUPLE_MAPS[4]}`,
+    `meta priority set ${tupleMatch(6)} map @${TUPLE_MAPS[6]}`,
   ];
   const unredirect: Datapath['unredirect'] = (_, was) => {
     const name = `${ARRIVAL_FAMILY} ${TABLE} ${arrivalChain(was.device)}`;
@@ -50,6 +50,7 @@ export function mapDatapath({ byOrigin, field }: ClassPlan): Datapath {
     marksOrigin: false,
     leavesByNft: true,
     inPlace: true,
+    entries: [],
     redirect(device, ifbs) {
       const name = arrivalChain(device);
       const hook = `type filter hook ingress device "${device}" priority ${LAST}; policy accept;`;

@@ -1,6 +1,6 @@
 import type { Policy } from '../language/index.ts';
 import type { Command, MarkField, Origin } from '../model/index.ts';
-import { classOf, highestClass } from './classes.ts';
+import { classOf, fieldOf, highestClass } from './classes.ts';
 import type { IfbShape, Redirect } from './ifb.ts';
 import type { Operation } from './operation.ts';
 import type { Tree } from './tree.ts';
@@ -27,6 +27,8 @@ export interface Datapath {
   readonly leavesByNft: boolean;
   /** What it makes takes the place of what the one before it made; else both stand side by side until that one's is undone. */
   readonly inPlace: boolean;
+  /** Preferences of the filters in chain 0 that packets enter by: without them everything passes. */
+  readonly entries: readonly number[];
   /**
    * Classifies what arrives on the device and redirects it to the ifb that has its class. They must be up, and there is
    * one at least. Live when all of it is there.
@@ -55,7 +57,7 @@ export interface ClassPlan {
 export function classPlanOf(policy: Policy, field: MarkField): ClassPlan {
   const { local, remote, new: unknown } = policy.defaults;
   return {
-    field,
+    field: fieldOf(policy, field),
     count: highestClass(policy),
     creates: creatingDevices(policy),
     byOrigin: { local: classOf(policy, local), remote: classOf(policy, remote), new: classOf(policy, unknown) },

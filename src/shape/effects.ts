@@ -3,6 +3,7 @@ import { type Capability, type Command, HeadgateError, type Rate } from '../mode
 import type { LinkChange } from './change.ts';
 import type { Datapath } from './datapath.ts';
 import { type LinkShape, removeIfb } from './link.ts';
+import { liveChain, liveEffects, type PacketEffect, type Way } from './live-effects.ts';
 import { TABLE } from './names.ts';
 import { chain } from './nft-chain.ts';
 import { type Conjunction, disjunctiveForm } from './nft-conjunction.ts';
@@ -25,30 +26,26 @@ const PRIORITIES = { police: { in: -90, out: 120 }, mirror: { in: -89, out: 121 
 /** A GRO packet must fit, or the first one of a flow would be over every rate. */
 const GRO_BYTES = 65_536;
 
-type Kind = keyof typeof PRIORITIES;
-/** Over a link, as seen from this side. */
-export type Way = 'in' | 'out';
+type Kind = PacketEffect;
 
-/** Names of the taps that the policy's kernel rules copy packets to, each once. */
-export const tapsOf = (policy: Policy): string[] => [
-  ...new Set(
-    kernelRules(policy).flatMap(({ effects }) => effects.flatMap((e) => (e.kind === 'mirror' ? [e.tap] : []))),
-  ),
+/** Names of the taps that the policy's rules copy packets to, each once. */
+export const tapsOf = ({ rules }: Policy): string[] => [
+  ...new Set(rules.flatMap(({ effects }) => effects.flatMap((e) => (e.kind === 'mirror' ? [e.tap] : [])))),
 ];
 
-const has = (policy: Policy, kind: Kind): boolean =>
-  kernelRules(policy).some(({ effects }) => effects.some((e) => e.kind === kind));
+const has = ({ rules }: Policy, kind: Kind): boolean =>
+  rules.some(({ effects }) => effects.some((e) => e.kind === kind));
 
-/** What the effects of kernel rules need of the kernel, with the words for a message where it lacks that. */
+/** What the effects of rules need of the kernel, with the words for a message where it lacks that. */
 export const wantedCapabilities = (policy: Policy): { readonly what: string; readonly capability: Capability }[] => [
   ...(has(policy, 'police') ? [{ what: 'police', capability: 'nft limit' } as const] : []),
   ...(has(policy, 'mirror') ? [{ what: 'mirror to a tap', capability: 'nft dup' } as const] : []),
 ];
 
 /**
- * The operations that make the taps and what carries `mirror` and `police` of kernel rules: every packet of a flow is
- * asked, both ways, by the addresses and ports of its conntrack entry, so that one look fits the whole flow. To be run
- * behind the table's. None where no kernel rule has such an effect.
+ * The operations that make the taps and what carries `mirror` and `police`: of kernel rules every packet of a flow is
+ * asked, both ways, by the addresses and ports of its conntrack entry, so that one look fits the whole flow; of live ones it
+ * is looked up in a set (live-effects.ts). To be run behind the table's. None where no rule has such an effect.
  *
  * A rate is one for all flows of the rule and for each direction by itself. nft counts in whole seconds: after a quiet
  * spell a second's worth may pass at once. What arrives is policed behind the link's queue: it has come over the line.
@@ -100,24 +97,34 @@ export function replaceTables(from: Rules, to: Rules, families: readonly string[
 }
 
 /**
+ * The operations that put back what is missing of a policy's tables and taps: all of nft in one transaction. A table that
+ * is there loses its counters.
+ *
+ * @param families as of {@link replaceTables}
+ * @param taps those of the policy's that are there
+ */
+export function repairTables(rules: Rules, families: readonly string[], taps: readonly string[]): Operation[] {
+  const missing = tapsOf(rules.policy).filter((tap) => !taps.includes(tap));
+  const tables = replaceTables(rules, rules, families).map(({ command, of }) => {
+    return { about: `put back the nft tables`, command, of };
+  });
+  return [...missing.map(addTap), ...tables];
+}
+
+/**
  * Everything that changes a policy in force into another one, in place: what has to be done before the flows' marks are
  * those of the new one, and what is removed afterwards.
  *
  * @param families of tables of ours that copy to taps
  * @param links the changes of its links
  */
-export function changePolicy(
-  from: Rules,
-  to: Rules,
-  families: readonly string[],
-  links: readonly LinkChange[],
-): LinkChange {
+export function changePolicy(from: Rules, to: Rules, families: readonly string[], links: LinkChange): LinkChange {
   const gone = tapsOf(from.policy).filter((tap) => !tapsOf(to.policy).includes(tap));
   return {
-    before: [...replaceTables(from, to, families), ...links.flatMap(({ before }) => before)],
+    before: [...replaceTables(from, to, families), ...links.before],
     after: [
-      ...links.flatMap(({ after }) => after),
-      ...gone.map((tap) => ({ about: `remove tap ${tap}`, command: removeIfb(tap) })),
+      ...links.after,
+      ...gone.map((tap): Operation => ({ about: `remove tap ${tap}`, does: 'remove', command: removeIfb(tap) })),
     ],
   };
 }
@@ -148,7 +155,7 @@ function addTap(tap: string): Operation {
   ];
   return {
     about: `add tap ${tap}`,
-    of: 'tap',
+    does: 'add',
     command: { argv: ['ip', '-batch', '-'], input: `${lines.join('\n')}\n` },
     undo: { argv: ['ip', 'link', 'del', tap] },
   };
@@ -165,7 +172,21 @@ function table(family: 'inet' | MirrorFamily, policy: Policy, kind: Kind, links:
   const places = PLACES.filter((place) => family === 'inet' || (family === 'ip') === (place.family === 4));
   const limits: string[] = [];
   const chains: string[] = [];
+  const members: string[] = [];
+  const families = ([4, 6] as const).filter((f) => family === 'inet' || (family === 'ip') === (f === 4));
   for (const way of ['in', 'out'] as const) {
+    const jumps: string[] = [];
+    for (const effect of liveEffects(policy).filter(({ kinds }) => kinds.includes(kind))) {
+      const name = `${kind}-${way}-${effect.number}`;
+      for (const one of effect.rule.effects)
+        if (one.kind === kind) {
+          chains.push(...chain(name, [statement(one, family, name) + commentOf(effect.rule)]));
+          if (one.kind === 'police') limits.push(...limit(name, one.rate));
+        }
+      const live = liveChain(effect, kind, way, families);
+      members.push(...live.sets);
+      jumps.push(...live.jumps);
+    }
     const actions = new Map<Rule, string>();
     for (const [i, rule] of kernelRules(policy).entries()) {
       const lines = rule.effects.flatMap((effect) =>
@@ -179,14 +200,21 @@ function table(family: 'inet' | MirrorFamily, policy: Policy, kind: Kind, links:
       chains.push(...chain(name, [...lines, ...(rule.queue === undefined ? [] : ['accept'])]));
     }
     for (const place of places) chains.push(...placeChains(policy, kind, way, place, actions, sets));
-    chains.push(...chain(`${kind}-${way}`, base(kind, way, family, places, links)));
+    chains.push(...chain(`${kind}-${way}`, base(kind, way, family, places, links, jumps)));
   }
   const comment = family === 'inet' ? [] : [`comment "${TABLE_COMMENT}"`];
-  return `table ${family} ${TABLE} {\n${[...comment, ...limits, ...sets.lines, ...chains].map((line) => `  ${line}\n`).join('')}}\n`;
+  return `table ${family} ${TABLE} {\n${[...comment, ...limits, ...members, ...sets.lines, ...chains].map((line) => `  ${line}\n`).join('')}}\n`;
 }
 
 /** Where a packet enters: over a link, by the direction that says who opened its flow. */
-function base(kind: Kind, way: Way, family: 'inet' | MirrorFamily, places: readonly Place[], links: string): string[] {
+function base(
+  kind: Kind,
+  way: Way,
+  family: 'inet' | MirrorFamily,
+  places: readonly Place[],
+  links: string,
+  first: readonly string[],
+): string[] {
   const hook = way === 'in' ? 'prerouting' : 'postrouting';
   const device = way === 'in' ? 'iifname' : 'oifname';
   const lines = places.map((place) => {
@@ -198,6 +226,7 @@ function base(kind: Kind, way: Way, family: 'inet' | MirrorFamily, places: reado
   return [
     `type filter hook ${hook} priority ${PRIORITIES[kind][way]}; policy accept;`,
     `${device} != { ${links} } accept`,
+    ...first,
     ...lines,
   ];
 }

@@ -8,13 +8,23 @@ export const TUPLE_MAPS: Readonly<Record<Family, string>> = { 4: 'flows4', 6: 'f
 /** Tuples that each map holds at most. */
 export const MAX_TUPLES = 65_536;
 
-const TYPES: Readonly<Record<Family, string>> = { 4: 'ipv4_addr', 6: 'ipv6_addr' };
+const ADDRESSES: Readonly<Record<Family, string>> = { 4: 'ipv4_addr', 6: 'ipv6_addr' };
+const HEADERS: Readonly<Record<Family, string>> = { 4: 'ip', 6: 'ip6' };
+
+const tupleType = (family: Family): string =>
+  `${ADDRESSES[family]} . ${ADDRESSES[family]} . inet_proto . inet_service . inet_service`;
+/** A tuple's type, as nft has it. */
+export const TUPLE_TYPES: Readonly<Record<Family, string>> = { 4: tupleType(4), 6: tupleType(6) };
+
+/** What a packet carries, as nft looks it up. */
+export const tupleMatch = (family: Family): string =>
+  `${HEADERS[family]} saddr . ${HEADERS[family]} daddr . meta l4proto . th sport . th dport`;
 
 /** The declarations of the maps, for a table of family netdev. */
 export const formatTupleMaps = (): string[] =>
   ([4, 6] as const).flatMap((family) => [
     `map ${TUPLE_MAPS[family]} {`,
-    `  type ${TYPES[family]} . ${TYPES[family]} . inet_proto . inet_service . inet_service : classid`,
+    `  type ${TUPLE_TYPES[family]} : classid`,
     `  size ${MAX_TUPLES}`,
     '}',
   ]);
@@ -23,6 +33,8 @@ export const formatTupleMaps = (): string[] =>
 export interface MapKey {
   readonly family: Family;
   readonly text: string;
+  /** Tells apart where the same tuple stands in several. */
+  readonly place?: string | undefined;
 }
 
 export function mapKeyOf(protocol: number, tuple: Tuple): MapKey | undefined {

@@ -1,11 +1,12 @@
 import type { Policy } from '../language/index.ts';
-import { type Command, DEFAULT_MARK_FIELD, formatMark, type MarkField, markFieldOf } from '../model/index.ts';
+import { type Command, DEFAULT_MARK_FIELD, formatMark, type MarkField, markFieldOf, ownBits } from '../model/index.ts';
 import { classPlanOf, creatingDevices, type Datapath } from './datapath.ts';
 import type { LinkShape } from './link.ts';
 import { TABLE } from './names.ts';
 import { chain } from './nft-chain.ts';
 import type { Place } from './nft-formula.ts';
 import { leaveChain } from './nft-leave.ts';
+import { nameChains } from './nft-names.ts';
 import { compileRules, type NftRules } from './nft-rules.ts';
 import type { Operation } from './operation.ts';
 
@@ -13,7 +14,7 @@ import type { Operation } from './operation.ts';
 export const TABLE_COMMENT = 'made by headgate';
 
 /** The same with the bits of the mark that are in force, for whoever takes it down without knowing the policy. */
-const commentOf = (field: MarkField): string => `${TABLE_COMMENT}, marks ${formatMark(field.mask)}`;
+const commentOf = (field: MarkField): string => `${TABLE_COMMENT}, marks ${formatMark(ownBits(field))}`;
 
 /** The bits of the mark that a listed table of ours says are in force; undefined where it says none. */
 export function fieldOfTable(text: string): MarkField | undefined {
@@ -32,7 +33,10 @@ export function tableOperation(
 ): Operation {
   const devices = shapes.map(({ device }) => device);
   const uploads = leavesByNft ? shapes.filter(({ upload }) => upload !== undefined).map(({ device }) => device) : [];
-  const more = leaveChain(classPlanOf(policy, field), quoted(uploads));
+  const more = [
+    ...(policy.needs.dns ? nameChains(quoted(devices)) : []),
+    ...leaveChain(classPlanOf(policy, field), quoted(uploads)),
+  ];
   return {
     about: `add nft table inet ${TABLE}`,
     command: {
@@ -86,6 +90,10 @@ export function formatTable(
   lines.push(...more);
   return `table inet ${TABLE} {\n${lines.map((line) => `  ${line}\n`).join('')}}\n`;
 }
+
+/** All kernel rules of the policy are carried by nft, on all links: what it has decided needs nobody. */
+export const nftCarriesAll = (policy: Policy, shapes: readonly Pick<LinkShape, 'device'>[]): boolean =>
+  compileRules(policy, DEFAULT_MARK_FIELD).left.length === 0 && shapes.every(({ device }) => QUOTABLE.test(device));
 
 const quoted = (devices: readonly string[]): string[] => devices.filter((device) => QUOTABLE.test(device)).map(quote);
 

@@ -99,6 +99,7 @@ function policyOf(count: number): Policy {
       timers: false,
       dns: false,
       sockets: false,
+      p2p: false,
       packets: false,
       clock: false,
       company: false,

@@ -5,7 +5,9 @@ export default defineConfig({
   test: {
     root: 'test/bench',
     include: ['*.bench.ts'],
+    globalSetup: ['write-performance.ts'],
     pool: 'forks',
+    execArgv: ['--expose-gc'],
     fileParallelism: false,
     testTimeout: 300_000,
     silent: false,

@@ -12,15 +12,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isDeepStrictEqual } from 'node:util';
+import { expect } from 'vitest';
 import {
   CLASSIFIER_OBJECT,
   type ClassifierConfig,
+  DEADLINE_MAP,
   getBpfCounters,
   getTcStats,
   listDevices,
   listFilters,
   OUTCOMES,
   patchClassifier,
+  setBpfValue,
   VERDICT_MAP,
   VERDICTS,
   type Verdict,
@@ -119,6 +122,12 @@ export class ClassifierLab {
       .finally(() => rm(file, { force: true }));
   }
 
+  /** From so many ms on the classifier of that way lets everything pass. */
+  async setDeadline(way: Way, ms: number): Promise<void> {
+    const deadline = process.hrtime.bigint() + BigInt(ms) * 1_000_000n;
+    expect(setBpfValue(await this.programOf(way), DEADLINE_MAP, deadline)).toBe(true);
+  }
+
   /** Sends crafted frames towards `wan` (`in`), or out of it (`out`). */
   async inject(way: Way, ...frames: Frame[]): Promise<void> {
     const lines = frames.map((f) => (f instanceof Uint8Array ? hex(f) : `${f.linear} ${hex(f.bytes)}`));
@@ -126,9 +135,13 @@ export class ClassifierLab {
   }
 
   async verdicts(way: Way): Promise<Record<Verdict, number>> {
+    return verdictsOf(getBpfCounters(await this.programOf(way), VERDICT_MAP, VERDICTS.length));
+  }
+
+  private async programOf(way: Way): Promise<number> {
     const [filter] = await listFilters('wan', way === 'in' ? 'ingress' : '7fe1:', { netns: this.box.name });
     if (filter?.programId === undefined) throw new Error(`no classifier on way ${way}`);
-    return verdictsOf(getBpfCounters(filter.programId, VERDICT_MAP, VERDICTS.length));
+    return filter.programId;
   }
 
   /** Packets that `wan` has received (`in`), or sent. What comes back from the ifb is not received twice. */

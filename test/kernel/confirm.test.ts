@@ -3,10 +3,13 @@
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Program } from '../../src/lab/index.ts';
 import { Gateway } from './gateway.ts';
 import { PATIENCE, soon } from './soon.ts';
+
+// Some start headgate three times.
+vi.setConfig({ testTimeout: 240_000 });
 
 let gateway: Gateway;
 let file: string;
@@ -74,6 +77,65 @@ describe('up --confirm', () => {
   it.each(['60', '0s', '2d', '5mbit', 'soon'])('refuses %s', async (time) => {
     const exit = await gateway.headgate('up', '--device', 'wan', '--download', '50mbit', '--confirm', time);
     expect(exit).toMatchObject({ status: 2, stderr: expect.stringContaining(`--confirm ${time}: write a duration`) });
+  });
+});
+
+describe('killed while it waits to be confirmed', () => {
+  const kill = async (program: Program): Promise<void> => {
+    process.kill(program.pid!, 'SIGKILL');
+    await program.ended;
+  };
+
+  it('up: recover takes it down', async () => {
+    const before = await gateway.snapshot();
+    await writeFile(file, policy('50mbit'));
+    await kill(await gateway.up(file, '--confirm', LONG));
+    expect(await gateway.headgate('recover')).toMatchObject({ status: 0 });
+    expect(await gateway.snapshot()).toBe(before);
+  });
+
+  it('a reload: recover brings the policy before it, and a start stays with that until it is told otherwise', async () => {
+    await writeFile(file, policy('50mbit'));
+    const first = await gateway.up(file);
+    await writeFile(
+      file,
+      policy('30mbit').replace('70%', '60%').replace('queue theirs', 'queue third { share 5% }  queue theirs'),
+    );
+    expect((await gateway.headgate('reload', '--confirm', LONG)).status).toBe(0);
+    expect((await gateway.link()).download!.queues).toHaveLength(3);
+    await kill(first);
+    expect(await gateway.headgate('recover')).toMatchObject({ status: 0 });
+    expect((await gateway.link()).download!.queues).toHaveLength(2);
+    expect(await ceiling()).toBe(50e6);
+
+    for (let start = 1; start <= 2; start++) {
+      const program = await gateway.up(file);
+      const told = await program.line((line) => line.includes('was not confirmed'));
+      expect(JSON.parse(told)).toMatchObject({
+        kind: 'warning',
+        message: expect.stringContaining('what ran before is in force'),
+      });
+      expect((await gateway.status()).service!.queues).toHaveLength(2);
+      expect(await ceiling()).toBe(50e6);
+      if (start === 1) await kill(program);
+    }
+    expect((await gateway.headgate('reload')).status).toBe(0);
+    expect(await ceiling()).toBe(30e6);
+  });
+
+  it('a reload that took another ifb: the first is there still, and recover goes back to it', async () => {
+    const ifbs = async () => (await gateway.link()).ifbs.map(({ name }) => name);
+    await writeFile(file, policy('50mbit'));
+    const program = await gateway.up(file);
+    await writeFile(file, policy('50mbit  numtxqueues 2'));
+    expect((await gateway.headgate('reload', '--confirm', LONG)).status).toBe(0);
+    expect(await ifbs()).toEqual(['hg-wan', 'hg_wan']);
+    expect(await gateway.box.run('tc', 'filter', 'show', 'dev', 'wan', 'ingress')).toContain('device hg_wan');
+    await kill(program);
+    expect(await gateway.headgate('recover')).toMatchObject({ status: 0 });
+    expect(await ifbs()).toEqual(['hg-wan']);
+    expect(await gateway.box.run('tc', 'filter', 'show', 'dev', 'wan', 'ingress')).toContain('device hg-wan');
+    expect(await gateway.ping(5)).toBe(0);
   });
 });
 

@@ -84,6 +84,49 @@ default local -> mine  remote -> mine  new -> mine
       expect(await gateway.snapshot()).toBe(before);
     });
 
+    it('killed and started again it goes on in place, and knows the flows that are there', async () => {
+      const before = await gateway.snapshot();
+      const index = async () => JSON.parse(await gateway.box.run('ip', '-json', 'link', 'show', 'hg-wan'))[0].ifindex;
+      await up();
+      await gateway.serve(gateway.world, 'udp', WORLD, 5000);
+      const ask = () => gateway.ask(gateway.inside, 'udp', WORLD, 5000, 200, 6000);
+      await ask();
+      const first = await index();
+      for (let start = 0; start < 2; start++) {
+        await program!.stop('SIGKILL');
+        await steered();
+        await up();
+        expect(program!.output.filter((line) => line.includes('built anew'))).toEqual([]);
+        expect(await index()).toBe(first);
+        const local = async () => (await gateway.link()).download!.queues[0]!.packets;
+        const answers = await local();
+        await soon(async () => {
+          await ask();
+          expect(await local()).toBeGreaterThan(answers);
+        });
+      }
+      // Somebody has been at it: it is made anew.
+      await program!.stop('SIGKILL');
+      await gateway.box.run(
+        'tc',
+        'class',
+        'change',
+        'dev',
+        'hg-wan',
+        'parent',
+        '7fe0:100',
+        'classid',
+        '7fe0:1',
+        'htb',
+        'rate',
+        '1mbit',
+      );
+      await up();
+      expect(await index()).not.toBe(first);
+      expect((await program!.stop('SIGTERM')).status).toBe(0);
+      expect(await gateway.snapshot()).toBe(before);
+    });
+
     /** Older kernels (6.1) rename no device that is up. */
     const rename = (from: string, to: string) =>
       gateway.box.run('ip', 'link', 'set', from, 'name', to).catch(async () => {

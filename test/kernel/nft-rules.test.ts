@@ -488,7 +488,8 @@ describe('headgate up', () => {
       expect(list).toMatch(/udp .*dport=51413 .*mark=33554432 /);
       expect(list).toMatch(/tcp .*dport=9999 .*mark=50331648 /);
       const status = (await gateway.status()).service!;
-      expect(status.flows.total).toBeGreaterThanOrEqual(2);
+      // Nobody follows flows that the kernel's own rules have decided.
+      expect([status.flows, status.follows]).toEqual([undefined, []]);
       expect([status.marksWritten, status.marksFailed]).toEqual([0, 0]);
       await program.stop('SIGTERM');
       expect(await gateway.box.run('conntrack', '-L')).not.toMatch(/mark=[1-9]/);

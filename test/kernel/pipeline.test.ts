@@ -1,6 +1,7 @@
 // The pipeline on real sockets of a namespace, under a storm that its socket cannot hold.
 // Shown on the machine's own kernel (6.18).
 
+import { EMPTY, NEVER, startWith } from 'rxjs';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { MarkWriter } from '../../src/kernel/index.ts';
 import { conntrackDump, conntrackEvents } from '../../src/kernel/sources.ts';
@@ -51,12 +52,14 @@ it('tells of an overrun, reads the table anew, and then knows every flow of the 
     policy,
     field: DEFAULT_MARK_FIELD,
     sides,
-    writeMarks: (requests) => marks.write(requests),
+    writeMarks: (requests) => marks.writeBatch(requests),
     emit: (event) => events.push(event),
     listening: () => false,
   });
   const running = runPipeline({
-    events: conntrackEvents({ netns: ns.path, groups: ['new', 'destroy'], receiveBuffer: 4096, ring: 64 }),
+    demand: NEVER.pipe(startWith({ groups: ['new', 'destroy'], counters: false, ticks: false } as const)),
+    events: (groups) => conntrackEvents({ netns: ns.path, groups, receiveBuffer: 4096, ring: 64 }),
+    read: () => EMPTY,
     dump: () => conntrackDump({ netns: ns.path }),
     classifier,
     emit: (event) => events.push(event),
@@ -77,7 +80,7 @@ it('tells of an overrun, reads the table anew, and then knows every flow of the 
     const inKernel = await count();
     expect(inKernel).toBe(20_000);
     expect(await count('-m', String(2 << 24))).toBe(inKernel);
-    expect(classifier.marksFailed).toBe(0);
+    expect(classifier.marks.failed).toBe(0);
   } finally {
     running.unsubscribe();
     marks.close();

@@ -29,7 +29,7 @@ afterEach(async () => {
 });
 
 const follow = (options: Parameters<typeof conntrackEvents>[0] = {}) => {
-  const { seen, subscription } = collect(conntrackEvents({ netns: ns.path, ...options }));
+  const { seen, subscription } = collect(conntrackEvents({ netns: ns.path, loopback: true, ...options }));
   open.push(subscription);
   return seen;
 };
@@ -181,7 +181,13 @@ describe('events', () => {
   it('that found no room become an item, and those after it come', async () => {
     ns = await addTracked('overrun');
     const stats: (() => { overruns: number; receiveBuffer: number })[] = [];
-    const seen = follow({ groups: ['new'], receiveBuffer: 4096, ring: 64, opened: (getStats) => stats.push(getStats) });
+    const seen = follow({
+      groups: ['new'],
+      receiveBuffer: 4096,
+      mostBuffer: 4096,
+      ring: 64,
+      opened: (getStats) => stats.push(getStats),
+    });
     // The kernel's own smallest, doubled: read back as it is, not as it was asked for.
     expect(stats[0]!().receiveBuffer).toBeLessThan(16_384);
     await sendStorm(ns, 5000);
@@ -193,12 +199,46 @@ describe('events', () => {
     expect(overruns.reduce((sum, { count }) => sum + count, 0)).toBe(stats[0]!().overruns);
   });
 
+  it('have the buffer grow when they found no room', async () => {
+    ns = await addTracked('grow');
+    const stats: (() => { overruns: number; receiveBuffer: number })[] = [];
+    follow({
+      groups: ['new'],
+      receiveBuffer: 4096,
+      mostBuffer: 1 << 20,
+      ring: 64,
+      opened: (getStats) => stats.push(getStats),
+    });
+    for (let storm = 0; storm < 20 && stats[0]!().receiveBuffer < 1 << 20; storm++) {
+      await flush();
+      await sendStorm(ns, 5000);
+    }
+    // Twice what was asked for, as socket(7) has it.
+    expect(stats[0]!().receiveBuffer).toBeGreaterThan(1 << 19);
+    expect(stats[0]!().receiveBuffer).toBeLessThanOrEqual(2 << 20);
+  });
+
+  it('of loopback are kept from us by the kernel, unless they are asked for; others are not', async () => {
+    ns = await addTracked('lo');
+    await ns.batch('link add out type ifb', 'link set out up', 'address add 192.0.2.1/24 dev out');
+    await ns.batch('address add 2001:db8::1/64 dev out nodad');
+    const seen = follow({ loopback: false });
+    await sendUdp(ns, '127.0.0.9', 7001);
+    await sendUdp(ns, '::1', 7001);
+    await sendUdp(ns, '192.0.2.9', 7002);
+    await sendUdp(ns, '2001:db8::9', 7003);
+    const ports = () => seen.filter(({ kind }) => kind === 'new').map(({ original }) => original.destinationPort);
+    await soon(() => expect(ports()).toContain(7003));
+    expect(ports()).not.toContain(7001);
+    expect(ports()).toContain(7002);
+  });
+
   it('all come when the buffer is large, in batches', async () => {
     ns = await addTracked('storm');
     const lengths: number[] = [];
     let seen = 0;
     open.push(
-      conntrackEvents({ netns: ns.path, groups: ['new'] }).subscribe((batch) => {
+      conntrackEvents({ netns: ns.path, loopback: true, groups: ['new'] }).subscribe((batch) => {
         lengths.push(batch.length);
         for (const record of batch) if (record.kind === 'new') seen++;
       }),
@@ -260,6 +300,18 @@ describe('a dump', () => {
         .map(({ id }) => id)
         .sort(),
     ).toEqual(chosen.map(({ id }) => id).sort());
+  });
+
+  it('of entries by their status holds those alone', async () => {
+    ns = await addTracked('status');
+    await talk();
+    const SEEN_REPLY = 2;
+    const entries = (await dump()).filter(({ kind }) => kind === 'dumped');
+    const answered = entries.filter(({ status }) => (status! & SEEN_REPLY) !== 0);
+    expect(answered.length).toBeGreaterThan(0);
+    expect(answered.length).toBeLessThan(entries.length);
+    const told = (await dump({ status: SEEN_REPLY })).filter(({ kind }) => kind === 'dumped');
+    expect(told.map(({ id }) => id).sort()).toEqual(answered.map(({ id }) => id).sort());
   });
 
   it('of a table larger than any buffer is whole', async () => {

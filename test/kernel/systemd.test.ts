@@ -1,5 +1,5 @@
 // What the service tells systemd, with a receiver in its place, and what systemd says of the unit. Shown on the
-// machine's own kernel (6.18), with systemd-analyze of Debian 12 (252); systemd itself does not run here.
+// machine's own kernel (6.18), with systemd-analyze of Debian 12 (252); systemd itself: systemd-unit.test.ts.
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';

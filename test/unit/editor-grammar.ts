@@ -1,6 +1,7 @@
 import { OVERHEADS } from '../../src/language/check-overhead.ts';
 import { FACTS } from '../../src/language/parse-flow.ts';
 import {
+  BARE,
   BYPASSES,
   CONNECTIVES,
   CONNTRACKS,
@@ -25,7 +26,7 @@ export const GROUPS: Readonly<Record<string, readonly string[]>> = (() => {
     statement: STATEMENTS,
     connective: CONNECTIVES,
     effect: [...EFFECTS, 'to'],
-    subject: unique([...Object.keys(SUBJECTS), ...FACTS, 'over', 'by', ...COUNTED]),
+    subject: unique([...Object.keys(SUBJECTS), ...BARE, ...FACTS, 'over', 'by', ...COUNTED]),
     setting: unique([...SETTINGS.link, ...SETTINGS.queue, 'mpu', 'with', 'per']),
     value: unique([
       ...Object.keys(PROTOCOLS),

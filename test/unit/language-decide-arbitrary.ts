@@ -95,6 +95,7 @@ const leaf: fc.Arbitrary<Condition> = fc.oneof(
     operator,
     value: small,
   }),
+  fc.record({ kind: fc.constant('p2p' as const) }),
   fc.record({ kind: fc.constant('time' as const), ranges: clockRanges }),
   fc.record({ kind: fc.constant('day' as const), days: fc.array(fc.nat(6), { minLength: 1, maxLength: 4 }) }),
 );
@@ -161,6 +162,7 @@ export const makePolicy = (rules: readonly Rule[], contents: readonly Prefix[] =
     timers: false,
     dns: false,
     sockets: false,
+    p2p: false,
     packets: false,
     clock: false,
     company: false,
@@ -192,6 +194,7 @@ export const anyFlow: fc.Arbitrary<FlowFacts> = fc
       unit: maybe(name),
       cgroup: maybe(name),
       domains: maybe(fc.array(name, { maxLength: 3 })),
+      p2p: maybe(fc.record({ holds: fc.boolean(), evidence: fc.constant([]) })),
       bytes: maybe(counter),
       packets: maybe(counter),
       age: maybe(small),

@@ -65,6 +65,7 @@ default local -> local  remote -> seed  new -> local
           timers: false,
           dns: false,
           sockets: false,
+          p2p: false,
           packets: false,
           clock: false,
           company: false,

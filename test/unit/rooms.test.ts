@@ -14,6 +14,7 @@ const ROOMS = [
   'apply',
   'monitor',
   'pipeline',
+  'facts',
   'service',
   'lab',
   'lsp',

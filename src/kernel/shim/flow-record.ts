@@ -77,6 +77,21 @@ export class FlowRecord {
     return this.#records.bytes.toString('latin1', start, start + KEY_BYTES);
   }
 
+  /** The batch's memory by 32-bit words, in host byte order; see {@link word}. */
+  get words(): Uint32Array {
+    return this.#records.words;
+  }
+
+  /** Where in {@link words} the flow's identity begins: 11 words of {@link key}, and then 10 of the reply tuple. */
+  get word(): number {
+    return (this.#at + F.zone.offset) >> 2;
+  }
+
+  /** Its ends have ports. */
+  get hasPorts(): boolean {
+    return (this.#flags & FLAG.ports) !== 0;
+  }
+
   /** IPS_* bits of linux/netfilter/nf_conntrack_common.h. */
   get status(): number | undefined {
     return this.#flags & FLAG.status ? this.#records.u32(this.#at, F.status) : undefined;

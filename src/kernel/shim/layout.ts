@@ -105,6 +105,20 @@ export const PACKET = layout('hg_packet', 96, {
   prefix: char(88, 8),
 });
 
+export const PAYLOAD = layout('hg_payload', 4176, {
+  head,
+  tuple: tuple(16),
+  sequence: u32(56),
+  size: u32(60),
+  length: u32(64),
+  group: u16(68),
+  family: u8(70),
+  protocol: u8(71),
+  tcp_flags: u8(72),
+  pad: u8(73, 7),
+  data: u8(80, 4096),
+});
+
 export const LINK = layout('hg_link', 72, {
   head,
   ifindex: u32(16),
@@ -126,6 +140,24 @@ export const MARK_REQUEST = layout('hg_mark_request', 52, {
   original: tuple(4),
   mark: u32(44),
   mask: u32(48),
+});
+
+export const SOCKET_QUERY = layout('hg_socket_query', 40, {
+  family: u8(0),
+  protocol: u8(1),
+  pad: u16(2),
+  local_port: u16(4),
+  remote_port: u16(6),
+  local: u8(8, 16),
+  remote: u8(24, 16),
+});
+
+export const SOCKET = layout('hg_socket', 24, {
+  status: i32(0),
+  uid: u32(4),
+  inode: u32(8),
+  pad: u32(12),
+  cgroup: u64(16),
 });
 
 export const TC_STAT = layout('hg_tc_stat', 96, {
@@ -152,7 +184,18 @@ export const SOURCE_STATS = layout('hg_source_stats', 32, {
   waiting: u32(28),
 });
 
-export const LAYOUTS: readonly Layout[] = [ERROR, FLOW, PACKET, LINK, MARK_REQUEST, TC_STAT, SOURCE_STATS];
+export const LAYOUTS: readonly Layout[] = [
+  ERROR,
+  FLOW,
+  PACKET,
+  PAYLOAD,
+  LINK,
+  MARK_REQUEST,
+  SOCKET_QUERY,
+  SOCKET,
+  TC_STAT,
+  SOURCE_STATS,
+];
 
 /** A flow's identity: zone, family, protocol and original tuple, in one piece, alike in hg_flow and hg_mark_request. */
 export const KEY_BYTES = 44;
@@ -172,6 +215,9 @@ export const KIND = {
   addressGone: 11,
   route: 12,
   routeGone: 13,
+  payload: 14,
+  tcGone: 15,
+  tableGone: 16,
   overrun: 32,
   failed: 33,
 } as const;

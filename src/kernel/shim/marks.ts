@@ -11,6 +11,47 @@ export interface MarkRequest {
   readonly mask: number;
 }
 
+const WORDS = MARK_REQUEST.size / 4;
+const KEY_WORDS = KEY_BYTES / 4;
+
+/** Marks to be written, packed as the shim takes them (`struct hg_mark_request`), used again and again. */
+export class MarkBatch {
+  #words: Uint32Array;
+  #count = 0;
+
+  /** @param room requests that it has room for at first */
+  constructor(room = 1024) {
+    this.#words = new Uint32Array(room * WORDS);
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** The requests, one behind the other. */
+  get words(): Uint32Array {
+    return this.#words.subarray(0, this.#count * WORDS);
+  }
+
+  /** Adds a request for the flow whose identity begins at `words[word]` ({@link FlowRecord.words}). */
+  add(words: Uint32Array, word: number, mark: number, mask: number): void {
+    const at = this.#count * WORDS;
+    if (at === this.#words.length) {
+      const grown = new Uint32Array(2 * at);
+      grown.set(this.#words);
+      this.#words = grown;
+    }
+    for (let i = 0; i < KEY_WORDS; i++) this.#words[at + i] = words[word + i]!;
+    this.#words[at + KEY_WORDS] = mark;
+    this.#words[at + KEY_WORDS + 1] = mask;
+    this.#count++;
+  }
+
+  clear(): void {
+    this.#count = 0;
+  }
+}
+
 /** The mark stands. */
 export const MARK_WRITTEN = 0;
 /** The flow has ended meanwhile (-ENOENT): no error. */
@@ -50,8 +91,6 @@ export class MarkWriter {
    * @throws HeadgateError HG_KERNEL where the socket failed, or the writer is closed.
    */
   write(requests: readonly MarkRequest[]): Int32Array {
-    if (this.#pointer === undefined) throw kernelError(DOING, constants.errno.EBADF, 'write');
-    if (requests.length === 0) return new Int32Array(0);
     const bytes = Buffer.alloc(requests.length * MARK_REQUEST.size);
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     requests.forEach((request, i) => {
@@ -60,8 +99,19 @@ export class MarkWriter {
       view.setUint32(at + mark.offset, request.mark, LITTLE_ENDIAN);
       view.setUint32(at + mask.offset, request.mask, LITTLE_ENDIAN);
     });
-    const results = new Int32Array(requests.length);
-    const status = this.#shim.hg_marks_write(this.#pointer, bytes, requests.length, results);
+    return this.#send(bytes, requests.length);
+  }
+
+  /** The same, packed. */
+  writeBatch({ words, count }: MarkBatch): Int32Array {
+    return this.#send(new Uint8Array(words.buffer, words.byteOffset, words.byteLength), count);
+  }
+
+  #send(bytes: Uint8Array, count: number): Int32Array {
+    if (this.#pointer === undefined) throw kernelError(DOING, constants.errno.EBADF, 'write');
+    if (count === 0) return new Int32Array(0);
+    const results = new Int32Array(count);
+    const status = this.#shim.hg_marks_write(this.#pointer, bytes, count, results);
     if (status < 0 && status !== MARK_UNKNOWN) throw kernelError(DOING, -status, 'sendto');
     return results;
   }

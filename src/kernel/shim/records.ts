@@ -7,6 +7,8 @@ const AF_INET = 2;
 export class Records {
   readonly bytes: Buffer;
   readonly recordSize: number;
+  /** The same memory by 32-bit words, in host byte order. */
+  readonly words: Uint32Array;
   readonly #view: DataView;
   /** The same memory; a Buffer's slice would not copy. */
   readonly #array: Uint8Array;
@@ -14,6 +16,7 @@ export class Records {
   constructor(recordSize: number, capacity: number) {
     this.recordSize = recordSize;
     this.bytes = Buffer.alloc(recordSize * capacity);
+    this.words = new Uint32Array(this.bytes.buffer, this.bytes.byteOffset, this.bytes.length >> 2);
     this.#array = new Uint8Array(this.bytes.buffer, this.bytes.byteOffset, this.bytes.byteLength);
     this.#view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.byteLength);
   }

@@ -1,0 +1,165 @@
+import { asyncScheduler, Observable, type SchedulerLike, type Subscriber } from 'rxjs';
+import type { LocalSocket, SocketQuery } from '../kernel/index.ts';
+import { type Address, PROTOCOLS } from '../model/index.ts';
+import type { AskedFlow, FactAnswer, SuppliedFacts } from '../pipeline/index.ts';
+import { oldestOf } from './oldest.ts';
+
+/** Flows that wait to be looked up; beyond it the oldest are not, and nothing is known of their sockets. */
+export const MOST_WAITING = 50_000;
+/** Sockets that are looked up in one turn of the event loop. */
+const BATCH = 256;
+
+/** How sockets are found; SocketFinder of src/kernel is one. */
+export interface Finder {
+  find(queries: readonly SocketQuery[]): (LocalSocket | undefined)[];
+  close(): void;
+}
+
+export interface SocketOptions {
+  readonly open: () => Finder;
+  /** The address is one of this box. */
+  readonly isOwn: (address: Address) => boolean;
+  /** What is known of whoever made the socket. */
+  readonly describe: (socket: LocalSocket) => Promise<SuppliedFacts>;
+  readonly scheduler?: SchedulerLike | undefined;
+}
+
+/** Looks up the local socket of each flow that ends on this box, once, and has it described. */
+export class Sockets {
+  readonly #options: SocketOptions;
+  #opened: Opened | undefined;
+
+  constructor(options: SocketOptions) {
+    this.#options = options;
+  }
+
+  readonly answers = new Observable<FactAnswer>((subscriber) => {
+    const opened = new Opened(this.#options, subscriber);
+    this.#opened = opened;
+    subscriber.add(() => {
+      opened.close();
+      if (this.#opened === opened) this.#opened = undefined;
+    });
+  });
+
+  get counts(): Readonly<Record<string, number>> {
+    return this.#opened?.counts ?? {};
+  }
+
+  ask(flow: AskedFlow): void {
+    this.#opened?.ask(flow);
+  }
+
+  end(flow: AskedFlow): void {
+    this.#opened?.end(flow);
+  }
+}
+
+class Opened {
+  readonly #options: SocketOptions;
+  readonly #subscriber: Subscriber<FactAnswer>;
+  readonly #finder: Finder;
+  /** Asked about and not looked up yet, the oldest first. */
+  readonly #waiting = new Set<AskedFlow>();
+  /** Looked up, and not described yet. */
+  readonly #described = new Set<AskedFlow>();
+  #running = false;
+  #found = 0;
+  #none = 0;
+  #dropped = 0;
+
+  constructor(options: SocketOptions, subscriber: Subscriber<FactAnswer>) {
+    this.#options = options;
+    this.#subscriber = subscriber;
+    this.#finder = options.open();
+  }
+
+  get counts() {
+    return { found: this.#found, 'not found': this.#none, dropped: this.#dropped };
+  }
+
+  ask(flow: AskedFlow): void {
+    if (!queryOf(flow, this.#options.isOwn)) return;
+    this.#waiting.add(flow);
+    for (const oldest of oldestOf(this.#waiting, MOST_WAITING)) {
+      this.#waiting.delete(oldest);
+      this.#dropped++;
+    }
+    this.#run();
+  }
+
+  end(flow: AskedFlow): void {
+    this.#waiting.delete(flow);
+    this.#described.delete(flow);
+  }
+
+  close(): void {
+    this.#waiting.clear();
+    this.#described.clear();
+    this.#finder.close();
+  }
+
+  /** So that those of one batch of events are looked up together, and other work has its turn between two. */
+  #run(): void {
+    if (this.#running) return;
+    this.#running = true;
+    const { scheduler = asyncScheduler } = this.#options;
+    this.#subscriber.add(
+      scheduler.schedule(() => {
+        this.#running = false;
+        this.#lookUp([...take(this.#waiting, BATCH)]);
+        if (this.#waiting.size > 0) this.#run();
+      }),
+    );
+  }
+
+  #lookUp(flows: readonly AskedFlow[]): void {
+    const queries = flows.map((flow) => queryOf(flow, this.#options.isOwn)!);
+    try {
+      for (const [i, socket] of this.#finder.find(queries).entries()) {
+        if (socket) this.#describe(flows[i]!, socket).catch((error) => this.#subscriber.error(error));
+        else this.#none++;
+      }
+    } catch (error) {
+      this.#subscriber.error(error);
+    }
+  }
+
+  async #describe(flow: AskedFlow, socket: LocalSocket): Promise<void> {
+    this.#found++;
+    this.#described.add(flow);
+    const facts = await this.#options.describe(socket);
+    if (this.#described.delete(flow)) this.#subscriber.next({ flow, facts });
+  }
+}
+
+function* take<T>(set: Set<T>, most: number): Generator<T> {
+  let left = most;
+  for (const item of set) {
+    if (left-- === 0) return;
+    set.delete(item);
+    yield item;
+  }
+}
+
+/**
+ * The flow's ends as the box's own socket sees them: of a connection that it opened, before its packets are translated;
+ * of one that it accepted, after. Undefined where the flow does not end here, or its protocol has no such sockets.
+ */
+export function queryOf(
+  { origin, protocol, zone, original, reply }: AskedFlow,
+  isOwn: (address: Address) => boolean,
+): SocketQuery | undefined {
+  if ((protocol !== PROTOCOLS.tcp && protocol !== PROTOCOLS.udp) || zone !== 0) return undefined;
+  const [local, remote] =
+    origin === 'local'
+      ? [
+          { address: original.source, port: original.sourcePort },
+          { address: original.destination, port: original.destinationPort },
+        ]
+      : [
+          { address: reply.source, port: reply.sourcePort },
+          { address: reply.destination, port: reply.destinationPort },
+        ];
+  return isOwn(local.address) ? { protocol, local, remote } : undefined;
+}

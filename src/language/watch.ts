@@ -1,0 +1,175 @@
+import { type FlowFacts, PROTOCOLS } from '../model/index.ts';
+import { INDEX_ABOVE } from './decide.ts';
+import { Compiler } from './decide-code.ts';
+import { findByIndex, findInTurn } from './decide-index.ts';
+import { setContents } from './evaluate.ts';
+import { type Condition, type Policy, RATE_WINDOW, type Rule } from './policy.ts';
+import { leavesOf } from './tier.ts';
+
+type Of<K extends Condition['kind']> = Extract<Condition, { kind: K }>;
+/** A fact of a flow that conntrack's events do not tell. */
+export type AskedFact =
+  | 'device'
+  | 'mac'
+  | 'dscp'
+  | 'user'
+  | 'process'
+  | 'unit'
+  | 'cgroup'
+  | 'domains'
+  | 'helper'
+  | 'p2p';
+
+/** What the decision on a flow still hangs on, once its identity is known. Shared by all flows of which it is the same. */
+export interface Watch {
+  /** Rules that may come to take the flow, in order; the pipeline decides anew while there are any. */
+  readonly rules: readonly Rule[];
+  /** Bytes and packets have to be read. */
+  readonly counters: boolean;
+  /** Windows of `rate`, ms, ascending. */
+  readonly windows: readonly number[];
+  /** Ages at which something may change, ms, ascending. */
+  readonly ages: readonly number[];
+  /** The same of the time since its last packet. */
+  readonly idles: readonly number[];
+  /** What a `for` waits on, inner ones before those around them. */
+  readonly held: readonly Of<'held'>[];
+  readonly counts: readonly Of<'count'>[];
+  /** Ends whose address may come into a set that rules fill. */
+  readonly sets: readonly Of<'set'>[];
+  readonly clock: boolean;
+  readonly tcpState: boolean;
+  readonly asks: readonly AskedFact[];
+}
+
+/** Says what to watch of a flow whose identity is known; undefined: nothing, what is decided now stays. */
+export type FindWatch = (facts: FlowFacts) => Watch | undefined;
+
+const ALWAYS: Condition = { kind: 'and', terms: [] };
+const NEVER: Condition = { kind: 'or', terms: [] };
+
+/**
+ * Compiles a policy to the function that finds the rules which may come to take a flow: those whose condition can hold,
+ * whatever the things turn out to be that its identity does not say, and that stand above the first rule which surely takes it.
+ */
+export function createWatch(policy: Policy): FindWatch {
+  const open = policy.rules.flatMap((rule, place) => (isStatic(rule) ? [] : [{ rule, place }]));
+  if (!open.some(({ rule }) => rule.tier.kind === 'live')) return () => undefined;
+  const sure = policy.rules.flatMap((rule, place) =>
+    isStatic(rule) && rule.queue !== undefined ? [{ rule, place }] : [],
+  );
+  const compiler = new Compiler(setContents(policy));
+  const conditions = sure.map(({ rule }) => rule.when);
+  const findSure =
+    conditions.length > INDEX_ABOVE ? findByIndex(conditions, compiler) : findInTurn(conditions, compiler);
+  const may = open.map(({ rule }) => compiler.compile([possible(rule.when, true)]));
+  const made = new Map<string, Watch | undefined>();
+  return (facts) => {
+    const found = findSure(facts);
+    const end = found < 0 ? policy.rules.length : sure[found]!.place;
+    let key = '';
+    for (let i = 0; i < open.length && open[i]!.place < end; i++) if (may[i]!(facts, -1) >= 0) key += `${i},`;
+    if (key === '') return undefined;
+    if (!made.has(key)) {
+      const rules = key
+        .split(',')
+        .slice(0, -1)
+        .map((i) => open[Number(i)]!.rule);
+      made.set(key, rules.some(({ tier }) => tier.kind === 'live') ? watchOf(rules) : undefined);
+    }
+    return made.get(key);
+  };
+}
+
+/** Decided by a flow's identity, once and for all. */
+const isStatic = ({ when, until, effects }: Rule): boolean =>
+  until === undefined && !effects.some(({ kind }) => kind === 'add') && [...leavesOf(when)].every(isIdentity);
+
+const isIdentity = ({ kind }: Condition): boolean => IDENTITY.has(kind);
+const IDENTITY: ReadonlySet<Condition['kind']> = new Set([
+  'origin',
+  'protocol',
+  'family',
+  'address',
+  'port',
+  'zone',
+  'nat',
+]);
+
+/** Holds where the condition can come to hold (`may`), or, below a `not`, where it surely does. */
+function possible(condition: Condition, may: boolean): Condition {
+  switch (condition.kind) {
+    case 'and':
+    case 'or':
+      return { kind: condition.kind, terms: condition.terms.map((term) => possible(term, may)) };
+    case 'not':
+      return { kind: 'not', term: possible(condition.term, !may) };
+    case 'held':
+      return may ? possible(condition.term, true) : NEVER;
+    case 'tcp.state':
+      return may ? { kind: 'protocol', protocol: PROTOCOLS.tcp } : NEVER;
+    default:
+      if (isIdentity(condition)) return condition;
+      return may ? ALWAYS : NEVER;
+  }
+}
+
+function watchOf(rules: readonly Rule[]): Watch {
+  const leaves = rules.flatMap(({ when, until }) => [...leavesOf(when), ...(until ? leavesOf(until) : [])]);
+  const measures = leaves.filter((leaf) => leaf.kind === 'measure');
+  const valuesOf = (measure: 'age' | 'idle') =>
+    ascending(measures.filter((leaf) => leaf.measure === measure).map(({ value }) => value));
+  const counts = leaves.filter((leaf) => leaf.kind === 'count');
+  return Object.freeze({
+    rules,
+    counters: measures.some(({ measure }) => measure !== 'age'),
+    windows: ascending(measures.flatMap(({ measure, window = RATE_WINDOW }) => (measure === 'rate' ? [window] : []))),
+    ages: valuesOf('age'),
+    idles: valuesOf('idle'),
+    // Leaves come from the outside in.
+    held: leaves.filter((leaf) => leaf.kind === 'held').toReversed(),
+    counts,
+    sets: leaves.filter((leaf) => leaf.kind === 'set'),
+    clock: leaves.some(({ kind }) => kind === 'time' || kind === 'day'),
+    tcpState: leaves.some(({ kind }) => kind === 'tcp.state'),
+    asks: [
+      ...new Set([
+        ...leaves.flatMap(askedBy),
+        ...counts.flatMap(({ by }): AskedFact[] => (by === 'unit' ? ['unit'] : [])),
+      ]),
+    ],
+  });
+}
+
+const ascending = (values: readonly number[]): number[] => [...new Set(values)].toSorted((a, b) => a - b);
+
+function askedBy({ kind }: Condition): AskedFact[] {
+  switch (kind) {
+    case 'domain':
+      return ['domains'];
+    case 'device':
+    case 'mac':
+    case 'dscp':
+    case 'user':
+    case 'process':
+    case 'unit':
+    case 'cgroup':
+    case 'helper':
+    case 'p2p':
+      return [kind];
+    default:
+      return [];
+  }
+}
+
+/** All comparisons of a policy with how many flows or peers there are. */
+export const countsOf = ({ rules }: Policy): readonly Of<'count'>[] =>
+  rules.flatMap(({ when, until }) =>
+    [when, ...(until ? [until] : [])].flatMap((condition) =>
+      [...leavesOf(condition)].filter((leaf) => leaf.kind === 'count'),
+    ),
+  );
+
+/** What somebody has to be asked for, so that the policy's live rules can be decided; nothing where it has none. */
+export const factsAskedBy = ({ rules }: Policy): ReadonlySet<AskedFact> =>
+  new Set(rules.some(({ tier }) => tier.kind === 'live') ? watchOf(rules).asks : []);

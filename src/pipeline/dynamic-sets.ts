@@ -1,0 +1,80 @@
+import type { Address } from '../model/index.ts';
+import { textOf } from './company.ts';
+
+/** Addresses that rules have put into one set, at most; beyond, the one that was put there longest ago leaves. */
+export const MAX_MEMBERS = 65_536;
+/** Between two looks for those whose time has come, ms. */
+const LOOK_MS = 250;
+
+/** The sets that rules fill: who was put there leaves again after its time. */
+export class DynamicSets {
+  readonly #changed: (set: string, address: string) => void;
+  /** By set, until when, ms since 1970; in the order in which they were put there last. */
+  readonly #members = new Map<string, Map<string, number>>();
+  /** Nobody leaves before. */
+  #next = Number.POSITIVE_INFINITY;
+  #evicted = 0;
+
+  /** @param changed is told, by {@link textOf}, an address that has come into a set, or left it */
+  constructor(changed: (set: string, address: string) => void) {
+    this.#changed = changed;
+  }
+
+  /** Addresses that left before their time, since a set was full. */
+  get evicted(): number {
+    return this.#evicted;
+  }
+
+  get size(): number {
+    let size = 0;
+    for (const members of this.#members.values()) size += members.size;
+    return size;
+  }
+
+  has(set: string, address: Address): boolean {
+    return this.#members.get(set)?.has(textOf(address)) === true;
+  }
+
+  /** Puts an address into a set until a time, ms since 1970, or has it stay until then. */
+  add(set: string, member: Address, until: number): void {
+    const address = textOf(member);
+    let members = this.#members.get(set);
+    if (!members) {
+      members = new Map();
+      this.#members.set(set, members);
+    }
+    const before = members.get(address);
+    members.delete(address);
+    members.set(address, Math.max(until, before ?? until));
+    if (before !== undefined) return;
+    this.#next = Math.min(this.#next, until);
+    if (members.size > MAX_MEMBERS) {
+      const [oldest] = members.keys();
+      members.delete(oldest!);
+      this.#evicted++;
+      this.#changed(set, oldest!);
+    }
+    this.#changed(set, address);
+  }
+
+  /** Has those leave whose time has come. */
+  expire(now: number): void {
+    if (now < this.#next) return;
+    let next = Number.POSITIVE_INFINITY;
+    const gone: [string, string][] = [];
+    for (const [set, members] of this.#members)
+      for (const [address, until] of members)
+        if (until <= now) gone.push([set, address]);
+        else next = Math.min(next, until);
+    this.#next = Math.max(next, now + LOOK_MS);
+    for (const [set, address] of gone) {
+      this.#members.get(set)!.delete(address);
+      this.#changed(set, address);
+    }
+  }
+
+  /** Forgets the sets that are not of these names. */
+  keep(names: ReadonlySet<string>): void {
+    for (const name of this.#members.keys()) if (!names.has(name)) this.#members.delete(name);
+  }
+}

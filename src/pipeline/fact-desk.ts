@@ -1,0 +1,100 @@
+import { Subscription } from 'rxjs';
+import type { AskedFlow, FactAnswer, FactSource, SuppliedFact, SuppliedFacts } from './fact-source.ts';
+
+/** An open source, and the flows that it knows. */
+interface Open {
+  readonly subscription: Subscription;
+  readonly flows: Set<AskedFlow>;
+}
+
+/** Asks the fact sources about flows, each once, and keeps what they answered. */
+export class FactDesk {
+  readonly #sources: readonly FactSource[];
+  readonly #answered: (row: number, before: SuppliedFacts | undefined) => void;
+  readonly #failed: (error: unknown) => void;
+  readonly #open = new Map<FactSource, Open>();
+  readonly #asked = new Map<number, AskedFlow>();
+  readonly #rows = new Map<AskedFlow, number>();
+  readonly #facts = new Map<number, SuppliedFacts>();
+
+  /**
+   * @param answered is told the row of a flow of which something has become known, and what was known before
+   * @param failed hears why a source has ended
+   */
+  constructor(
+    sources: readonly FactSource[],
+    answered: (row: number, before: SuppliedFacts | undefined) => void,
+    failed: (error: unknown) => void,
+  ) {
+    this.#sources = sources;
+    this.#answered = answered;
+    this.#failed = failed;
+  }
+
+  /** Opens the sources of these facts, and closes the others. */
+  follow(facts: ReadonlySet<string>): void {
+    for (const source of this.#sources) {
+      const wanted = source.supplies.some((fact) => facts.has(fact));
+      const open = this.#open.get(source);
+      if (wanted && !open) {
+        const subscription = new Subscription();
+        this.#open.set(source, { subscription, flows: new Set() });
+        subscription.add(
+          source.answers.subscribe({ next: (answer) => this.#take(source, answer), error: this.#failed }),
+        );
+      } else if (!wanted && open) {
+        open.subscription.unsubscribe();
+        this.#open.delete(source);
+      }
+    }
+  }
+
+  /** Somebody could be asked. */
+  get isOpen(): boolean {
+    return this.#open.size > 0;
+  }
+
+  close(): void {
+    this.follow(new Set());
+  }
+
+  factsOf(row: number): SuppliedFacts | undefined {
+    return this.#facts.get(row);
+  }
+
+  /** Has the open sources of these facts asked about a flow, and those that want to know of every one; who knows it is not asked again. */
+  ask(row: number, facts: readonly string[], describe: () => AskedFlow): void {
+    for (const [source, { flows }] of this.#open) {
+      if (!source.everyFlow && !source.supplies.some((fact) => facts.includes(fact))) continue;
+      let asked = this.#asked.get(row);
+      if (!asked) {
+        asked = describe();
+        this.#asked.set(row, asked);
+        this.#rows.set(asked, row);
+      }
+      if (flows.has(asked)) continue;
+      flows.add(asked);
+      source.ask(asked);
+    }
+  }
+
+  /** The flow has ended. */
+  forget(row: number): void {
+    const asked = this.#asked.get(row);
+    if (!asked) return;
+    for (const [source, { flows }] of this.#open) if (flows.delete(asked)) source.end(asked);
+    this.#asked.delete(row);
+    this.#rows.delete(asked);
+    this.#facts.delete(row);
+  }
+
+  #take({ supplies }: FactSource, { flow, facts }: FactAnswer): void {
+    const row = this.#rows.get(flow);
+    // It has ended meanwhile.
+    if (row === undefined) return;
+    const before = this.#facts.get(row);
+    const others = Object.entries(before ?? {}).filter(([fact]) => !supplies.includes(fact as SuppliedFact));
+    this.#facts.set(row, { ...Object.fromEntries(others), ...facts });
+    this.#answered(row, before);
+  }
+}

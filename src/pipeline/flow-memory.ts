@@ -1,0 +1,65 @@
+import type { Rule, Watch } from '../language/index.ts';
+import { RateWindow } from './rate-window.ts';
+
+/** Bytes or packets, each way. */
+export interface Counts {
+  readonly in: number;
+  readonly out: number;
+}
+
+/** What is remembered of one flow while a live rule may come to take it. */
+export class FlowMemory {
+  readonly row: number;
+  readonly watch: Watch;
+  /** When it began, ms since 1970, and with counters at 0; undefined: earlier than anybody looked. */
+  readonly #fresh: number | undefined;
+  /** The rule that its queue came from last. */
+  current: Rule | undefined;
+  /** Live rules whose effects it meets. */
+  effects: readonly Rule[] = [];
+  /** Undefined until they have been read, and for a flow that the kernel does not count. */
+  bytes: Counts | undefined;
+  packets: Counts | undefined;
+  rates: RateWindow | undefined;
+  /** When a packet of it was counted last, ms since 1970, as near as the readings tell. */
+  lastPacket: number | undefined;
+  /** By timer, since when what a `for` waits on has held, ms since 1970. */
+  readonly heldSince = new Map<number, number>();
+  /** Where it stands among what becomes due: DueTimes. */
+  slot: number | undefined;
+
+  constructor(row: number, watch: Watch, fresh?: number) {
+    this.row = row;
+    this.watch = watch;
+    this.#fresh = fresh;
+    this.lastPacket = fresh;
+  }
+
+  /** Takes a reading of the kernel's counters. */
+  read(time: number, bytes: Counts, packets: Counts): void {
+    const { windows } = this.watch;
+    if (windows.length > 0) {
+      this.rates ??= new RateWindow(windows.at(-1)!, this.#fresh);
+      this.rates.add(time, bytes.in, bytes.out);
+    }
+    if (packets.in !== this.packets?.in || packets.out !== this.packets.out) this.lastPacket = time;
+    this.bytes = bytes;
+    this.packets = packets;
+  }
+
+  /** When time alone may change something next, ms since 1970; Infinity: never. `began` is that of the flow. */
+  nextDue(now: number, began: number): number {
+    let due = Number.POSITIVE_INFINITY;
+    // A comparison with `>` holds a moment later than one with `>=`.
+    const consider = (time: number) => {
+      if (time >= now && time < due) due = time;
+    };
+    for (const age of this.watch.ages) consider(began + age);
+    if (this.lastPacket !== undefined) for (const idle of this.watch.idles) consider(this.lastPacket + idle);
+    for (const { timer, for: ms } of this.watch.held) {
+      const since = this.heldSince.get(timer);
+      if (since !== undefined) consider(since + ms);
+    }
+    return due + 1;
+  }
+}

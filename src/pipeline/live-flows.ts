@@ -1,0 +1,227 @@
+import {
+  countsOf,
+  createWatch,
+  evaluate,
+  type FindWatch,
+  factsAskedBy,
+  type Policy,
+  type SetContents,
+  setContents,
+  type Watch,
+} from '../language/index.ts';
+import type { Address, CountKey, FlowFacts } from '../model/index.ts';
+import { Company, textOf } from './company.ts';
+import { DueTimes } from './due-times.ts';
+import { DynamicSets } from './dynamic-sets.ts';
+import { FactDesk } from './fact-desk.ts';
+import type { FactSource, SuppliedFacts } from './fact-source.ts';
+import { type Counts, FlowMemory } from './flow-memory.ts';
+import type { FlowTable } from './flow-table.ts';
+import { FlowView, type Surroundings } from './flow-view.ts';
+
+/** What the live part of the pipeline is given. */
+export interface LiveOptions {
+  readonly sources?: readonly FactSource[] | undefined;
+  /** Hears why a source has ended. */
+  readonly failed?: ((error: unknown) => void) | undefined;
+  /** Ms since 1970. */
+  readonly now?: (() => number) | undefined;
+}
+
+/**
+ * What has to be remembered so that live rules can be decided, and which flows have to be decided anew because of it:
+ * `dirty`. A flow that no live rule can come to take costs nothing here.
+ */
+export class LiveFlows implements Surroundings {
+  readonly view: FlowView;
+  readonly dirty = new Set<number>();
+  readonly sets: DynamicSets;
+  readonly #table: FlowTable;
+  readonly #now: () => number;
+  readonly #desk: FactDesk;
+  readonly #memories = new Map<number, FlowMemory>();
+  readonly #due = new DueTimes<FlowMemory>();
+  readonly #clocked = new Set<number>();
+  /** Rows of flows that a rule may take by an address's being in a set; by that address. */
+  readonly #byMember = new Map<string, Set<number>>();
+  #findWatch: FindWatch = () => undefined;
+  #contents: SetContents = new Map();
+  #company: Company | undefined;
+  #countsUnits = false;
+  #counted = 0;
+  #time = Number.NaN;
+  #clock = { minute: 0, day: 0 };
+
+  constructor(table: FlowTable, { sources = [], failed = () => {}, now = Date.now }: LiveOptions) {
+    this.#table = table;
+    this.#now = now;
+    this.view = new FlowView(table, this);
+    this.sets = new DynamicSets((_, address) => this.#soil(this.#byMember.get(address) ?? []));
+    this.#desk = new FactDesk(sources, (row, before) => this.#answered(row, before), failed);
+    this.setTime();
+  }
+
+  /** Flows that a live rule may come to take. */
+  get size(): number {
+    return this.#memories.size;
+  }
+
+  /** Those of them whose counters are read. */
+  get counted(): number {
+    return this.#counted;
+  }
+
+  get now(): number {
+    return this.#time;
+  }
+
+  get clock(): { readonly minute: number; readonly day: number } {
+    return this.#clock;
+  }
+
+  memoryOf(row: number): FlowMemory | undefined {
+    return this.#memories.get(row);
+  }
+
+  factsOf(row: number): SuppliedFacts | undefined {
+    return this.#desk.factsOf(row);
+  }
+
+  count(facts: FlowFacts, of: 'flows' | 'peers', by: CountKey): number | undefined {
+    return this.#company?.count(facts, of, by);
+  }
+
+  inSet(set: string, address: Address): boolean {
+    return this.sets.has(set, address);
+  }
+
+  /** Follows another policy. Flows that are there have to {@link begin} anew. */
+  follow(policy: Policy): void {
+    for (const row of [...this.#memories.keys()]) this.#forget(row);
+    const counts = countsOf(policy);
+    this.#findWatch = createWatch(policy);
+    this.#contents = setContents(policy);
+    this.#company = counts.length > 0 ? new Company(policy, (row) => this.dirty.add(row)) : undefined;
+    this.#countsUnits = counts.some(({ by }) => by === 'unit');
+    this.sets.keep(new Set(policy.sets.map(({ name }) => name)));
+    this.dirty.clear();
+    this.#desk.follow(factsAskedBy(policy));
+  }
+
+  /** Closes the fact sources. */
+  close(): void {
+    this.#desk.close();
+  }
+
+  /** A flow has come, on whose row the view stands. `before`: what was remembered of it under another policy. */
+  begin(row: number, fresh: boolean, before?: FlowMemory): FlowMemory | undefined {
+    const watch = this.#findWatch(this.view);
+    this.#ask(row, watch);
+    this.#company?.add(row, this.view, watch);
+    if (!watch) return undefined;
+    const memory = new FlowMemory(row, watch, fresh ? this.#table.beganOf(row) : undefined);
+    if (before?.bytes && before.packets) memory.read(this.#time, before.bytes, before.packets);
+    this.#memories.set(row, memory);
+    if (watch.counters) this.#counted++;
+    if (watch.clock) this.#clocked.add(row);
+    for (const { end } of watch.sets) this.#remember(this.view[end].address, row);
+    this.view.refresh();
+    return memory;
+  }
+
+  /** A flow ends, on whose row the view stands. */
+  end(row: number): void {
+    this.#company?.del(row, this.view);
+    this.#forget(row);
+    this.#desk.forget(row);
+  }
+
+  /** Takes a reading of a flow's counters. */
+  read(row: number, bytes: Counts, packets: Counts): void {
+    const memory = this.#memories.get(row);
+    if (!memory) return;
+    memory.read(this.#time, bytes, packets);
+    this.dirty.add(row);
+  }
+
+  /** Looks at the clock: what has become due since, is dirty. */
+  setTime(): void {
+    this.#time = this.#now();
+    const date = new Date(this.#time);
+    const clock = { minute: date.getHours() * 60 + date.getMinutes(), day: date.getDay() };
+    if (clock.minute !== this.#clock.minute || clock.day !== this.#clock.day) this.#soil(this.#clocked);
+    this.#clock = clock;
+    this.sets.expire(this.#time);
+    for (const memory of this.#due.take(this.#time)) {
+      memory.slot = undefined;
+      this.dirty.add(memory.row);
+    }
+  }
+
+  /** Notes what a `for` of the flow waits on holds now, the view standing on it. */
+  hold({ watch, heldSince }: FlowMemory): void {
+    for (const { term, timer } of watch.held)
+      if (!evaluate(term, this.view, this.#contents)) heldSince.delete(timer);
+      else if (!heldSince.has(timer)) heldSince.set(timer, this.#time);
+  }
+
+  /** Has the flow decided anew when time alone may change something. */
+  schedule(memory: FlowMemory): void {
+    if (memory.slot !== undefined) this.#due.del(memory, memory.slot);
+    const due = memory.nextDue(this.#time, this.#table.beganOf(memory.row));
+    memory.slot = due === Number.POSITIVE_INFINITY ? undefined : this.#due.add(memory, due);
+  }
+
+  #ask(row: number, watch: Watch | undefined): void {
+    if (!this.#desk.isOpen) return;
+    const facts = [...(watch?.asks ?? []), ...(this.#countsUnits ? ['unit'] : [])];
+    const { view } = this;
+    this.#desk.ask(row, facts, () => ({
+      origin: view.origin,
+      protocol: view.protocol,
+      zone: view.zone,
+      local: { address: view.local.address.slice(), port: view.local.port },
+      remote: { address: view.remote.address.slice(), port: view.remote.port },
+      original: view.tuple('original'),
+      reply: view.tuple('reply'),
+    }));
+  }
+
+  #answered(row: number, before: SuppliedFacts | undefined): void {
+    this.dirty.add(row);
+    const after = this.#desk.factsOf(row);
+    if (!this.#countsUnits || before?.unit === after?.unit) return;
+    const { local, remote, ...rest } = this.view.moveTo(row);
+    const facts = { ...rest, origin: this.view.origin, protocol: this.view.protocol, local, remote };
+    if (before?.unit !== undefined) this.#company?.del(row, { ...facts, unit: before.unit }, 'unit');
+    this.#company?.add(row, { ...facts, unit: after?.unit }, this.#memories.get(row)?.watch, 'unit');
+  }
+
+  #soil(rows: Iterable<number>): void {
+    for (const row of rows) this.dirty.add(row);
+  }
+
+  #remember(address: Address, row: number): void {
+    const key = textOf(address);
+    const rows = this.#byMember.get(key);
+    if (rows) rows.add(row);
+    else this.#byMember.set(key, new Set([row]));
+  }
+
+  #forget(row: number): void {
+    this.dirty.delete(row);
+    const memory = this.#memories.get(row);
+    if (!memory) return;
+    this.#memories.delete(row);
+    if (memory.watch.counters) this.#counted--;
+    this.#clocked.delete(row);
+    if (memory.slot !== undefined) this.#due.del(memory, memory.slot);
+    if (memory.watch.sets.length === 0) return;
+    this.view.moveTo(row);
+    for (const { end } of memory.watch.sets) {
+      const key = textOf(this.view[end].address);
+      const rows = this.#byMember.get(key);
+      if (rows?.delete(row) && rows.size === 0) this.#byMember.delete(key);
+    }
+  }
+}

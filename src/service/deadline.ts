@@ -1,0 +1,103 @@
+import type { Observable } from 'rxjs';
+import { DEADLINE_MAP, listFilters, setBpfValue } from '../kernel/index.ts';
+import type { MonitorItem } from '../monitor/index.ts';
+import { formatHandle, isOurFilter, type LinkShape, UPLOAD_MAJOR } from '../shape/index.ts';
+import type { LinkWatch } from './link-watch.ts';
+
+/** Ms that packets are classified for after the service was last heard of, where nobody asks for another time. */
+export const DEFAULT_DEADLINE_MS = 60_000;
+
+/** Renewed so many times in its time: a machine that is busy may miss some. */
+const RENEWALS = 4;
+/** Ms, from the end of the time to confirm, in which whoever lives takes back what was not confirmed. */
+const TAKE_BACK_MS = 5000;
+
+/**
+ * The deadline in the classifiers of the datapath `bpf`, from which on every packet passes untouched. It is moved on as long
+ * as what watches over the links does its work: nobody's traffic hangs on a process that has died or is stuck.
+ */
+export class Deadline {
+  readonly #ms: number | undefined;
+  readonly #watch: LinkWatch;
+  readonly #links: () => readonly LinkShape[];
+  readonly #failed: (error: unknown) => void;
+  #renewals = 0;
+  /** As the classifiers' clock tells the time; not moved on beyond it. */
+  #limit: bigint | undefined;
+
+  /** @param ms undefined: it never comes */
+  constructor(
+    ms: number | undefined,
+    watch: LinkWatch,
+    links: () => readonly LinkShape[],
+    failed: (error: unknown) => void,
+  ) {
+    this.#ms = ms;
+    this.#watch = watch;
+    this.#links = links;
+    this.#failed = failed;
+  }
+
+  /** What the service tells of it; undefined where it never comes. */
+  get status(): { readonly ms: number; readonly renewals: number } | undefined {
+    return this.#ms === undefined ? undefined : { ms: this.#ms, renewals: this.#renewals };
+  }
+
+  /**
+   * Gives it to all classifiers, then again and again, and to those that come with a link or a policy. As long as
+   * something waits to be confirmed, it comes when the time for that is over. Call the result to stop.
+   */
+  async keep(items: Observable<MonitorItem>): Promise<() => void> {
+    await this.#renew();
+    const following = items.subscribe((item) => {
+      if (item.kind === 'confirm') {
+        const left = Date.parse(item.until) - Date.now() + TAKE_BACK_MS;
+        this.#limit = item.state === 'waiting' ? inMs(left) : undefined;
+      } else if (item.kind !== 'link' && item.kind !== 'policy') return;
+      void this.#renew();
+    });
+    let waiting = false;
+    const timer =
+      this.#ms &&
+      setInterval(async () => {
+        if (waiting) return;
+        waiting = true;
+        await this.#renew();
+        waiting = false;
+      }, this.#ms / RENEWALS);
+    return () => {
+      clearInterval(timer);
+      following.unsubscribe();
+    };
+  }
+
+  /** Resolves when everything else that was to be done at the links is done. */
+  async #renew(): Promise<void> {
+    await this.#watch
+      .exclusively(async () => {
+        if (!this.#watch.listening) return;
+        // Those that only pick what others have classified have none.
+        for (const programId of await this.#listPrograms()) setBpfValue(programId, DEADLINE_MAP, this.#next);
+        this.#renewals++;
+      })
+      .catch(this.#failed);
+  }
+
+  async #listPrograms(): Promise<number[]> {
+    const places = this.#links().flatMap(({ device, ifbs, upload }) => [
+      ...(ifbs.length > 0 ? [listFilters(device, 'ingress')] : []),
+      ...(upload ? [listFilters(device, formatHandle(UPLOAD_MAJOR))] : []),
+    ]);
+    const filters = (await Promise.all(places)).flat().filter(isOurFilter);
+    return filters.flatMap(({ programId }) => (programId === undefined ? [] : [programId]));
+  }
+
+  get #next(): bigint {
+    const next = this.#ms === undefined ? undefined : inMs(this.#ms);
+    if (this.#limit === undefined) return next ?? 0n;
+    return next === undefined || next > this.#limit ? this.#limit : next;
+  }
+}
+
+/** CLOCK_MONOTONIC, in ns. */
+const inMs = (ms: number): bigint => process.hrtime.bigint() + BigInt(Math.ceil(ms)) * 1_000_000n;

@@ -1,0 +1,182 @@
+import { isDeepStrictEqual } from 'node:util';
+import { BehaviorSubject, combineLatest, distinctUntilChanged, lastValueFrom, map, retry, tap } from 'rxjs';
+import { MarkWriter, runCommand } from '../kernel/index.ts';
+import { type ConntrackGroup, conntrackDump, conntrackEvents } from '../kernel/sources.ts';
+import type { Policy } from '../language/index.ts';
+import type { MonitorStream } from '../monitor/stream.ts';
+import {
+  type ClassifierOptions,
+  type Demand,
+  type FactSource,
+  FlowClassifier,
+  type FlowView,
+  LiveEffects,
+  runPipeline,
+  type Sides,
+  TupleMap,
+} from '../pipeline/index.ts';
+import { type Datapath, type LinkShape, nftCarriesAll } from '../shape/index.ts';
+import type { FlowsStatus } from './status.ts';
+
+/** Wait before a socket that broke is opened again. */
+const REOPEN_MS = 1000;
+
+/** A policy in force, as far as following flows goes. */
+export interface Followed {
+  readonly policy: Policy;
+  readonly shapes: readonly Pick<LinkShape, 'device'>[];
+  readonly datapath: Datapath;
+}
+
+/** Follows flows as far as the policy, the datapath, or somebody who reads of flows needs it. */
+export class Following {
+  readonly #sides: Sides;
+  readonly #marks = MarkWriter.open();
+  readonly #classifier: FlowClassifier;
+  readonly #followed: BehaviorSubject<Followed>;
+  readonly #close: () => void;
+  readonly #refill: () => void;
+  #counts = { overruns: 0, resyncs: 0 };
+  #demand: Demand = { groups: [], counters: false, ticks: false };
+  #open = true;
+
+  /**
+   * @param sources of facts that conntrack does not tell
+   * @param found the datapath was there before, with what an earlier run has told it of flows
+   */
+  constructor(
+    stream: MonitorStream,
+    sides: Sides,
+    followed: Followed,
+    sources: readonly FactSource[] = [],
+    found = false,
+  ) {
+    const warn = (what: string) => (error: unknown) =>
+      stream.emit({ kind: 'warning', message: `${what}: ${error instanceof Error ? error.message : error}` });
+    const { policy, datapath } = followed;
+    this.#sides = sides;
+    this.#followed = new BehaviorSubject(followed);
+    const tuples = new TupleMap((command) => runCommand(command), warn('the map of flows'), undefined, found);
+    const effects = new LiveEffects((command) => runCommand(command), warn('the flows of police and mirror'));
+    this.#refill = () => {
+      if (datapath.map) void tuples.reset();
+      effects.refill();
+    };
+    this.#classifier = new FlowClassifier({
+      ...this.#silent(policy, datapath),
+      map: datapath.map ? tuples : undefined,
+      effects,
+      sources,
+      failed: warn('a source of facts has ended'),
+      writeMarks: (batch) => this.#marks.writeBatch(batch),
+      emit: (event) => stream.emit(event),
+      listening: () => !stream.idle,
+    });
+    const demand = combineLatest([this.#followed, stream.flowsRead]).pipe(
+      map(([now, read]) => ({ demand: demandOf(now, read), links: now.shapes.map(({ device }) => device) })),
+      // Where nothing is followed, another policy is reason to look again; wherever, other links are.
+      distinctUntilChanged((a, b) => a.demand.groups.length > 0 && isDeepStrictEqual(a, b)),
+      map((now) => now.demand),
+      tap((now) => (this.#demand = now)),
+    );
+    const running = runPipeline({
+      demand,
+      events: (groups) => conntrackEvents({ groups }),
+      dump: () => conntrackDump(),
+      read: () => {
+        const { watch } = this.#followed.value.datapath.field;
+        return conntrackDump(watch === undefined ? {} : { mark: { value: watch, mask: watch } });
+      },
+      classifier: this.#classifier,
+      emit: (event) => {
+        if (event.kind === 'overrun') this.#counts.overruns += event.count;
+        else {
+          this.#counts.resyncs++;
+          this.#open = true;
+        }
+        stream.emit(event);
+      },
+    })
+      .pipe(
+        retry({
+          delay: (error) => {
+            this.#open = false;
+            warn('conntrack could not be followed; trying again')(error);
+            return new Promise((resolve) => setTimeout(resolve, REOPEN_MS));
+          },
+        }),
+      )
+      .subscribe();
+    this.#close = () => running.unsubscribe();
+  }
+
+  /** The kernel is listened to, as far as that is needed. */
+  get alive(): boolean {
+    return this.#open;
+  }
+
+  get status(): FlowsStatus {
+    const { table, live, marks } = this.#classifier;
+    const { groups, counters } = this.#demand;
+    return {
+      ...(groups.length > 0 && { flows: { total: table.size, live: live.size, ...table.perOrigin } }),
+      follows: [...groups, ...(counters ? ['counters'] : [])],
+      marksWritten: marks.written,
+      marksFailed: marks.failed,
+      refused: table.refused,
+      ...this.#counts,
+    };
+  }
+
+  /** Our nft tables were made anew: what they knew of flows is written once more. */
+  refill(): void {
+    this.#refill();
+  }
+
+  /** Another policy is in force: every flow is decided again. */
+  replace(followed: Followed): void {
+    this.#classifier.replacePolicy(followed.policy, followed.datapath.field);
+    this.#followed.next(followed);
+  }
+
+  /** Does something with every flow; where none is followed, with what the kernel's table has now. */
+  async withFlows<T>(act: (flows: Iterable<FlowView>, classifier: FlowClassifier) => T): Promise<T> {
+    if (this.#demand.groups.length > 0) return act(this.#classifier.flows(), this.#classifier);
+    const { policy, datapath } = this.#followed.value;
+    const classifier = new FlowClassifier(this.#silent(policy, datapath));
+    const seeing = conntrackDump().pipe(
+      map((batch) => {
+        for (const record of batch) if (record.kind === 'dumped') classifier.see(record, 'resync');
+      }),
+    );
+    await lastValueFrom(seeing, { defaultValue: undefined });
+    return act(classifier.flows(), classifier);
+  }
+
+  close(): void {
+    this.#close();
+    this.#classifier.live.close();
+    this.#marks.close();
+  }
+
+  /** Decides, and does nothing about it. */
+  #silent(policy: Policy, { field, marksOrigin }: Datapath): ClassifierOptions {
+    return {
+      policy,
+      field,
+      marksOrigin,
+      sides: this.#sides,
+      writeMarks: ({ count }) => new Int32Array(count),
+      emit: () => {},
+      listening: () => false,
+    };
+  }
+}
+
+/** What has to be followed: nothing, where the kernel's own rules say it all and nobody reads of flows. */
+function demandOf({ policy, shapes, datapath }: Followed, read: boolean): Demand {
+  const { events, counters } = policy.needs;
+  const all: readonly ConntrackGroup[] = ['new', 'destroy'];
+  const needed = events.length > 0 ? events : read || datapath.map || !nftCarriesAll(policy, shapes) ? all : [];
+  return { groups: needed, counters, ticks: events.length > 0 };
+}

@@ -1,0 +1,177 @@
+// What is ours is known from the kernel alone, and what was there before is there again: with the state folder lost, with the
+// objects of an earlier version, with settings of somebody else's. Shown on the machine's own kernel (6.18: cls_bpf, HTB, bfifo).
+
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { CLASSIFIER_OBJECT } from '../../src/kernel/index.ts';
+import { Program } from '../../src/lab/index.ts';
+import type { Status } from '../../src/service/index.ts';
+import { Faults } from './faults.ts';
+import { type Exit, exitOf, Gateway, HEADGATE } from './gateway.ts';
+import { PATIENCE } from './soon.ts';
+
+const POLICY = `link wan { device wan  download 50mbit  upload 20mbit }
+queue mine { share 70% }  queue theirs { share 10% }
+rule look when udp and remote.port 7 -> theirs, mirror to spy
+rule less when udp and remote.port 9 -> theirs, police 1mbit
+default local -> mine  remote -> theirs  new -> theirs
+`;
+/** Far more than there are. */
+const MOST = 40;
+
+let gateway: Gateway;
+let file: string;
+let before: string;
+beforeEach(async () => {
+  gateway = await Gateway.build();
+  file = join(gateway.folder, 'test.gate');
+  await writeFile(file, POLICY);
+  before = await gateway.snapshot();
+});
+afterEach(() => gateway.close());
+
+const killed = async (program: Program): Promise<void> => {
+  process.kill(program.pid!, 'SIGKILL');
+  await program.ended;
+};
+
+describe('with its state folder lost', () => {
+  const EMPTY = ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs none /run/headgate && exec "$@"', 'sh'] as const;
+  const forgetful = (...args: string[]): Promise<Exit> => exitOf(gateway.box.name, ...EMPTY, ...HEADGATE, ...args);
+
+  it('headgate finds what a killed run has left, leaves it as it is, and takes it down', async () => {
+    await killed(await gateway.up(file));
+    const status = JSON.parse((await forgetful('status', '--json')).stdout) as Status;
+    expect(status).toMatchObject({ running: false, tracking: true, marks: '0x7f000000' });
+    expect(status.links).toMatchObject([{ name: 'wan', state: 'kept', uploadLost: false }]);
+    const kept = await gateway.snapshot();
+    expect(await forgetful('recover')).toMatchObject({ status: 0, stdout: 'nothing was interrupted\n' });
+    expect(await gateway.snapshot()).toBe(kept);
+    expect(await forgetful('down')).toMatchObject({ status: 0, stderr: '' });
+    expect(await gateway.snapshot()).toBe(before);
+  });
+
+  it('a start builds anew on what a killed run has left', async () => {
+    await killed(await gateway.up(file));
+    const argv = [...EMPTY, ...HEADGATE, 'up', '--json', file] as const;
+    const program = Program.start('headgate up', argv, { netns: gateway.box.name });
+    await program.line((line) => line.includes('"kind":"ready"'), 20_000 * PATIENCE);
+    expect(await gateway.ping(5)).toBe(0);
+    expect((await program.stop('SIGTERM')).status).toBe(0);
+    expect(await gateway.snapshot()).toBe(before);
+  });
+
+  it('a start that was killed at any step is taken down', async () => {
+    const faults = await Faults.build(gateway.folder);
+    let through = false;
+    for (let step = 1; step < MOST && !through; step += 2) {
+      await faults.set('dies after', step);
+      const argv = ['env', faults.path, ...HEADGATE, 'up', '--json', file] as const;
+      const program = Program.start('headgate up', argv, { netns: gateway.box.name });
+      through = await program
+        .line((line) => line.includes('"kind":"ready"'), 20_000 * PATIENCE)
+        .then(
+          () => true,
+          () => false,
+        );
+      await faults.clear();
+      if (through) await killed(program);
+      expect(await forgetful('down')).toMatchObject({ status: 0, stderr: '' });
+      expect(await gateway.snapshot()).toBe(before);
+      expect(through && step < 5).toBe(false);
+    }
+    expect(through).toBe(true);
+  }, 240_000);
+
+  it('a service that runs is left alone', async () => {
+    await gateway.up(file);
+    const running = await gateway.snapshot();
+    for (const command of ['down', 'recover'])
+      expect(await forgetful(command)).toMatchObject({
+        status: 4,
+        stderr: expect.stringContaining('runs here already'),
+      });
+    expect(await gateway.snapshot()).toBe(running);
+  });
+});
+
+describe('an earlier version', () => {
+  // As the first one made them: nothing told yet which bits of the mark are ours, nor that an ifb can be shared.
+  const build = async (): Promise<void> => {
+    const { box } = gateway;
+    await box.feed(
+      `table inet headgate {
+  comment "made by headgate"
+  chain track { type filter hook prerouting priority mangle; policy accept; ct state invalid counter; }
+}
+`,
+      ...(['nft', '-f', '-'] as const),
+    );
+    await box.batch(
+      'link add name hg-wan txqueuelen 1000 type ifb',
+      'link set dev hg-wan alias "headgate link=wan device=wan clsact=ours"',
+      'link set hg-wan up',
+    );
+    await box.feed(
+      `qdisc add dev hg-wan root handle 7fe0: htb default 0
+class add dev hg-wan parent 7fe0: classid 7fe0:100 htb rate 50mbit
+class add dev hg-wan parent 7fe0:100 classid 7fe0:1 htb rate 35mbit ceil 50mbit
+qdisc add dev wan clsact
+filter replace dev wan ingress protocol all pref 32736 handle 1 bpf object-file ${CLASSIFIER_OBJECT} section ingress action mirred egress redirect dev hg-wan
+qdisc add dev wan root handle 7fe1: htb default 0
+`,
+      ...(['tc', '-batch', '-'] as const),
+    );
+  };
+
+  it('has left what status shows, recover leaves as it is, and down takes away', async () => {
+    await build();
+    const { links } = JSON.parse((await gateway.headgate('status', '--json')).stdout) as Status;
+    expect(links).toMatchObject([{ name: 'wan', device: 'wan', state: 'kept', ifbs: [{ name: 'hg-wan' }] }]);
+    const kept = await gateway.snapshot();
+    expect(await gateway.headgate('recover')).toMatchObject({ status: 0, stdout: 'nothing was interrupted\n' });
+    expect(await gateway.snapshot()).toBe(kept);
+    expect(await gateway.headgate('down')).toMatchObject({ status: 0, stderr: '' });
+    expect(await gateway.snapshot()).toBe(before);
+  });
+
+  it('is followed by this one', async () => {
+    await build();
+    const program = await gateway.up(file);
+    expect((await program.stop('SIGTERM')).status).toBe(0);
+    expect(await gateway.snapshot()).toBe(before);
+  });
+});
+
+describe('what others have set', () => {
+  /** All that sysctl(8) tells of the network namespace, without what counts, and without what belongs to a device of ours. */
+  const settings = async (): Promise<string> =>
+    (await gateway.box.run('sysctl', '--all', '--pattern', '^net\\.'))
+      .split('\n')
+      .filter((line) => !/nf_conntrack_count|\.hg-wan\.|\.spy\./.test(line))
+      .join('\n');
+  const features = () => gateway.box.run('ethtool', '-k', 'wan');
+
+  it('is as it was while headgate runs, and afterwards: sysctls, a queue’s length, offloads, a root qdisc', async () => {
+    const { box } = gateway;
+    await box.batch('link set wan txqueuelen 77');
+    await box.run('tc', 'qdisc', 'add', 'dev', 'wan', 'root', 'handle', '5:', 'pfifo', 'limit', '33');
+    await box.run('ethtool', '-K', 'wan', 'gso', 'off');
+    await writeFile(file, POLICY.replace('upload 20mbit', ''));
+    const set = async () => [
+      await settings(),
+      await features(),
+      /txqueuelen|qlen \d+/.exec(await box.run('ip', 'link', 'show', 'wan'))![0],
+      await box.run('tc', 'qdisc', 'show', 'dev', 'wan', 'root'),
+    ];
+    const was = await set();
+    expect(was[3]).toContain('pfifo 5:');
+    const snapshot = await gateway.snapshot();
+    const program = await gateway.up(file);
+    expect(await set()).toEqual(was);
+    expect((await program.stop('SIGTERM')).status).toBe(0);
+    expect(await set()).toEqual(was);
+    expect(await gateway.snapshot()).toBe(snapshot);
+  });
+});

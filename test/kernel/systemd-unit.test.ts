@@ -1,0 +1,96 @@
+// The unit of docs/systemd under systemd itself, as process 1 of namespaces of its own (booted.ts): installed as the page says,
+// started, reloaded, found stuck by the watchdog and started again, stopped. Shown on the machine's own kernel (6.18),
+// with systemd of Debian 12 (252).
+
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { Booted } from './booted.ts';
+import { Gateway } from './gateway.ts';
+import { PATIENCE, soon } from './soon.ts';
+
+const POLICY = '/etc/headgate/headgate.gate';
+const policy = (download: string) => `link wan { device wan  download ${download}  upload 20mbit }
+queue q { share 50% }
+default local -> q  remote -> q  new -> q
+`;
+/** Long enough for a busy machine. */
+const WATCHDOG = 5 * PATIENCE;
+
+let gateway: Gateway;
+let folder: string;
+let booted: Booted | undefined;
+beforeEach(async () => {
+  gateway = await Gateway.build();
+  folder = await mkdtemp(join(tmpdir(), 'hg-booted-'));
+});
+afterEach(async () => {
+  await booted?.close();
+  await rm(folder, { recursive: true, force: true });
+  await gateway.close();
+});
+
+const sent = async (): Promise<number> =>
+  Number(
+    /class htb 7fe0:1 .*\n Sent (\d+)/.exec(await gateway.box.run('tc', '-s', 'class', 'show', 'dev', 'hg-wan'))![1],
+  );
+
+it(
+  'starts, reloads, is started again by the watchdog with its queues as they are, and stops without a trace',
+  async () => {
+    const before = await gateway.snapshot();
+    booted = await Booted.boot(gateway.box, folder, { 'headgate/headgate.gate': policy('50mbit') }, (unit) =>
+      unit.replace(/^WatchdogSec=.*/m, `WatchdogSec=${WATCHDOG}s`),
+    );
+    const run = (...argv: string[]) => booted!.run(...argv);
+    const unit = { ActiveState: 'active', StatusText: 'wan on wan' };
+    const state = async () =>
+      Object.fromEntries(
+        await Promise.all(Object.keys(unit).map(async (name) => [name, await booted!.property(name)] as const)),
+      );
+
+    expect(await run('systemctl', 'start', 'headgate')).toMatchObject({ status: 0 });
+    expect(await state()).toEqual(unit);
+    const ready = await soon(async () => {
+      const line = (await booted!.journal()).find(({ MESSAGE }) => MESSAGE.includes('"kind":"ready"'))!;
+      expect(line.PRIORITY).toBe('6');
+      return line;
+    });
+    expect(JSON.parse(ready.MESSAGE)).toMatchObject({ level: 'info', datapath: 'bpf' });
+    expect((await run('sh', '-c', 'stat -c "%a %U %G" /run/headgate/*.sock')).stdout).toBe('660 root headgate\n');
+    expect(await run('systemd-analyze', 'security', '--threshold=30', '--no-pager', 'headgate')).toMatchObject({
+      status: 0,
+    });
+
+    await run('sh', '-c', `echo nonsense > ${POLICY}`);
+    expect((await run('systemctl', 'reload', 'headgate')).status).toBe(1);
+    expect((await state()).ActiveState).toBe('active');
+    await run('sh', '-c', `cat > ${POLICY} <<'E'\n${policy('40mbit')}E`);
+    expect(await run('systemctl', 'reload', 'headgate')).toMatchObject({ status: 0 });
+    expect(await gateway.box.run('tc', 'class', 'show', 'dev', 'hg-wan')).toContain('rate 40Mbit');
+
+    expect(await gateway.ping(10)).toBe(0);
+    const first = await sent();
+    expect(first).toBeGreaterThan(0);
+    const pid = await booted.property('MainPID');
+    const pinging = gateway.ping(200);
+    await run('kill', '-STOP', pid);
+    await vi.waitFor(
+      async () => {
+        expect(Number(await booted!.property('NRestarts'))).toBe(1);
+        expect(await state()).toEqual(unit);
+      },
+      { timeout: 60_000 * PATIENCE, interval: 500 },
+    );
+    expect(await booted.property('MainPID')).not.toBe(pid);
+    // The same class counts on.
+    expect(await sent()).toBeGreaterThanOrEqual(first);
+    expect(await pinging).toBe(0);
+
+    expect(await run('systemctl', 'stop', 'headgate')).toMatchObject({ status: 0 });
+    expect(await booted.property('Result'), JSON.stringify((await booted.journal()).slice(-4))).toBe('success');
+    await soon(async () => expect(await gateway.snapshot()).toBe(before));
+  },
+  120_000 * PATIENCE,
+);

@@ -1,0 +1,402 @@
+// The pipeline's operators as marbles, its table and resync against a plain model, and what a flow remembers.
+
+import fc from 'fast-check';
+import { BehaviorSubject, NEVER, Observable, type Subscription } from 'rxjs';
+import { TestScheduler } from 'rxjs/testing';
+import { describe, expect, it } from 'vitest';
+import { MARK_WRITTEN } from '../../src/kernel/index.ts';
+import { createWatch, parsePolicy } from '../../src/language/index.ts';
+import { DEFAULT_MARK_FIELD, parseAddress, parsePrefix, splitMarkField, type Tuple } from '../../src/model/index.ts';
+import type { MonitorEvent } from '../../src/monitor/index.ts';
+import { DueTimes } from '../../src/pipeline/due-times.ts';
+import { DynamicSets, MAX_MEMBERS } from '../../src/pipeline/dynamic-sets.ts';
+import {
+  type AskedFlow,
+  type Demand,
+  type FactAnswer,
+  type FactSource,
+  FlowClassifier,
+  type FlowNews,
+  READ_MS,
+  runPipeline,
+  Sides,
+  TICK_MS,
+} from '../../src/pipeline/index.ts';
+import { RateWindow } from '../../src/pipeline/rate-window.ts';
+import { type News, record, requestsOf } from './flow-records.ts';
+
+const policyOf = (rules: string) => {
+  const { policy, diagnostics } = parsePolicy(
+    `link wan { }
+queue fast { share 50% }
+queue slow { share 10% }
+default local -> fast  remote -> fast  new -> fast
+${rules}`,
+    'live.gate',
+  );
+  if (!policy) throw new Error(diagnostics.map(({ message }) => message).join());
+  return policy;
+};
+
+const sides = new Sides((ifindex) => ifindex === 2);
+sides.apply({ kind: 'route', prefix: parsePrefix('0.0.0.0/0')!, ifindex: 2 });
+sides.apply({ kind: 'route', prefix: parsePrefix('10.0.0.0/8')!, ifindex: 3 });
+
+const tuple = (source: string, sourcePort: number, destination: string, destinationPort: number): Tuple => ({
+  source: parseAddress(source)!,
+  destination: parseAddress(destination)!,
+  sourcePort,
+  destinationPort,
+});
+/** A flow of a host inside, told from others by its port. */
+const flow = (kind: FlowNews['kind'], port: number, more: News = {}) =>
+  record(kind, {
+    original: tuple('10.0.0.1', port, '198.51.100.1', 443),
+    reply: tuple('198.51.100.1', 443, '10.0.0.1', port),
+    protocol: 17,
+    ...more,
+  });
+
+function bench(rules: string, sources: readonly FactSource[] = []) {
+  const policy = policyOf(rules);
+  const events: MonitorEvent[] = [];
+  const marks: ReturnType<typeof requestsOf> = [];
+  const time = { now: 1_700_000_000_000 };
+  const classifier = new FlowClassifier({
+    policy,
+    field: policy.needs.counters ? splitMarkField(DEFAULT_MARK_FIELD, 2) : DEFAULT_MARK_FIELD,
+    sides,
+    sources,
+    now: () => time.now,
+    writeMarks: (batch) => {
+      marks.push(...requestsOf(batch));
+      return new Int32Array(batch.count).fill(MARK_WRITTEN);
+    },
+    emit: (event) => events.push(event),
+    listening: () => true,
+  });
+  const queueOf = (port: number): string => {
+    const row = classifier.table.find(flow('new', port));
+    return classifier.decisionOf(row).queue;
+  };
+  /** Time goes by, ms. */
+  const pass = (ms: number) => {
+    time.now += ms;
+    classifier.live.setTime();
+    classifier.settle();
+  };
+  return { classifier, events, marks, queueOf, pass };
+}
+
+describe('what a flow is watched for', () => {
+  const find = createWatch(
+    policyOf(`rule sure when remote.port 53 -> fast
+rule big when udp and bytes > 1MB -> slow
+rule open when tcp.state established -> slow
+rule never when tcp and not (tcp or age > 1h) -> slow`),
+  );
+  const facts = (protocol: number, port: number) => ({
+    origin: 'local' as const,
+    protocol,
+    local: { address: parseAddress('10.0.0.1')!, port: 1 },
+    remote: { address: parseAddress('1.1.1.1')!, port },
+  });
+  it('is what the rules that can come to take it look at', () => {
+    expect(find(facts(17, 443))).toMatchObject({ counters: true, tcpState: false, rules: [{ name: 'big' }] });
+    expect(find(facts(6, 443))).toMatchObject({ counters: false, tcpState: true, rules: [{ name: 'open' }] });
+    expect(find(facts(6, 443))).toBe(find(facts(6, 80)));
+  });
+  it('is nothing behind a rule that surely takes it, and for one that no live rule can take', () => {
+    expect(find(facts(17, 53))).toBeUndefined();
+    expect(find(facts(47, 443))).toBeUndefined();
+  });
+});
+
+describe('operators', () => {
+  const demand = (more: Partial<Demand> = {}): Demand => ({
+    groups: ['new', 'destroy'],
+    counters: false,
+    ticks: false,
+    ...more,
+  });
+  const scheduled = (
+    rules: string,
+    test: (
+      kit: ReturnType<typeof bench> & { scheduler: TestScheduler; hot: TestScheduler['createHotObservable'] },
+    ) => void,
+  ) => {
+    const scheduler = new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
+    scheduler.run(({ hot }) => test({ ...bench(rules), scheduler, hot }));
+  };
+  /** Counts how often something is subscribed to, and left. */
+  const counting = (values: () => Iterable<FlowNews>, counts: number[]) =>
+    new Observable<Iterable<FlowNews>>((subscriber) => {
+      counts.push(1);
+      subscriber.next(values());
+      subscriber.complete();
+    });
+
+  it('read counters again and again while a flow is watched, and not before', () => {
+    scheduled('rule big when bytes > 1MB -> slow', ({ classifier, scheduler, hot, queueOf }) => {
+      const reads: number[] = [];
+      const big = () => [flow('dumped', 1, { counters: [9e5, 900, 9e5, 900] })];
+      const running: Subscription = runPipeline({
+        demand: new BehaviorSubject(demand({ counters: true })),
+        events: () => hot(`${READ_MS * 2 + 10}ms n`, { n: [flow('new', 1)] }),
+        dump: () => NEVER,
+        read: () => counting(big, reads),
+        classifier,
+        emit: () => {},
+        scheduler,
+      }).subscribe();
+      scheduler.schedule(() => expect(reads.length).toBe(0), READ_MS * 3 - 1);
+      scheduler.schedule(() => expect(queueOf(1)).toBe('slow'), READ_MS * 3 + 1);
+      scheduler.schedule(() => running.unsubscribe(), READ_MS * 6 + 2);
+      scheduler.flush();
+      expect(reads.length).toBe(4);
+    });
+  });
+
+  it('look at the clock only where something changes by time', () => {
+    scheduled('rule old when age > 1s -> slow', ({ classifier, scheduler }) => {
+      let looked = 0;
+      const { setTime } = classifier.live;
+      classifier.live.setTime = () => {
+        looked++;
+        setTime.call(classifier.live);
+      };
+      for (const ticks of [false, true]) {
+        looked = 0;
+        const running = runPipeline({
+          demand: new BehaviorSubject(demand({ ticks })),
+          events: () => NEVER,
+          dump: () => NEVER,
+          read: () => NEVER,
+          classifier,
+          emit: () => {},
+          scheduler,
+        }).subscribe();
+        scheduler.schedule(() => running.unsubscribe(), 5 * TICK_MS + 1);
+        scheduler.flush();
+        // Once when the dump began.
+        expect(looked).toBe(ticks ? 6 : 1);
+      }
+    });
+  });
+
+  it('follow what is demanded, and nothing else: then they look once, and forget', () => {
+    scheduled('', ({ classifier, scheduler, marks }) => {
+      const wanted = new BehaviorSubject(demand({ groups: [] }));
+      const [dumps, follows]: [number[], number[]] = [[], []];
+      const running = runPipeline({
+        demand: wanted,
+        events: () => counting(() => [], follows),
+        // An earlier run has left a mark.
+        dump: () => counting(() => [flow('dumped', 1, { mark: 2 << 24 }), flow('dumpEnd', 1)], dumps),
+        read: () => NEVER,
+        classifier,
+        emit: () => {},
+        scheduler,
+      }).subscribe();
+      expect([dumps.length, follows.length, classifier.table.size]).toEqual([1, 0, 0]);
+      expect(marks).toEqual([{ port: 1, mark: 0, mask: 0x7f000000 }]);
+      wanted.next(demand());
+      expect([dumps.length, follows.length, classifier.table.size]).toEqual([2, 1, 1]);
+      wanted.next(demand({ groups: [] }));
+      expect([dumps.length, follows.length, classifier.table.size]).toEqual([3, 1, 0]);
+      running.unsubscribe();
+    });
+  });
+});
+
+describe('a source of facts', () => {
+  it('is opened while a rule asks, asked once a flow, and heard whenever it answers', () => {
+    const asked: AskedFlow[] = [];
+    const ended: AskedFlow[] = [];
+    let answer: ((answer: FactAnswer) => void) | undefined;
+    const source: FactSource = {
+      supplies: ['domains'],
+      answers: new Observable((subscriber) => {
+        answer = (value) => subscriber.next(value);
+        return () => {
+          answer = undefined;
+        };
+      }),
+      ask: (one) => asked.push(one),
+      end: (one) => ended.push(one),
+    };
+    const { classifier, queueOf, pass } = bench('rule video when udp and domain "*.example.org" -> slow', [source]);
+    classifier.see(flow('new', 1), 'event');
+    classifier.see(flow('new', 2, { protocol: 6 }), 'event');
+    // Of TCP no rule asks.
+    expect(asked.length).toBe(1);
+    expect(asked[0]).toMatchObject({ origin: 'local', protocol: 17, remote: { port: 443 } });
+    answer!({ flow: asked[0]!, facts: { domains: ['a.example.org'] } });
+    pass(0);
+    expect(queueOf(1)).toBe('slow');
+    answer!({ flow: asked[0]!, facts: { domains: [] } });
+    pass(0);
+    expect(queueOf(1)).toBe('fast');
+    classifier.see(flow('new', 1), 'event');
+    expect(asked.length).toBe(1);
+    classifier.end(flow('destroy', 1));
+    expect(ended).toEqual(asked);
+    // Too late.
+    answer!({ flow: asked[0]!, facts: { domains: ['a.example.org'] } });
+    pass(0);
+    classifier.replacePolicy(policyOf(''));
+    expect(answer).toBeUndefined();
+  });
+});
+
+describe('what is remembered', () => {
+  it('a rate: over its window, from the flow’s beginning on, and unknown before it was looked at', () => {
+    const fresh = new RateWindow(5000, 0);
+    fresh.add(1000, 125_000, 0);
+    expect(fresh.rate('in', 1000)).toBe(1e6);
+    expect(fresh.rate('in', 5000)).toBe(2e5);
+    fresh.add(6000, 125_000, 0);
+    expect(fresh.rate('in', 5000)).toBe(0);
+    const found = new RateWindow(5000);
+    found.add(1000, 1e9, 0);
+    found.add(2000, 1e9 + 125_000, 0);
+    expect([found.rate('in', 1000), found.rate('in', 5000)]).toEqual([1e6, undefined]);
+  });
+
+  it('a rate is within what was carried in the window, whenever it was read', () => {
+    const steps = fc.array(fc.record({ ms: fc.integer({ min: 1, max: 3000 }), bytes: fc.nat(1e6) }), { minLength: 1 });
+    fc.assert(
+      fc.property(steps, (readings) => {
+        const window = new RateWindow(5000, 0);
+        let [time, bytes] = [0, 0];
+        const all: [number, number][] = [[0, 0]];
+        for (const one of readings) {
+          time += one.ms;
+          bytes += one.bytes;
+          all.push([time, bytes]);
+          window.add(time, bytes, 0);
+        }
+        const carried = ((window.rate('in', 5000) ?? Number.NaN) * 5000) / 8000;
+        const before = all.findLast(([at]) => at <= time - 5000 - 60)?.[1] ?? 0;
+        expect(carried).toBeLessThanOrEqual(bytes - before + 1e-6);
+        const since = all.find(([at]) => at >= time - 5000 + 60)?.[1] ?? bytes;
+        expect(carried).toBeGreaterThanOrEqual(bytes - since - 1e-6);
+      }),
+    );
+  });
+
+  it('what is due, at its time and once', () => {
+    const due = new DueTimes<string>();
+    due.add('b', 250);
+    const slot = due.add('c', 250);
+    due.add('a', 100);
+    due.del('c', slot);
+    expect([due.take(99), due.take(100), due.take(249), due.take(1000), due.take(2000)]).toEqual([
+      [],
+      ['a'],
+      [],
+      ['b'],
+      [],
+    ]);
+  });
+
+  it('a set holds so many and no more, and each until its time', () => {
+    const changes: string[] = [];
+    const sets = new DynamicSets((_, address) => changes.push(address));
+    const address = (n: number) => Uint8Array.of(10, n >> 16, n >> 8, n);
+    for (let n = 0; n <= MAX_MEMBERS; n++) sets.add('s', address(n), 1000);
+    expect([sets.size, sets.evicted, sets.has('s', address(0)), sets.has('s', address(1))]).toEqual([
+      MAX_MEMBERS,
+      1,
+      false,
+      true,
+    ]);
+    sets.add('s', address(1), 5000);
+    sets.expire(1000);
+    expect([sets.size, sets.has('s', address(1))]).toEqual([1, true]);
+    sets.expire(5000);
+    expect(sets.size).toBe(0);
+    expect(changes.length).toBe(2 * (MAX_MEMBERS + 1));
+  });
+});
+
+describe('table and resync against a plain model', () => {
+  // A flow is an identity in a zone; its id may be that of an earlier one. The kernel's table changes by steps that make
+  // events, of which some are lost: then an overrun stands where that was, and a dump follows. A dump tells the table as it was when
+  // each part was read, and comes between events. At any time somebody flushes.
+  const step = fc.oneof(
+    {
+      weight: 10,
+      arbitrary: fc.record({
+        do: fc.constant('turn' as const),
+        port: fc.integer({ min: 1, max: 6 }),
+        zone: fc.integer({ min: 0, max: 1 }),
+        id: fc.integer({ min: 1, max: 2 }),
+      }),
+    },
+    { weight: 1, arbitrary: fc.constant({ do: 'flush' as const }) },
+    { weight: 2, arbitrary: fc.record({ do: fc.constant('lose' as const), events: fc.integer({ min: 1, max: 4 }) }) },
+    { weight: 3, arbitrary: fc.record({ do: fc.constant('hear' as const), events: fc.integer({ min: 1, max: 6 }) }) },
+    { weight: 3, arbitrary: fc.constant({ do: 'dump' as const }) },
+    { weight: 3, arbitrary: fc.constant({ do: 'dumped' as const }) },
+  );
+
+  it('are equal once all is heard and a dump was whole', () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
+        const { classifier } = bench('rule many when count(flows by remote) > 3 and bytes >= 0B -> slow');
+        const kernel = new Map<string, { port: number; zone: number; id: number }>();
+        const queue: (() => void)[] = [];
+        let dump: ReturnType<typeof flow>[] | undefined;
+        const begin = () => {
+          classifier.table.beginDump();
+          dump = [...kernel.values()].map(({ port, zone, id }) => flow('dumped', port, { zone, id }));
+        };
+        const end = () => {
+          for (const one of dump!) classifier.see(one, 'resync');
+          classifier.ended(classifier.table.endDump(true) ?? []);
+          dump = undefined;
+          classifier.settle();
+        };
+        const destroy = (key: string) => {
+          const { port, zone, id } = kernel.get(key)!;
+          kernel.delete(key);
+          queue.push(() => classifier.end(flow('destroy', port, { zone, id })));
+        };
+        const hear = (events: number) => {
+          for (const event of queue.splice(0, events)) event();
+          classifier.settle();
+        };
+        for (const one of steps) {
+          if (one.do === 'turn') {
+            const { port, zone, id } = one;
+            const key = `${port} ${zone}`;
+            if (kernel.has(key)) destroy(key);
+            else {
+              kernel.set(key, { port, zone, id });
+              queue.push(() => classifier.see(flow('new', port, { zone, id }), 'event'));
+            }
+          } else if (one.do === 'flush') for (const key of [...kernel.keys()]) destroy(key);
+          else if (one.do === 'lose') queue.splice(0, one.events);
+          else if (one.do === 'hear') hear(one.events);
+          else if (one.do === 'dump' && !dump) begin();
+          else if (one.do === 'dumped' && dump) end();
+        }
+        if (dump) end();
+        hear(queue.length);
+        // An overrun is told when all before it has been heard; the dump begins behind it.
+        begin();
+        end();
+        const known = Array.from(
+          classifier.flows(),
+          ({ row, local, zone }) => `${local.port} ${zone} ${classifier.table.idOf(row)}`,
+        );
+        expect(known.sort()).toEqual([...kernel.values()].map(({ port, zone, id }) => `${port} ${zone} ${id}`).sort());
+        expect(classifier.table.size).toBe(kernel.size);
+        expect(classifier.table.perOrigin.local).toBe(kernel.size);
+        expect(classifier.live.size).toBe(kernel.size);
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
