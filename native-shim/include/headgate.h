@@ -16,7 +16,7 @@
 
 #include <stdint.h>
 
-#define HG_ABI 3 /* changes with every change of a record or a function; hg_abi() returns it */
+#define HG_ABI 4 /* changes with every change of a record or a function; hg_abi() returns it */
 
 /* What happened, where, and the kernel's own words for it (extended ACK), when it said any. */
 struct hg_error {
@@ -40,6 +40,8 @@ enum hg_kind {
 	HG_ROUTE = 12, /* main table, unicast */
 	HG_ROUTE_GONE = 13,
 	HG_PAYLOAD = 14, /* NFLOG: what a packet carries */
+	HG_TC_GONE = 15,    /* rtnetlink: a qdisc, class, filter or chain of a device has been removed or replaced */
+	HG_TABLE_GONE = 16, /* nftables: a table, or something in it but the elements of its sets, has been removed */
 	/* ENOBUFS: the kernel dropped messages for this socket; head.count: overruns told at once. It stands where the
 	 * loss was: behind it nothing is missing, so that a dump begun now makes good what is missing before it. */
 	HG_OVERRUN = 32,
@@ -124,7 +126,7 @@ struct hg_payload { /* 4176 bytes */
 	uint8_t data[HG_PAYLOAD_BYTES];
 };
 
-struct hg_link { /* 72 bytes: link, address or route */
+struct hg_link { /* 72 bytes: link, address, route, or what is gone */
 	struct hg_head head;
 	uint32_t ifindex; /* of a route: its output device, 0 where there is none or several */
 	uint32_t flags;   /* IFF_* of a link, IFA_F_* of an address */
@@ -133,7 +135,7 @@ struct hg_link { /* 72 bytes: link, address or route */
 	uint8_t family;
 	uint8_t prefix_length;
 	uint8_t address[16]; /* of an address, or a route's destination */
-	char name[16];       /* of a link */
+	char name[16];       /* of a link; of a table, cut off behind 15 bytes */
 	uint32_t table;      /* of a route */
 	uint32_t pad;
 };
@@ -220,9 +222,12 @@ struct hg_source *hg_payloads_open(const char *netns, uint16_t group, uint32_t r
 				   struct hg_error *error);
 
 /* Tells what links, addresses and main-table routes there are, between HG_DUMP_START and HG_DUMP_END, and follows
- * them. After an overrun, or where the kernel calls its answer interrupted, it tells everything again: what was
+ * them, and what tc loses. After an overrun, or where the kernel calls its answer interrupted, it tells everything again: what was
  * known at HG_DUMP_START and is not told by HG_DUMP_END is gone. Records: struct hg_link. */
 struct hg_source *hg_links_open(const char *netns, uint32_t ring, struct hg_error *error);
+
+/* Follows what nftables loses: HG_TABLE_GONE, with the table's name and family (NFPROTO_*). Records: struct hg_link. */
+struct hg_source *hg_tables_open(const char *netns, uint32_t ring, struct hg_error *error);
 
 /* The doorbell's read end: non-blocking, and the caller's to close. One byte or more means records wait. */
 int32_t hg_source_doorbell(struct hg_source *);
@@ -242,13 +247,17 @@ void hg_marks_close(struct hg_marks *);
 
 struct hg_sockets *hg_sockets_open(const char *netns, struct hg_error *error);
 /* Looks up which socket each packet would come to (sock_diag(7)): a connected one, else one that listens, or is bound to
- * the port. Returns 0, or -errno where the netlink socket failed; the results behind that are not filled. */
+ * the port; also while a connection is not accepted yet, the one that listens. Returns 0, or -errno where the netlink socket failed; the results behind that are not filled. */
 int32_t hg_sockets_find(struct hg_sockets *, const struct hg_socket_query *queries, uint32_t count,
 			struct hg_socket *results);
 void hg_sockets_close(struct hg_sockets *);
 
 /* Reads statistics of every qdisc and class of a device; returns how many there are (may exceed max), or -errno. */
 int32_t hg_tc_stats(const char *netns, uint32_t ifindex, struct hg_tc_stat *stats, uint32_t max, struct hg_error *error);
+
+/* Removes what stands at a device's ingress hook in chain 0, protocol all, with this preference: `tc filter del dev D
+ * ingress protocol all pref N`, in microseconds. Returns 0 or -errno, -ENOENT where there is none. */
+int32_t hg_filter_del(const char *netns, uint32_t ifindex, uint16_t pref, struct hg_error *error);
 
 /* Sums, over all processors, the values of the per-cpu array map `map` (8-byte values) that program prog_id uses.
  * Returns how many values the map has (may exceed max), or -errno. */

@@ -68,8 +68,13 @@ bool hg_socket_parse(struct hg_socket *found, const struct nlmsghdr *message);
 
 /* links.c */
 
-/* Packs a link, an address, or a unicast route of the main table; false for anything else. */
+/* Packs a link, an address, a unicast route of the main table, or what tc has lost; false for anything else. */
 bool hg_link_parse(struct hg_link *link, const struct nlmsghdr *message);
+
+/* tables.c */
+
+/* Packs what nftables has lost; false for anything else. */
+bool hg_table_parse(struct hg_link *table, const struct nlmsghdr *message);
 
 /* marks.c */
 

@@ -97,6 +97,16 @@ static bool parse_route(struct hg_link *out, const struct nlmsghdr *message)
 	return info->rtm_dst_len == 0 || read_address(out, attrs[RTA_DST]);
 }
 
+static bool parse_tc(struct hg_link *out, const struct nlmsghdr *message)
+{
+	const struct tcmsg *info = mnl_nlmsg_get_payload(message);
+
+	if (mnl_nlmsg_get_payload_len(message) < sizeof(*info))
+		return false;
+	out->ifindex = (uint32_t)info->tcm_ifindex;
+	return true;
+}
+
 bool hg_link_parse(struct hg_link *link, const struct nlmsghdr *message)
 {
 	switch (message->nlmsg_type) {
@@ -118,6 +128,12 @@ bool hg_link_parse(struct hg_link *link, const struct nlmsghdr *message)
 	case RTM_DELROUTE:
 		link->head.kind = HG_ROUTE_GONE;
 		return parse_route(link, message);
+	case RTM_DELQDISC:
+	case RTM_DELTCLASS:
+	case RTM_DELTFILTER:
+	case RTM_DELCHAIN:
+		link->head.kind = HG_TC_GONE;
+		return parse_tc(link, message);
 	}
 	return false;
 }
@@ -227,7 +243,7 @@ static const struct hg_source_ops ops = {
 HG_EXPORT struct hg_source *hg_links_open(const char *netns, uint32_t ring, struct hg_error *error)
 {
 	static const unsigned int groups[] = { RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
-					       RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE };
+					       RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, RTNLGRP_TC };
 	struct telling *t = calloc(1, sizeof(*t));
 	int fd;
 

@@ -79,15 +79,35 @@ HG_EXPORT struct hg_sockets *hg_sockets_open(const char *netns, struct hg_error 
 	return sockets;
 }
 
+static void ask(int fd, const struct hg_socket_query *query, struct hg_socket *result)
+{
+	char buffer[HG_SOCKET_BYTES] __attribute__((aligned(8)));
+
+	memset(result, 0, sizeof(*result));
+	result->status = hg_netlink_ask(fd, hg_socket_build(buffer, query), take, result, "look up a socket", NULL);
+}
+
+/* What is between SYN and accept(2), and what its process has closed, is shown without inode, and with uid 0
+ * (inet_req_diag_fill(), sock_i_uid()): then whoever listens there is meant, where somebody does. */
+static void find(int fd, const struct hg_socket_query *query, struct hg_socket *result)
+{
+	ask(fd, query, result);
+	if (result->status == 0 && result->inode == 0 && query->protocol == IPPROTO_TCP) {
+		struct hg_socket_query listener = *query;
+
+		memset(listener.remote, 0, sizeof(listener.remote));
+		listener.remote_port = 0;
+		ask(fd, &listener, result);
+	}
+	if (result->status == 0 && result->inode == 0)
+		result->status = -ENOENT;
+}
+
 HG_EXPORT int32_t hg_sockets_find(struct hg_sockets *sockets, const struct hg_socket_query *queries, uint32_t count,
 				  struct hg_socket *results)
 {
 	for (uint32_t i = 0; i < count; i++) {
-		char buffer[HG_SOCKET_BYTES] __attribute__((aligned(8)));
-
-		memset(&results[i], 0, sizeof(results[i]));
-		results[i].status = hg_netlink_ask(sockets->fd, hg_socket_build(buffer, &queries[i]), take, &results[i],
-						   "look up a socket", NULL);
+		find(sockets->fd, &queries[i], &results[i]);
 		if (results[i].status == -ENOBUFS || results[i].status == -EBADMSG || results[i].status == -EBADF)
 			return results[i].status;
 	}

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/gen_stats.h>
+#include <linux/if_ether.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <string.h>
@@ -150,4 +152,24 @@ HG_EXPORT int32_t hg_tc_stats(const char *netns, uint32_t ifindex, struct hg_tc_
 		status = ask(fd, RTM_GETTCLASS, &answer, error);
 	close(fd);
 	return status < 0 ? status : (int32_t)answer.count;
+}
+
+HG_EXPORT int32_t hg_filter_del(const char *netns, uint32_t ifindex, uint16_t pref, struct hg_error *error)
+{
+	char buffer[64] __attribute__((aligned(8)));
+	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+	struct tcmsg *info = mnl_nlmsg_put_extra_header(request, sizeof(*info));
+	int fd = hg_netlink_open(netns, NETLINK_ROUTE, 0, error);
+	int status;
+
+	if (fd < 0)
+		return fd;
+	request->nlmsg_type = RTM_DELTFILTER;
+	request->nlmsg_flags = NLM_F_REQUEST;
+	info->tcm_ifindex = (int)ifindex;
+	info->tcm_parent = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS);
+	info->tcm_info = TC_H_MAKE((uint32_t)pref << 16, htons(ETH_P_ALL));
+	status = hg_netlink_ask(fd, request, NULL, NULL, "remove a filter", error);
+	close(fd);
+	return status;
 }

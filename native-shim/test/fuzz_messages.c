@@ -2,8 +2,10 @@
 /* Mutates messages as the kernel sends them, and hands each to every parser of the shim.
  * HG_SEED repeats a run, HG_ITERATIONS makes it longer; both are printed. */
 #include <linux/if_link.h>
+#include <linux/inet_diag.h>
 #include <linux/gen_stats.h>
 #include <linux/rtnetlink.h>
+#include <linux/sock_diag.h>
 #include <libnetfilter_log/libnetfilter_log.h>
 
 #include "test.h"
@@ -62,6 +64,10 @@ static void build_corpus(void)
 	mnl_attr_put(m, NFULA_HWADDR, 12, "\x00\x06\0\0abcdefgh");
 	mnl_attr_put_strz(m, NFULA_PREFIX, "prefix");
 	mnl_attr_put(m, NFULA_PAYLOAD, sizeof(ipv6), ipv6);
+	m = mnl_nlmsg_put_header(entry());
+	m->nlmsg_type = SOCK_DIAG_BY_FAMILY;
+	mnl_nlmsg_put_extra_header(m, sizeof(struct inet_diag_msg));
+	mnl_attr_put_u64(m, INET_DIAG_CGROUP_ID, 1);
 	m = route_message(RTM_NEWLINK, sizeof(struct ifinfomsg));
 	mnl_attr_put_strz(m, IFLA_IFNAME, "0123456789abcde");
 	mnl_attr_put_u32(m, IFLA_MTU, 1500);
@@ -120,6 +126,8 @@ static uint32_t parsed;
 static void parse_all(const struct nlmsghdr *m)
 {
 	struct hg_tc_stat stat;
+	struct hg_payload payload;
+	struct hg_socket socket;
 	struct hg_packet packet;
 	struct hg_flow flow;
 	struct hg_link link;
@@ -132,7 +140,17 @@ static void parse_all(const struct nlmsghdr *m)
 		parsed++;
 	}
 	parsed += hg_packet_parse(&packet, m);
+	memset(&payload, 0, sizeof(payload));
+	if (hg_payload_parse(&payload, m))
+		CHECK(payload.length <= payload.size && payload.length <= HG_PAYLOAD_BYTES);
+	memset(&socket, 0, sizeof(socket));
+	parsed += hg_socket_parse(&socket, m);
 	if (hg_link_parse(&link, m)) {
+		CHECK(memchr(link.name, 0, sizeof(link.name)));
+		parsed++;
+	}
+	memset(&link, 0, sizeof(link));
+	if (hg_table_parse(&link, m)) {
 		CHECK(memchr(link.name, 0, sizeof(link.name)));
 		parsed++;
 	}

@@ -5,6 +5,10 @@
 
 #include "test.h"
 
+/* Behind <netinet/in.h>, which has the same structs. */
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+
 static char buffer[MESSAGE_BYTES] __attribute__((aligned(8)));
 
 static bool parse(struct hg_link *out, const struct nlmsghdr *message)
@@ -93,6 +97,38 @@ static void the_default_route_has_no_destination(void)
 	CHECK(!parse(&l, m));
 }
 
+static void what_tc_loses_by_its_device(void)
+{
+	struct tcmsg info = { .tcm_ifindex = 5, .tcm_handle = 0x7fe00000 };
+	struct hg_link l;
+
+	CHECK(parse(&l, message(RTM_DELQDISC, &info, sizeof(info))) && l.head.kind == HG_TC_GONE && l.ifindex == 5);
+	CHECK(parse(&l, message(RTM_DELTFILTER, &info, sizeof(info))) && l.head.kind == HG_TC_GONE);
+	CHECK(!parse(&l, message(RTM_DELQDISC, &info, sizeof(info) - 4)));
+	CHECK(!parse(&l, message(RTM_NEWQDISC, &info, sizeof(info))));
+}
+
+static void what_nftables_loses_by_its_table(void)
+{
+	struct nfgenmsg info = { .nfgen_family = NFPROTO_INET };
+	const uint16_t subsystem = NFNL_SUBSYS_NFTABLES << 8;
+	struct nlmsghdr *m = message(subsystem | NFT_MSG_DELRULE, &info, sizeof(info));
+	struct hg_link l = { 0 };
+
+	CHECK(!hg_table_parse(&l, m));
+	mnl_attr_put_strz(m, NFTA_RULE_TABLE, "headgate");
+	CHECK(hg_table_parse(&l, m) && l.head.kind == HG_TABLE_GONE && l.family == NFPROTO_INET);
+	CHECK(strcmp(l.name, "headgate") == 0);
+	m->nlmsg_type = subsystem | NFT_MSG_DELSETELEM;
+	CHECK(!hg_table_parse(&l, m));
+	m->nlmsg_type = NFT_MSG_DELRULE;
+	CHECK(!hg_table_parse(&l, m));
+	m = message(subsystem | NFT_MSG_DELTABLE, &info, sizeof(info));
+	mnl_attr_put_strz(m, NFTA_TABLE_NAME, "a-name-of-some-length");
+	memset(&l, 0, sizeof(l));
+	CHECK(hg_table_parse(&l, m) && strcmp(l.name, "a-name-of-some-") == 0);
+}
+
 static void statistics_of_a_class(void)
 {
 	struct tcmsg info = { .tcm_ifindex = 5, .tcm_handle = 0x7fe00001, .tcm_parent = 0x7fe00000 };
@@ -120,6 +156,8 @@ int main(void)
 	RUN(an_address);
 	RUN(routes_of_the_main_table_only);
 	RUN(the_default_route_has_no_destination);
+	RUN(what_tc_loses_by_its_device);
+	RUN(what_nftables_loses_by_its_table);
 	RUN(statistics_of_a_class);
 	return 0;
 }

@@ -1,4 +1,5 @@
-import { type Argv, HeadgateError } from '../model/index.ts';
+import { isGone } from '../kernel/index.ts';
+import type { Argv } from '../model/index.ts';
 import {
   ARRIVAL_FAMILY,
   formatHandle,
@@ -25,35 +26,52 @@ export interface Places {
  * Equal words, equal objects: so a policy's objects can be made in another place, and compared with those in force.
  */
 export async function listBuilt({ devices, ifbs }: Places, run: RunThere): Promise<Map<string, string>> {
-  const told = (argv: Argv): Promise<string> =>
-    run(argv).catch((error) => {
-      // What is not there says nothing.
-      if (error instanceof HeadgateError && error.code === 'HG_KERNEL') return '';
-      throw error;
-    });
+  const tell = told(run);
   const objects: [string, Promise<string>][] = [
     ...ifbs.flatMap((ifb): [string, Promise<string>][] => [
-      [`ifb ${ifb}`, told(['ip', '-json', '-details', 'link', 'show', ifb]).then(plainLink)],
-      [`tree on ${ifb}`, listTree(ifb, told, () => true)],
+      [`ifb ${ifb}`, tell(['ip', '-json', '-details', 'link', 'show', ifb]).then(plainLink)],
+      [`tree on ${ifb}`, listTree(ifb, tell, () => true)],
     ]),
     ...devices.flatMap((device): [string, Promise<string>][] => [
-      [`tree on ${device}`, listTree(device, told, isOfUpload)],
-      [`filters on ${device}`, listOurFilters(device, 'ingress', told)],
-      [`leaving filters on ${device}`, listOurFilters(device, formatHandle(UPLOAD_MAJOR), told)],
+      [`tree on ${device}`, listTree(device, tell, isOfUpload)],
+      [`filters on ${device}`, listOurFilters(device, 'ingress', tell)],
+      [`leaving filters on ${device}`, listOurFilters(device, formatHandle(UPLOAD_MAJOR), tell)],
     ]),
-    ...['inet', ...MIRROR_FAMILIES].map((family): [string, Promise<string>] => [
+    ...TABLES.map((family): [string, Promise<string>] => [
       `table ${family} ${TABLE}`,
-      told(['nft', '--stateless', 'list', 'table', family, TABLE]),
+      tell(['nft', '--stateless', 'list', 'table', family, TABLE]),
     ]),
     // The pipeline fills its maps.
     [
       `table ${ARRIVAL_FAMILY} ${TABLE}`,
-      told(['nft', '--stateless', '--terse', 'list', 'table', ARRIVAL_FAMILY, TABLE]),
+      tell(['nft', '--stateless', '--terse', 'list', 'table', ARRIVAL_FAMILY, TABLE]),
     ],
   ];
   const found = await Promise.all(objects.map(async ([name, text]) => [name, await text] as const));
   return new Map(found.filter(([, text]) => text !== ''));
 }
+
+const TABLES = ['inet', ...MIRROR_FAMILIES];
+
+/** The same of our tables alone, but for those that the pipeline fills; a set's elements may come and go. @throws HeadgateError HG_KERNEL */
+export async function listTables(run: RunThere): Promise<Map<string, string>> {
+  const found = await Promise.all(
+    TABLES.map(async (family) => {
+      const text = await told(run)(['nft', '--stateless', '--terse', 'list', 'table', family, TABLE]);
+      return [`table ${family} ${TABLE}`, text] as const;
+    }),
+  );
+  return new Map(found.filter(([, text]) => text !== ''));
+}
+
+/** What is not there says nothing. */
+const told =
+  (run: RunThere): RunThere =>
+  (argv) =>
+    run(argv).catch((error) => {
+      if (isGone(error)) return '';
+      throw error;
+    });
 
 function plainLink(json: string): string {
   const [link] = json === '' ? [] : (JSON.parse(json) as Record<string, unknown>[]);
@@ -68,11 +86,14 @@ async function listTree(device: string, told: RunThere, isOurs: (line: string) =
   const [qdiscs, classes] = await Promise.all(
     ['qdisc', 'class'].map((what) => told(['tc', '-details', what, 'show', 'dev', device])),
   );
-  return [...qdiscs!.split('\n').filter(isOurs), ...classes!.split('\n').filter(isOurs)]
-    .filter((line) => line !== '' && !/^qdisc (noqueue|ingress|clsact)/.test(line))
-    .map(plainLine)
-    .sort()
-    .join('\n');
+  return (
+    [...qdiscs!.split('\n').filter(isOurs), ...classes!.split('\n').filter(isOurs)]
+      // Leaves that tell flows apart show those that they have at the moment as classes.
+      .filter((line) => line !== '' && !/^(qdisc (noqueue|ingress|clsact)|class (fq_codel|sfq|cake)\b)/.test(line))
+      .map(plainLine)
+      .sort()
+      .join('\n')
+  );
 }
 
 const UPLOAD = [UPLOAD_MAJOR, shaperMajor(UPLOAD_MAJOR)].map((major) => formatHandle(major));
@@ -88,12 +109,16 @@ const plainLine = (line: string): string =>
 async function listOurFilters(device: string, parent: string, told: RunThere): Promise<string> {
   const at = parent === 'ingress' ? [parent] : ['parent', parent];
   const text = await told(['tc', 'filter', 'show', 'dev', device, ...at]);
-  return text
-    .split(/^filter /m)
-    .filter((filter) => filter !== '')
-    .filter((filter) => parent !== 'ingress' || isOurs(filter))
-    .map(plainFilter)
-    .join('\n');
+  return (
+    text
+      .split(/^filter /m)
+      .filter((filter) => filter !== '')
+      .filter((filter) => parent !== 'ingress' || isOurs(filter))
+      .map(plainFilter)
+      // Chains are told in the order in which they came to be.
+      .sort()
+      .join('\n')
+  );
 }
 
 function isOurs(filter: string): boolean {
@@ -106,6 +131,7 @@ function isOurs(filter: string): boolean {
 const plainFilter = (filter: string): string =>
   filter
     .replace(/\b(id|index|ref|bind) \d+/g, '')
+    .replace(/\b(fh|ht) \S+/g, '')
     .replace(/\bparent \S+/g, '')
     .replace(/\s+/g, ' ')
     .trim();

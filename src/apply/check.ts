@@ -22,10 +22,7 @@ export function checkLink(shape: LinkShape, scene: Scene, datapath: Pick<Datapat
   if (!scene.devices.some((d) => d.name === device))
     throw new HeadgateError('HG_NO_DEVICE', { device, devices: namesOf(scene) });
 
-  for (const { name: ifb } of shape.ifbs)
-    if (scene.devices.some((d) => d.name === ifb) && !scene.ifbs.some((own) => own.device.name === ifb))
-      throw new HeadgateError('HG_IFB_TAKEN', { ifb });
-
+  checkIfbs(shape, scene);
   const { roots, filters: foreign } = othersOn(scene, device);
   const [root] = roots;
   if (shape.upload && root) throw new HeadgateError('HG_QDISC_TAKEN', { device, found: `${root.kind} ${root.handle}` });
@@ -43,6 +40,13 @@ export function checkLink(shape: LinkShape, scene: Scene, datapath: Pick<Datapat
   const chains = passedBy(shape, scene, { hook });
   if (chains.length > 0 && !shape.bypass)
     throw new HeadgateError('HG_CHAIN_TAKEN', { device, found: chains.join(', ') });
+}
+
+/** Makes sure that nobody else has devices of these names. @throws HeadgateError HG_IFB_TAKEN */
+export function checkIfbs({ ifbs }: LinkShape, scene: Scene): void {
+  for (const { name: ifb } of ifbs)
+    if (scene.devices.some((d) => d.name === ifb) && !scene.ifbs.some((own) => own.device.name === ifb))
+      throw new HeadgateError('HG_IFB_TAKEN', { ifb });
 }
 
 /**

@@ -1,6 +1,7 @@
 import {
   type Filter,
   type IngressChain,
+  isGone,
   listDevices,
   listFilters,
   listHookedChains,
@@ -10,7 +11,7 @@ import {
   run,
   type Where,
 } from '../kernel/index.ts';
-import { HeadgateError, type MarkField } from '../model/index.ts';
+import type { MarkField } from '../model/index.ts';
 import {
   ARRIVAL_FAMILY,
   fieldOfTable,
@@ -143,7 +144,7 @@ async function getTables(where: Where): Promise<Map<string, NamedTable>> {
   const named = families.map(async (family): Promise<[string, NamedTable]> => {
     const text = await run(['nft', '--terse', 'list', 'table', family, TABLE], where).catch((error) => {
       // It has gone since it was listed.
-      if (error instanceof HeadgateError && error.code === 'HG_KERNEL') return undefined;
+      if (isGone(error)) return undefined;
       throw error;
     });
     if (text === undefined) return [family, { whose: 'none' }];

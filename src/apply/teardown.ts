@@ -21,6 +21,8 @@ export interface Removal {
   /** For people: the traffic that it touches, where it touches any. */
   readonly touches?: string | undefined;
   readonly command: Command;
+  /** An ifb stays as long as something may lead to it, or is known to be ours by its alias alone. */
+  readonly of?: 'hook' | 'ifb' | undefined;
 }
 
 const UNSHAPED = 'what arrives passes unshaped from then on';
@@ -59,6 +61,7 @@ export function teardownOf(scene: Scene): Removal[] {
             about: `remove nft table ${ARRIVAL_FAMILY} ${TABLE}, which redirects`,
             touches: UNSHAPED,
             command: removeArrivals(),
+            of: 'hook' as const,
           },
         ]
       : []),
@@ -66,6 +69,7 @@ export function teardownOf(scene: Scene): Removal[] {
       about: `stop redirecting what arrives on ${device}`,
       touches: UNSHAPED,
       command: removeFilters({ device, parent: 'ingress' }, entries, chains),
+      of: 'hook' as const,
     })),
     ...uploads.map(({ device, major }) => ({
       about: `remove the tree on ${device}`,
@@ -83,6 +87,7 @@ export function teardownOf(scene: Scene): Removal[] {
       about: `remove ifb ${device.name}`,
       touches: 'what waits in its queues is lost',
       command: removeIfb(device.name),
+      of: 'ifb' as const,
     })),
     ...(scene.table === 'ours' ? [{ about: 'remove nft table inet headgate', command: removeTable() }] : []),
   ];
@@ -99,15 +104,43 @@ function hookedDevice(scene: Scene, device: string, filtered: readonly string[])
 export function hookRemoval(scene: Scene, device: string): Removal | undefined {
   const hook = scene.hooks.get(device);
   if (!hook || hook.egress.length > 0 || !hook.ingress.every(isOurFilter)) return undefined;
-  return { about: `remove clsact from ${device}`, command: removeClsact(device) };
+  return { about: `remove clsact from ${device}`, command: removeClsact(device), of: 'hook' };
 }
 
-/** Takes everything of ours down and returns what that was. Goes on where a removal fails, and throws the first failure at the end. */
+/** Looks at what there is, at most: what failed once, as by a tool that hung, may go the second time. */
+const PASSES = 2;
+
+/**
+ * Takes everything of ours down and returns what that was. Goes on where a removal fails, but for ifbs that something may
+ * still be redirected to: those stay.
+ *
+ * @throws HeadgateError HG_KERNEL the first failure, where something is left at the end
+ */
 export async function teardown(where: Where = {}): Promise<Removal[]> {
-  const removals = teardownOf(await inspect(where));
-  const failures: unknown[] = [];
-  for (const { command } of removals) await runCommand(command, where).catch((error) => failures.push(error));
+  const done: Removal[] = [];
+  let failures: unknown[] = [];
+  for (let pass = 0; pass < PASSES; pass++) {
+    const removals = await inspect(where).then(teardownOf, (error: unknown) => error);
+    if (!Array.isArray(removals)) {
+      failures.push(removals);
+      continue;
+    }
+    if (removals.length === 0) return done;
+    failures = [];
+    let hooked = false;
+    for (const removal of removals as Removal[]) {
+      if (removal.of === 'ifb' && hooked) continue;
+      await runCommand(removal.command, where).then(
+        () => done.push(removal),
+        (error: unknown) => {
+          failures.push(error);
+          hooked ||= removal.of === 'hook';
+        },
+      );
+    }
+    if (failures.length === 0) return done;
+  }
   // An object may have gone by itself between the look and the removal: only what is still there is a failure.
-  if (failures.length > 0 && teardownOf(await inspect(where)).length > 0) throw failures[0];
-  return removals;
+  if (teardownOf(await inspect(where)).length > 0) throw failures[0];
+  return done;
 }

@@ -33,6 +33,7 @@ function levelOf(item: MonitorItem): 'info' | 'warn' {
   switch (item.kind) {
     case 'warning':
     case 'overrun':
+    case 'table':
       return 'warn';
     case 'link':
       return item.state === 'open' || item.state === 'absent' ? 'warn' : 'info';

@@ -58,7 +58,7 @@ export function addPlanCommand(program: Command): void {
       'after',
       `
 Examples:
-  sudo headgate plan my.gate                 + is added, ~ changed in place, - removed
+  sudo headgate plan my.gate                 + is added, ~ changed in place, = replaced, - removed
   headgate plan my.gate --script > my.sh     on the box: sh my.sh, and sh my.sh down
   headgate plan my.gate --script --datapath ct | less
 
@@ -118,8 +118,8 @@ async function showPlan(policy: Policy, { datapath, json }: PlanOptions): Promis
     print(`${SIGNS[action]} ${about}${touches === 'none' ? '' : `\n    traffic: ${touches}`}`);
   const of = (action: Change['action']) => plan.changes.filter((change) => change.action === action).length;
   print(
-    `\n${of('add')} to add, ${of('change')} to change in place, ${of('remove')} to remove; datapath ${plan.datapath}`,
+    `\n${of('add')} to add, ${of('change')} to change in place, ${of('replace')} to replace, ${of('remove')} to remove; datapath ${plan.datapath}`,
   );
 }
 
-const SIGNS = { add: '+', change: '~', remove: '-' } as const;
+const SIGNS = { add: '+', change: '~', replace: '=', remove: '-' } as const;

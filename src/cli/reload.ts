@@ -21,8 +21,8 @@ Examples:
   sudo headgate reload
   sudo headgate reload --confirm 60s         from afar: it comes back by itself if you are cut off
 
-Rules, defaults, sets, queues, rates and taps change in place; links, devices and trees do not (stop it, start it).
-Exit status: 0 the new policy is in force; 1 the old one stays: mistakes, or what cannot change in place; 2 to 6: headgate --help`,
+Everything may change but the datapath and the bits of the mark; headgate plan says what that touches.
+Exit status: 0 the new policy is in force; 1 the old one stays: mistakes, or other marks; 2 to 6: headgate --help`,
     )
     .action(async (options: { json?: boolean; confirm?: string }) => {
       const { texts, ...result } = await requestReload(confirmOption('reload', options.confirm));

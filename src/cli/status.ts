@@ -83,7 +83,7 @@ function formatLink(link: LinkStatus): string[] {
     ...formatDirection('upload', link.upload),
     ...(link.uploadLost
       ? [
-          `  warning: upload is not shaped, our tree on ${link.device} is gone (tc qdisc show dev ${link.device}): stop headgate and start it again`,
+          `  warning: upload is not shaped, our tree on ${link.device} is gone (tc qdisc show dev ${link.device}): it is put back when nothing else stands there`,
         ]
       : []),
   ];

@@ -1,4 +1,6 @@
-/** Addresses that have names, at most; beyond it the one that was told of longest ago loses them. */
+import { oldestOf } from './oldest.ts';
+
+/** Addresses that have names, at most; beyond it those that were told of longest ago lose them. */
 export const MOST_ADDRESSES = 20_000;
 /** Names of one address; beyond it the oldest goes. */
 export const MOST_NAMES = 32;
@@ -43,7 +45,7 @@ export class NameTable {
       if (own.size > MOST_NAMES) this.#del(address, firstOf(own)!);
       if (others.size > MOST_ADDRESSES_OF_NAME) this.#del(firstOf(others)!, name);
     }
-    while (this.#names.size > MOST_ADDRESSES) this.#delAddress(firstOf(this.#names)!);
+    for (const oldest of oldestOf(this.#names, MOST_ADDRESSES)) this.#delAddress(oldest);
   }
 
   /** Those that have not ended. */

@@ -1,11 +1,12 @@
-import { asapScheduler, Observable, type SchedulerLike, type Subscriber } from 'rxjs';
+import { asyncScheduler, Observable, type SchedulerLike, type Subscriber } from 'rxjs';
 import type { LocalSocket, SocketQuery } from '../kernel/index.ts';
 import { type Address, PROTOCOLS } from '../model/index.ts';
 import type { AskedFlow, FactAnswer, SuppliedFacts } from '../pipeline/index.ts';
+import { oldestOf } from './oldest.ts';
 
-/** Flows that wait to be looked up; beyond it the oldest is not, and nothing is known of its socket. */
+/** Flows that wait to be looked up; beyond it the oldest are not, and nothing is known of their sockets. */
 export const MOST_WAITING = 50_000;
-/** Sockets that are looked up in one turn of the event loop, some 10 us each. */
+/** Sockets that are looked up in one turn of the event loop. */
 const BATCH = 256;
 
 /** How sockets are found; SocketFinder of src/kernel is one. */
@@ -80,8 +81,8 @@ class Opened {
   ask(flow: AskedFlow): void {
     if (!queryOf(flow, this.#options.isOwn)) return;
     this.#waiting.add(flow);
-    if (this.#waiting.size > MOST_WAITING) {
-      this.#waiting.delete(this.#waiting.keys().next().value!);
+    for (const oldest of oldestOf(this.#waiting, MOST_WAITING)) {
+      this.#waiting.delete(oldest);
       this.#dropped++;
     }
     this.#run();
@@ -102,7 +103,7 @@ class Opened {
   #run(): void {
     if (this.#running) return;
     this.#running = true;
-    const { scheduler = asapScheduler } = this.#options;
+    const { scheduler = asyncScheduler } = this.#options;
     this.#subscriber.add(
       scheduler.schedule(() => {
         this.#running = false;
@@ -116,7 +117,7 @@ class Opened {
     const queries = flows.map((flow) => queryOf(flow, this.#options.isOwn)!);
     try {
       for (const [i, socket] of this.#finder.find(queries).entries()) {
-        if (socket) void this.#describe(flows[i]!, socket);
+        if (socket) this.#describe(flows[i]!, socket).catch((error) => this.#subscriber.error(error));
         else this.#none++;
       }
     } catch (error) {

@@ -5,9 +5,9 @@
 export const THRESHOLDS = {
   enter: {
     /** Peers that opened flows to the port before it had opened any to them. */
-    callers: 5,
+    callers: 6,
     /** Peers that it opened flows to before they had opened any to it. */
-    called: 5,
+    called: 6,
     /** Different ports that it was first to open flows to, divided by those peers: services are on the port that is theirs. */
     spread: 0.5,
   },

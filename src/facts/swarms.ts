@@ -1,6 +1,7 @@
 import { asyncScheduler, interval, Observable, type SchedulerLike, type Subscriber } from 'rxjs';
 import type { AskedFlow, FactAnswer } from '../pipeline/index.ts';
 import { keyOf } from './key.ts';
+import { oldestOf } from './oldest.ts';
 import type { KnownSource } from './source.ts';
 import { SwarmPort } from './swarm-port.ts';
 
@@ -144,7 +145,7 @@ class Swarms {
       place = { host, hostKey, port: new SwarmPort(number) };
     }
     this.#places.set(name, place);
-    if (this.#places.size > MOST_PORTS) this.#forget(...firstOf(this.#places));
+    for (const oldest of oldestOf(this.#places, MOST_PORTS)) this.#forget(oldest, this.#places.get(oldest)!);
     return place;
   }
 
@@ -171,5 +172,3 @@ class Swarms {
     for (const [flow, p2p] of flows) this.#subscriber.next({ flow, facts: { p2p } });
   }
 }
-
-const firstOf = <K, V>(all: ReadonlyMap<K, V>): [K, V] => all.entries().next().value!;

@@ -11,6 +11,7 @@ import {
 } from '../kernel/index.ts';
 import type { Address } from '../model/index.ts';
 import type { SuppliedFact, SuppliedFacts } from '../pipeline/index.ts';
+import { oldestOf } from './oldest.ts';
 import { type Finder, Sockets } from './sockets.ts';
 import type { KnownSource } from './source.ts';
 import { unitOf } from './unit-of.ts';
@@ -44,7 +45,7 @@ export function processSource({ cgroups = new CgroupPaths(), ...options }: WhoOp
   return socketSource('process', ['process'], options, async ({ inode, cgroup }) => {
     let name = known.get(inode);
     if (!name) {
-      if (known.size >= MOST_REMEMBERED) known.delete(known.keys().next().value!);
+      for (const oldest of oldestOf(known, MOST_REMEMBERED)) known.delete(oldest);
       name = findProcess(inode, cgroup, cgroups);
       known.set(inode, name);
       // One that is not known now may be later: it may not have accepted its connection yet.
@@ -69,8 +70,6 @@ async function findProcess(
   }
   const [first, ...others] = new Set(names.values());
   if (path !== undefined && others.length === 0 && some.length === all.length) return first;
-  // 0: nobody has it open yet.
-  if (inode === 0) return undefined;
   for (const [pid, name] of names) if (await hasSocket(pid, inode)) return name;
   return undefined;
 }

@@ -23,9 +23,22 @@ export interface Where {
 export interface CommandOptions extends Where {
   /** Text for the command's standard input. */
   readonly input?: string | undefined;
-  /** Ms after which it is killed, and no longer waited for even where it cannot be; absent: never. */
+  /** Ms after which it is killed, and no longer waited for even where it cannot be; absent: {@link DOOR_MS} for a door of the kernel, else never. */
   readonly timeout?: number | undefined;
 }
+
+/** The doors of the kernel, which answer in milliseconds: one that does not in this time hangs, and must not hang us. */
+export const DOOR_MS = 10_000;
+const DOORS: ReadonlySet<string> = new Set(['tc', 'ip', 'nft']);
+
+/**
+ * A command failed because what it was about is not there: devices come and go. All other failures, a tool that hangs
+ * among them, say nothing of what is there.
+ */
+export const isGone = (error: unknown): boolean =>
+  error instanceof HeadgateError &&
+  error.code === 'HG_KERNEL' &&
+  /Cannot find device|No such (file|device)|does(n't| not) exist/.test(String(error.fields.said));
 
 /** The `status` of a command that was ended for taking too long. */
 export const TIMED_OUT = -2;
@@ -63,7 +76,8 @@ export function execute(argv: Argv, options: CommandOptions = {}): Promise<Outco
       for (const stream of [child.stdin, child.stdout, child.stderr]) stream.destroy();
       child.unref();
     };
-    const timer = options.timeout === undefined ? undefined : setTimeout(giveUp, options.timeout);
+    const timeout = options.timeout ?? (DOORS.has(argv[0]) ? DOOR_MS : undefined);
+    const timer = timeout === undefined ? undefined : setTimeout(giveUp, timeout);
     child.once('error', (error: NodeJS.ErrnoException) => {
       clearTimeout(timer);
       if (error.code === 'ENOENT') reject(noTool(tool, error));

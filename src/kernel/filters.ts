@@ -1,6 +1,6 @@
-import { type Count, HeadgateError } from '../model/index.ts';
+import type { Count } from '../model/index.ts';
 import type { TcAction, TcFilter, TcMatch, U32Key } from '../shape/index.ts';
-import { run, type Where } from './command.ts';
+import { isGone, run, type Where } from './command.ts';
 
 /** A tc filter as the kernel tells it. */
 export interface Filter extends Pick<TcFilter, 'chain' | 'pref' | 'protocol'> {
@@ -21,7 +21,7 @@ export async function listFilters(device: string, parent: string, where: Where =
   const text = await run(['tc', '-statistics', '-json', 'filter', 'show', 'dev', device, ...at], where).catch(
     (error) => {
       // Devices come and go, each container brings some: one that has gone since it was listed has no filters.
-      if (error instanceof HeadgateError && error.code === 'HG_KERNEL') return '';
+      if (isGone(error)) return '';
       throw error;
     },
   );

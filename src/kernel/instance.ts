@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open, readdir, readFile, readlink, rm, stat } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
+import { HeadgateError } from '../model/index.ts';
 import { getStatePath, inStateFolder, STATE_FOLDER } from './machine.ts';
 import { getSocketPeer } from './peer.ts';
 import { hasRight } from './rights.ts';
@@ -22,7 +23,10 @@ export async function acquireInstance(): Promise<(() => Promise<void>) | undefin
   const path = await getStatePath('lock');
   const lock = await inStateFolder(() => openLocked(path));
   if (!lock) return undefined;
-  const name = await takeName();
+  const name = await takeName().catch(async (error) => {
+    await lock.close();
+    throw error;
+  });
   if (name === 'taken') {
     await lock.close();
     return undefined;
@@ -78,9 +82,13 @@ async function openLocked(path: string): Promise<FileHandle | undefined> {
 async function takeName(): Promise<Server | 'taken' | undefined> {
   const server = createServer((socket) => socket.destroy());
   const bound = await new Promise<boolean>((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) =>
-      error.code === 'EADDRINUSE' ? resolve(false) : reject(error),
-    );
+    server.once('error', (cause: NodeJS.ErrnoException) => {
+      if (cause.code === 'EADDRINUSE') resolve(false);
+      else
+        reject(
+          new HeadgateError('HG_KERNEL', { command: 'listening on @headgate', problem: cause.message }, { cause }),
+        );
+    });
     server.listen({ path: NAME }, () => resolve(true));
     server.unref();
   });

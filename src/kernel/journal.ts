@@ -1,15 +1,18 @@
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { closeSync, openSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import type { Command } from '../model/index.ts';
 import { getStatePath, inStateFolder } from './machine.ts';
 
-/** What is being done, and for a reload the record of what was applied before it. */
+/**
+ * What is being done, and for a reload the record of what was applied before it. `finish`: it is done but for what has to be
+ * removed, and there is no way back: the steps are those that remain.
+ */
 export interface Undertaking {
-  readonly kind: 'up' | 'reload' | 'down';
+  readonly kind: 'up' | 'reload' | 'down' | 'finish';
   readonly applied?: string | undefined;
 }
 
-/** A step that was about to be tried, and how it is taken back. */
+/** A step that was about to be tried, and how it is taken back; of `finish`, how it is done. */
 export interface Step {
   readonly about: string;
   readonly undo: Command;
@@ -49,6 +52,20 @@ export class Journal {
   /** @throws HeadgateError HG_NO_PLACE: then the step must not be tried */
   add(step: Step): void {
     writeSync(this.#file, `${JSON.stringify(step)}\n`);
+  }
+
+  /**
+   * From here on it goes forward only: the way back gives place to what remains to be done, in one step. Where that cannot
+   * be written, nothing is left written: a way back that is none any more would do harm.
+   */
+  finish(steps: readonly Step[]): void {
+    const lines = [{ kind: 'finish' } satisfies Undertaking, ...steps];
+    try {
+      writeFileSync(`${this.#path}.new`, lines.map((line) => `${JSON.stringify(line)}\n`).join(''), { mode: 0o600 });
+      renameSync(`${this.#path}.new`, this.#path);
+    } catch {
+      rmSync(this.#path, { force: true });
+    }
   }
 
   /** All is done, or all is taken back. */

@@ -64,6 +64,7 @@ export async function inStateFolder<T>(write: () => Promise<T>): Promise<T> {
     await mkdir(STATE_FOLDER, { recursive: true, mode: 0o755 });
     return await write();
   } catch (error) {
+    if (error instanceof HeadgateError) throw error;
     const cause = error as NodeJS.ErrnoException;
     throw new HeadgateError('HG_NO_PLACE', { folder: STATE_FOLDER, problem: cause.code ?? cause.message }, { cause });
   }

@@ -2,6 +2,7 @@ import { type Finding, formatAddress, HeadgateError } from '../model/index.ts';
 import { tryOut } from './probe-finding.ts';
 import type { SysctlFindings } from './probe-load.ts';
 import { LOG_GROUP, MARK } from './probe-nft.ts';
+import { describeErrno } from './shim/error.ts';
 import { ConntrackBatch, FlowRecord, MARK_GONE, MARK_WRITTEN, MarkWriter } from './shim/index.ts';
 import { FLOW, type Layout, PACKET } from './shim/layout.ts';
 import type { Pointer, Shim } from './shim/library.ts';
@@ -126,7 +127,7 @@ const tryMark = (trial: ConntrackTrial): Promise<Finding> =>
     try {
       const [result] = writer.write([{ key: entry.key, mark: MARK.value, mask: MARK.mask }]);
       if (result === MARK_GONE) throw new Error('the flow that was opened has ended');
-      if (result !== MARK_WRITTEN) throw refused(`errno ${-(result ?? 0)}`);
+      if (result !== MARK_WRITTEN) throw refused(describeErrno(-(result ?? 0)));
     } finally {
       writer.close();
     }

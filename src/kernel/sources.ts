@@ -133,7 +133,10 @@ export function packetPayloads(options: PacketSampleOptions): Observable<readonl
   );
 }
 
-/** Tells links, addresses and routes of the main table, then what becomes of them (`ip monitor`). Starts with `restart`. */
+/**
+ * Tells links, addresses and routes of the main table, then what becomes of them (`ip monitor`), and what tc loses
+ * (`tc monitor`). Starts with `restart`.
+ */
 export function linkEvents(options: SourceOptions = {}): Observable<readonly LinkItem[]> {
   const { netns = null, ring = DEFAULT_RING } = options;
   return observe(
@@ -141,6 +144,18 @@ export function linkEvents(options: SourceOptions = {}): Observable<readonly Lin
     LINK,
     options,
     (shim, error) => shim.hg_links_open(netns, ring, error),
+    items(readLinkItem),
+  );
+}
+
+/** Tells what nftables loses from now on (`nft monitor destroy`). */
+export function tableEvents(options: SourceOptions = {}): Observable<readonly LinkItem[]> {
+  const { netns = null, ring = DEFAULT_RING } = options;
+  return observe(
+    'following tables',
+    LINK,
+    options,
+    (shim, error) => shim.hg_tables_open(netns, ring, error),
     items(readLinkItem),
   );
 }

@@ -3,8 +3,6 @@ import { createInterface } from 'node:readline';
 import { start, type Where } from '../kernel/index.ts';
 import { type Argv, HeadgateError } from '../model/index.ts';
 
-/** How long a program may take to end after it was asked to, in ms; then it is killed. */
-const PATIENCE = 10_000;
 /** Lines of output that are kept for error messages and for {@link Program.line}'s late callers. */
 const KEPT_LINES = 200;
 
@@ -19,6 +17,8 @@ export interface Ending {
  * (PR_SET_PDEATHSIG, by setpriv(1)), and its standard input closes then, too.
  */
 export class Program {
+  /** How long one may take to say something, or to end after it was asked to, in ms; then it is killed. More on a slow machine. */
+  static patience = 10_000;
   /** When it has ended and all its output was read. */
   readonly ended: Promise<Ending>;
   private readonly name: string;
@@ -72,7 +72,7 @@ export class Program {
    * @throws HeadgateError HG_LAB, with the last thing it complained of, where it ends before it says that, or where
    * `patience` ms pass.
    */
-  async line(matches: (line: string) => boolean, patience = PATIENCE): Promise<string> {
+  async line(matches: (line: string) => boolean, patience = Program.patience): Promise<string> {
     const early = this.lines.find(matches);
     if (early !== undefined) return early;
     let timer: NodeJS.Timeout | undefined;
@@ -100,7 +100,7 @@ export class Program {
   async stop(signal?: NodeJS.Signals): Promise<Ending> {
     if (signal) this.child.kill(signal);
     this.child.stdin?.end();
-    const timer = setTimeout(() => this.child.kill('SIGKILL'), PATIENCE);
+    const timer = setTimeout(() => this.child.kill('SIGKILL'), Program.patience);
     try {
       return await this.ended;
     } finally {

@@ -146,7 +146,7 @@ export const ERRORS = {
   },
   HG_RELOAD: {
     exit: 1,
-    message: 'the policy cannot be changed in place: {reason}. The running one stays.',
+    message: 'the policy cannot be changed while it runs: {reason}. The running one stays.',
     hint: 'Stop headgate and start it with the new policy.',
   },
   HG_KERNEL: {
@@ -158,6 +158,11 @@ export const ERRORS = {
     exit: 5,
     message: 'the kernel was asked for a filter on {device}, "{asked}", and holds another: {held}.',
     hint: 'It was built without a part of tc that this needs. What was done before was undone; headgate up --datapath takes another way.',
+  },
+  HG_TREE_CHANGED: {
+    exit: 5,
+    message: 'the kernel was asked for "{asked}" on {device}, and holds another: {held}.',
+    hint: 'Either somebody else is at work on that device (tc monitor shows it), or the kernel does otherwise than it says. What was done before was undone.',
   },
   HG_LAB: { exit: 5, message: 'the demo could not run: {problem}', hint: 'Everything it had built was taken down.' },
 } as const satisfies Record<string, { exit: number; message: string; hint: string }>;

@@ -13,6 +13,7 @@ export type MonitorEvent =
   | OverrunEvent
   | ResyncEvent
   | LinkEvent
+  | TableEvent
   | PolicyEvent
   | ConfirmEvent
   | MissedEvent
@@ -85,6 +86,14 @@ export interface LinkEvent {
  * shaped. `open`: packets pass unshaped. `absent`: the device is not there.
  */
 export type LinkState = 'steering' | 'watching' | 'open' | 'absent';
+
+/** Our nft tables or taps were taken away by somebody: they are `restored`, or `lost`, and why. */
+export interface TableEvent {
+  readonly kind: 'table';
+  readonly name: string;
+  readonly state: 'restored' | 'lost';
+  readonly reason: string;
+}
 
 /** A reload: the policy is being read (`reading`); then it was `changed`, or `kept` as it was, and why. */
 export interface PolicyEvent {

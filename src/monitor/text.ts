@@ -41,6 +41,8 @@ export function describeItem(item: MonitorItem): string {
       return `resync       ${item.flows} flows known: ${item.added} found, ${item.removed} gone${RESYNC_REASONS[item.reason]}${item.complete ? '' : ' (dump interrupted)'}`;
     case 'link':
       return `${`link.${item.state}`.padEnd(13)}${item.name} on ${item.device}: ${item.reason}`;
+    case 'table':
+      return `table.${item.state} ${item.name}: ${item.reason}`;
     case 'policy':
       return `${`policy.${item.state}`.padEnd(14)} ${item.reason.startsWith(item.file) ? '' : `${item.file}: `}${item.reason}`;
     case 'confirm':

@@ -34,6 +34,11 @@ export class LiveEffects implements EffectSink {
     const commands = { change: changeMembers, flush: () => flushMembers(effects) };
     this.#effects = new Map(effects.map((effect) => [effect.rule, effect]));
     this.#members = effects.length > 0 ? new TupleMap(this.#run, this.#failed, commands) : undefined;
+    this.refill();
+  }
+
+  /** The sets were made anew, and are empty. */
+  refill(): void {
     void this.#members?.reset();
   }
 

@@ -35,6 +35,7 @@ export class Following {
   readonly #classifier: FlowClassifier;
   readonly #followed: BehaviorSubject<Followed>;
   readonly #close: () => void;
+  readonly #refill: () => void;
   #counts = { overruns: 0, resyncs: 0 };
   #demand: Demand = { groups: [], counters: false, ticks: false };
   #open = true;
@@ -56,10 +57,15 @@ export class Following {
     this.#sides = sides;
     this.#followed = new BehaviorSubject(followed);
     const tuples = new TupleMap((command) => runCommand(command), warn('the map of flows'), undefined, found);
+    const effects = new LiveEffects((command) => runCommand(command), warn('the flows of police and mirror'));
+    this.#refill = () => {
+      if (datapath.map) void tuples.reset();
+      effects.refill();
+    };
     this.#classifier = new FlowClassifier({
       ...this.#silent(policy, datapath),
       map: datapath.map ? tuples : undefined,
-      effects: new LiveEffects((command) => runCommand(command), warn('the flows of police and mirror')),
+      effects,
       sources,
       failed: warn('a source of facts has ended'),
       writeMarks: (batch) => this.#marks.writeBatch(batch),
@@ -67,9 +73,10 @@ export class Following {
       listening: () => !stream.idle,
     });
     const demand = combineLatest([this.#followed, stream.flowsRead]).pipe(
-      map(([now, read]) => demandOf(now, read)),
-      // Where nothing is followed, another policy is reason to look again.
-      distinctUntilChanged((a, b) => a.groups.length > 0 && isDeepStrictEqual(a, b)),
+      map(([now, read]) => ({ demand: demandOf(now, read), links: now.shapes.map(({ device }) => device) })),
+      // Where nothing is followed, another policy is reason to look again; wherever, other links are.
+      distinctUntilChanged((a, b) => a.demand.groups.length > 0 && isDeepStrictEqual(a, b)),
+      map((now) => now.demand),
       tap((now) => (this.#demand = now)),
     );
     const running = runPipeline({
@@ -119,6 +126,11 @@ export class Following {
       refused: table.refused,
       ...this.#counts,
     };
+  }
+
+  /** Our nft tables were made anew: what they knew of flows is written once more. */
+  refill(): void {
+    this.#refill();
   }
 
   /** Another policy is in force: every flow is decided again. */

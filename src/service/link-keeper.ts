@@ -1,21 +1,31 @@
-import { checkLink, hookRemoval, inspect, isRedirected, namesOf, runOperations } from '../apply/index.ts';
-import { type LinkItem, type NetDevice, runCommand } from '../kernel/index.ts';
+import {
+  checkLink,
+  getHeld,
+  hookRemoval,
+  inspect,
+  isRedirected,
+  namesOf,
+  runOperations,
+  type Scene,
+} from '../apply/index.ts';
+import { delIngressFilter, type LinkItem, type NetDevice, runCommand } from '../kernel/index.ts';
 import { type Command, HeadgateError } from '../model/index.ts';
 import type { LinkEvent, LinkState } from '../monitor/index.ts';
 import {
-  changeLink,
   type Datapath,
   hooksOf,
-  type LinkChange,
   type LinkShape,
   type LinkSite,
   linkOperations,
   parseAlias,
   removeIfb,
   removeUpload,
+  repairLink,
   rootMajor,
   UPLOAD_MAJOR,
 } from '../shape/index.ts';
+import type { Settled } from './link-watch.ts';
+import { FIGHT, RepairBudget } from './repair-budget.ts';
 
 const IFF_UP = 1;
 
@@ -33,17 +43,24 @@ interface KnownIfb extends Known {
 }
 
 /**
- * Keeps one link's part of the kernel right while devices come, go and change their names under it. Whenever an ifb
- * is in doubt the redirect goes first: unshaped traffic is a nuisance, a redirect to nowhere an outage.
+ * Keeps one link's part of the kernel right while devices come, go and change their names under it, and while others take
+ * away what is ours. Two ways, so that no message's loss or order matters: what the kernel tells ({@link follow}) takes the
+ * redirect away at once where an ifb is in doubt, since unshaped traffic is a nuisance, a redirect to nowhere an outage;
+ * all else is done by a look at the kernel as it is ({@link settle}).
  *
- * Items must be handed in one at a time, in the order in which the kernel sent them.
+ * One call at a time; items in the order in which the kernel sent them.
  */
 export class LinkKeeper {
   #shape: LinkShape;
   #datapath: Datapath;
   readonly #emit: (event: LinkEvent) => void;
+  readonly #budget = new RepairBudget();
   #state: LinkState = 'absent';
+  /** What stands in the way, as it was said: once. */
+  #obstacle: string | undefined;
   #site: LinkSite | undefined;
+  /** An ifb that somebody has set down. */
+  #down: string | undefined;
   #device: Known | undefined;
   /** Those of the shape, in its order, unless one was deleted. */
   #ifbs: readonly KnownIfb[] = [];
@@ -76,7 +93,7 @@ export class LinkKeeper {
     const { device, shares, ifbs } = this.shape;
     const scene = await inspect();
     checkLink(this.shape, scene, this.#datapath);
-    const there = new Map(scene.ifbs.map((own) => [own.device.name, own.ownership]));
+    const there = ownershipsOf(scene);
     const missing = shares === undefined ? undefined : ifbs.find(({ name }) => !there.has(name));
     if (missing) throw new HeadgateError('HG_NO_DEVICE', { device: missing.name, devices: namesOf(scene) });
     const site = { ingressHook: scene.hooks.has(device), ifbs: there };
@@ -99,27 +116,41 @@ export class LinkKeeper {
   async adopt(): Promise<void> {
     const { device, ifbs } = this.shape;
     const scene = await inspect();
-    const there = new Map(scene.ifbs.map((own) => [own.device.name, own.ownership]));
-    this.#device = known(scene.devices, device);
-    const missing = [...(this.#device ? [] : [device]), ...ifbs.map(({ name }) => name).filter((n) => !there.has(n))];
-    if (missing.length > 0) throw new HeadgateError('HG_NO_DEVICE', { device: missing[0]!, devices: namesOf(scene) });
-    this.#ifbs = ifbs.map(({ name }) => ({ ...known(scene.devices, name)!, up: true, seenUp: true }));
-    const hooks = ifbs.flatMap(({ name }) => hooksOf(there.get(name)!));
-    this.#site = { ingressHook: !hooks.some((hook) => hook.device === device && hook.clsact), ifbs: there };
-    this.#state = this.#built;
+    const there = ownershipsOf(scene);
+    const missing = known(scene.devices, device) ? ifbs.find(({ name }) => !there.has(name))?.name : device;
+    if (missing !== undefined) throw new HeadgateError('HG_NO_DEVICE', { device: missing, devices: namesOf(scene) });
+    this.begin(scene, scene);
   }
 
-  /** What has to be done so that the link is of another shape; it must be one that whyNotInPlace lets pass. */
-  change(shape: LinkShape, datapath: Datapath): LinkChange {
-    // An absent device comes back in the new shape; a link without one of its ifbs waits to be started again.
-    if (!this.#device || !this.#site || !this.#hasIfbs) return { before: [], after: [] };
-    return changeLink(this.#shape, shape, this.#datapath, datapath, this.#state === 'steering');
+  /** The link's part was made, between the two looks. */
+  begin(was: Scene, scene: Scene): void {
+    this.#device = known(scene.devices, this.shape.device);
+    if (this.#device) this.#look(was, scene);
   }
 
-  /** The change has been made. */
-  become(shape: LinkShape, datapath: Datapath): void {
+  /** The link's part was changed to another shape, between the two looks. An absent device comes back in the new shape. */
+  become(shape: LinkShape, datapath: Datapath, was: Scene, scene: Scene): void {
+    const state = this.#state;
     this.#shape = shape;
     this.#datapath = datapath;
+    this.#budget.refill();
+    if (!this.#device) return;
+    this.#look(was, scene);
+    if (this.#state !== state) this.#change(this.#state, 'the policy was changed');
+  }
+
+  #look(was: Scene, scene: Scene): void {
+    const { device, ifbs } = this.shape;
+    this.#ifbs = ifbs.flatMap(({ name }) => {
+      const ifb = known(scene.devices, name);
+      if (!ifb) return [];
+      const seenUp = was.devices.some(({ index }) => index === ifb.index);
+      return [this.#ifbs.find(({ index }) => index === ifb.index) ?? { ...ifb, up: true, seenUp }];
+    });
+    const named = ownershipsOf(scene);
+    const hooks = [...named.values()].flatMap(hooksOf);
+    this.#site = { ingressHook: !hooks.some((hook) => hook.device === device && hook.clsact), ifbs: named };
+    this.#state = ifbs.length > 0 && !isRedirected(scene, device) ? 'open' : this.#built;
   }
 
   get #hasIfbs(): boolean {
@@ -131,73 +162,167 @@ export class LinkKeeper {
     return this.shape.ifbs.length === 0 && !this.shape.upload ? 'watching' : 'steering';
   }
 
-  async follow(item: LinkItem): Promise<void> {
-    // After a loss the kernel tells everything as it is now.
-    if (item.kind === 'restart') this.#ifbs = this.#ifbs.map((ifb) => ({ ...ifb, seenUp: true }));
-    if (item.kind === 'link') await this.#followLink(item.ifindex, item.name, (item.flags & IFF_UP) !== 0);
-    else if (item.kind === 'linkGone') {
-      const ifb = this.#ifbs.find(({ index }) => index === item.ifindex);
-      if (ifb) await this.#ifbGone(ifb);
-      else if (item.ifindex === this.#device?.index) await this.#deviceGone(`${this.shape.device} is gone`);
+  /** The shape with its ifbs as they are called now. */
+  get #called(): LinkShape {
+    if (!this.#hasIfbs) return this.#shape;
+    return { ...this.#shape, ifbs: this.#shape.ifbs.map((ifb, i) => ({ ...ifb, name: this.#ifbs[i]!.name })) };
+  }
+
+  /** Hears of a change. True: the link may not be as it should be, and is to be looked at ({@link settle}). */
+  async follow(item: LinkItem): Promise<boolean> {
+    switch (item.kind) {
+      case 'restart':
+        // After a loss the kernel tells everything as it is now.
+        this.#ifbs = this.#ifbs.map((ifb) => ({ ...ifb, seenUp: true }));
+        return false;
+      case 'ready':
+      case 'overrun':
+        return true;
+      case 'link':
+        return this.#followLink(item.ifindex, item.name, (item.flags & IFF_UP) !== 0);
+      case 'linkGone': {
+        const gone = this.#ifbs.find(({ index }) => index === item.ifindex);
+        if (gone) {
+          this.#ifbs = this.#ifbs.filter((ifb) => ifb !== gone);
+          await this.#open(`${gone.name} was deleted; arriving packets pass unshaped`);
+          // With the ifb went its alias, which said that the hook is ours.
+          await this.#removeHook(this.shape.device);
+        }
+        return gone !== undefined || item.ifindex === this.#device?.index;
+      }
+      case 'tcGone':
+        return item.ifindex === this.#device?.index || this.#ifbs.some(({ index }) => index === item.ifindex);
+      default:
+        return false;
     }
   }
 
-  async #followLink(index: number, name: string, up: boolean): Promise<void> {
+  async #followLink(index: number, name: string, up: boolean): Promise<boolean> {
     const ifb = this.#ifbs.find((known) => known.index === index);
-    if (ifb) {
-      // Before it was seen up, what is told is history.
-      const now = { ...ifb, name, up: up || !ifb.seenUp, seenUp: ifb.seenUp || up };
-      this.#ifbs = this.#ifbs.map((known) => (known === ifb ? now : known));
-      await this.#followIfb(now);
-    } else if (index === this.#device?.index) {
-      const was = this.#device.name;
-      this.#device = { index, name };
-      if (name !== was) await this.#deviceGone(`${was} is called ${name} now`);
-    } else if (name === this.shape.device && this.#state === 'absent') await this.#deviceCame();
+    if (!ifb) return (index === this.#device?.index) !== (name === this.shape.device);
+    const now = { ...ifb, name, up: up || !ifb.seenUp, seenUp: ifb.seenUp || up };
+    this.#ifbs = this.#ifbs.map((known) => (known === ifb ? now : known));
+    if (!now.up && this.#state === 'steering') await this.#open(`${name} was set down; arriving packets pass unshaped`);
+    return now.up !== ifb.up || now.name !== ifb.name;
   }
 
-  async #followIfb({ name, up }: KnownIfb): Promise<void> {
-    const { device, ifbs } = this.shape;
-    if (!up && this.#state === 'steering') {
-      await this.#open(`${name} was set down; arriving packets pass unshaped`);
-    } else if (this.#state === 'open' && this.#hasIfbs && this.#ifbs.every((ifb) => ifb.up)) {
-      const now = ifbs.map((ifb, i) => ({ ...ifb, name: this.#ifbs[i]!.name }));
-      await runOperations([this.#datapath.redirect(device, now)]);
-      this.#change('steering', `${name} is up again`);
-    }
+  /**
+   * Makes the link's part whole: follows a device that went, came, or is called something else, and puts back what is
+   * missing, unless that has been done too often of late.
+   */
+  async settle(scene: Scene): Promise<Settled> {
+    const device = known(scene.devices, this.shape.device);
+    const lost = this.#device !== undefined && this.#device.index !== device?.index;
+    if (lost) await this.#deviceGone(scene);
+    if (!device) return lost ? 'changed' : 'whole';
+    return this.#device ? this.#repair(scene) : this.#deviceCame();
   }
 
-  async #ifbGone(gone: KnownIfb): Promise<void> {
-    const { name } = gone;
-    this.#ifbs = this.#ifbs.filter((ifb) => ifb !== gone);
-    await this.#open(`${name} was deleted; arriving packets pass unshaped: stop headgate and start it again`);
-    // With the ifb went its alias, which said that the hook is ours.
-    await this.#removeHook(this.shape.device);
-  }
-
-  /** Lets arriving packets pass. What cannot be removed is said: traffic hangs on it. */
-  async #open(reason: string): Promise<void> {
-    const { device } = this.shape;
-    const failure = await tryCommand(this.#datapath.unredirect(device, this.shape));
-    const left = failure && isRedirected(await inspect(), device);
-    this.#change('open', left ? `the redirect of ${device} could not be removed: ${failure.message}` : reason);
-  }
-
-  async #deviceGone(reason: string): Promise<void> {
-    const name = this.#device?.name ?? this.shape.device;
+  async #deviceGone({ devices }: Scene): Promise<void> {
+    const was = this.#device!;
+    const now = devices.find(({ index }) => index === was.index)?.name;
     this.#device = undefined;
-    await this.#leave(name);
+    await this.#leave(now ?? was.name);
+    const reason = now === undefined ? `${was.name} is gone` : `${was.name} is called ${now} now`;
     this.#change('absent', `${reason}; waiting for a device ${this.shape.device}`);
   }
 
-  async #deviceCame(): Promise<void> {
+  async #deviceCame(): Promise<Settled> {
+    this.#budget.refill();
     try {
       await this.add();
+      this.#obstacle = undefined;
       this.#change(this.#built, `${this.shape.device} is back`);
+      return 'changed';
     } catch (error) {
-      // The next news of a device of that name is the next try.
-      this.#change('absent', `${this.shape.device} is back, but: ${error instanceof Error ? error.message : error}`);
+      if (this.#obstacle !== messageOf(error))
+        this.#change('absent', `${this.shape.device} is back, but: ${messageOf(error)}`);
+      this.#obstacle = messageOf(error);
+      return 'again';
     }
+  }
+
+  /** Each direction by itself: what stands in the way of one is none of the other's business. */
+  async #repair(scene: Scene): Promise<Settled> {
+    this.#ifbs = this.#ifbs.flatMap((ifb): KnownIfb[] => {
+      const now = scene.devices.find(({ index }) => index === ifb.index);
+      return now ? [{ ...ifb, name: now.name }] : [];
+    });
+    const shape = this.#called;
+    const { device } = shape;
+    const down = scene.devices.find((d) => !d.up && shape.ifbs.some(({ name }) => name === d.name));
+    if (down && isRedirected(scene, device))
+      await this.#open(`${down.name} was set down; arriving packets pass unshaped`);
+    this.#down = down?.name ?? this.#down;
+    // An ifb that somebody has set down waits for somebody to set it up.
+    const parts = [...(down ? [] : [{ ...shape, upload: undefined }]), { ...shape, ifbs: [] }];
+    let settled: Settled = 'whole';
+    for (const part of parts) {
+      try {
+        if ((await this.#repairPart(part, scene)) && settled === 'whole') settled = 'changed';
+      } catch (error) {
+        await this.#giveUp(part, messageOf(error));
+        settled = 'again';
+      }
+    }
+    return settled;
+  }
+
+  /** One direction. True: something was missing, and is there again. */
+  async #repairPart(part: LinkShape, scene: Scene): Promise<boolean> {
+    const { device } = part;
+    const { clear, operations } = repairLink(
+      part,
+      this.#site!,
+      this.#datapath,
+      await getHeld(part, scene, this.#datapath),
+    );
+    if (operations.length === 0) return false;
+    // What others have at the ingress hook is in the way of a redirect alone.
+    if (part.upload || clear.length > 0) checkLink(part, scene, this.#datapath);
+    const about = operations.map((operation) => operation.about).join(', ');
+    const isUp = part.ifbs.length > 0 && this.#down !== undefined;
+    if (!isUp && this.#budget.isSpent) {
+      await this.#giveUp(part, FIGHT);
+      return false;
+    }
+    for (const command of clear) await tryCommand(command);
+    await runOperations(operations);
+    if (part.ifbs.length > 0) {
+      const after = await inspect();
+      const hooked = this.#datapath.hook && !scene.hooks.has(device);
+      this.#site = { ingressHook: this.#site!.ingressHook && !hooked, ifbs: ownershipsOf(after) };
+      this.#ifbs = part.ifbs.flatMap(({ name }): KnownIfb[] => {
+        const ifb = known(after.devices, name);
+        const before = this.#ifbs.find(({ index }) => index === ifb?.index);
+        return ifb ? [before ?? { ...ifb, up: true, seenUp: false }] : [];
+      });
+    }
+    const state = part.ifbs.length === this.shape.ifbs.length ? this.#built : this.#state;
+    this.#change(state, isUp ? `${this.#down} is up again` : `somebody took it away, it is put back: ${about}`);
+    if (isUp) this.#down = undefined;
+    else this.#budget.note();
+    this.#obstacle = undefined;
+    return true;
+  }
+
+  /** A direction stays as it is, but what arrives is let pass. */
+  async #giveUp({ device, ifbs }: LinkShape, reason: string): Promise<void> {
+    const said = this.#obstacle === reason;
+    this.#obstacle = reason;
+    if (ifbs.length === 0) {
+      if (!said) this.#change(this.shape.ifbs.length === 0 ? 'open' : this.#state, reason);
+    } else if (!said || isRedirected(await inspect(), device)) await this.#open(reason);
+  }
+
+  /** Lets arriving packets pass, at once; then the rest goes. What cannot be removed is said: traffic hangs on it. */
+  async #open(reason: string): Promise<void> {
+    const { device } = this.shape;
+    const { entries } = this.#datapath;
+    if (this.#device) for (const pref of entries) delIngressFilter(this.#device.index, pref);
+    const failure = await tryCommand(this.#datapath.unredirect(device, this.shape));
+    const left = failure && isRedirected(await inspect(), device);
+    this.#change('open', left ? `the redirect of ${device} could not be removed: ${failure.message}` : reason);
   }
 
   /** Takes the link's part from the device that has this name now, filter first; what went with it is no failure. */
@@ -226,10 +351,14 @@ export class LinkKeeper {
   }
 }
 
+const ownershipsOf = (scene: Scene) => new Map(scene.ifbs.map((own) => [own.device.name, own.ownership]));
+
 const known = (devices: readonly NetDevice[], name: string): Known | undefined => {
   const device = devices.find((d) => d.name === name);
   return device && { index: device.index, name };
 };
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 /** Runs a removal; returns why it failed. */
 const tryCommand = (command: Command): Promise<Error | undefined> =>

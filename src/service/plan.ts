@@ -1,11 +1,12 @@
-import { inspect, listOurMirrors, type Scene, teardownOf } from '../apply/index.ts';
+import { inspect, listOurMirrors, type Scene, standingOf, teardownOf } from '../apply/index.ts';
 import { addFiles, delFiles, ensureBtf, getCapabilities } from '../kernel/index.ts';
 import type { Policy } from '../language/index.ts';
 import {
-  changeLink,
+  changeLinks,
   changePolicy,
   type DatapathName,
   ensureCreates,
+  nameBeside,
   type Operation,
   planOperations,
   qdiscsOf,
@@ -18,7 +19,8 @@ import { shapeHere } from './shape-here.ts';
 
 /** One step of a plan. */
 export interface Change {
-  readonly action: 'add' | 'change' | 'remove';
+  /** `change`: in place; `replace`: by another beside it, in one step where nothing else is said. */
+  readonly action: 'add' | 'change' | 'replace' | 'remove';
   /** In words: "add ifb hg-wan". */
   readonly about: string;
   /** The traffic that it touches; `none` where it touches no packet. */
@@ -53,19 +55,18 @@ export async function makePlan(policy: Policy, named: DatapathName | undefined):
     // As the one in force has it: the numbers of its filters are no difference.
     const generation = (await readApplied())?.generation ?? 0;
     const { datapath } = await prepareDatapath(name, policy, field, generation, capabilities, toPlan);
-    const wanted = { policy, shapes, datapath };
-    const differences = await compareBuilt(wanted, scene);
-    const plan = { datapath: name, differences };
-    if (differences.length === 0) return { ...plan, changes: [] };
-
     const removals = teardownOf(scene).map(told('remove'));
     const inForce =
-      removals.length === 0
-        ? undefined
-        : await findInForce({ shapes, datapath: name, field }, scene, capabilities, toPlan);
-    if (typeof inForce === 'object') return { ...plan, changes: changesBetween(inForce, wanted, scene, differences) };
+      removals.length === 0 ? undefined : await findInForce({ datapath: name, field }, scene, capabilities, toPlan);
+    if (typeof inForce === 'object') {
+      const wanted = { policy, shapes: nameBeside(inForce.shapes, shapes), datapath };
+      const differences = await compareBuilt(wanted, scene);
+      const changes = differences.length === 0 ? [] : changesBetween(inForce, wanted, scene, differences);
+      return { datapath: name, differences, changes };
+    }
+    const differences = await compareBuilt({ policy, shapes, datapath }, scene);
     const additions = planOperations(policy, shapes, datapath).map(told('add'));
-    return { ...plan, anew: inForce, changes: [...removals, ...additions] };
+    return { datapath: name, differences, anew: inForce, changes: [...removals, ...additions] };
   } finally {
     await delFiles(undefined, 'plan');
   }
@@ -79,18 +80,26 @@ const toPlan: WriteFiles = async (files) => {
 /** The steps of a reload, without those whose objects are as they should be already. */
 function changesBetween(inForce: InForce, to: Wanted, scene: Scene, differences: readonly Difference[]): Change[] {
   const { policy, shapes, prepared } = inForce;
-  const links = to.shapes.map((shape) => {
-    const old = shapes.find(({ link }) => link === shape.link)!;
-    return changeLink(old, shape, prepared.datapath, to.datapath, true);
-  });
   const from = { policy, shapes, datapath: prepared.datapath };
+  const links = changeLinks(from, to, standingOf(scene));
   const { before, after } = changePolicy(from, to, listOurMirrors(scene), links);
   const differs = (object: RegExp) => differences.some((d) => object.test(d.object));
-  const idle = { tables: !differs(/^table /), filters: !differs(/filters on /), tap: false };
-  const needed = before.filter(({ of }) => of === undefined || !idle[of]);
-  return [...needed.map((o) => told(o.of === 'tap' ? 'add' : 'change')(o)), ...after.map(told('remove'))];
+  const isIdle = ({ of, filters }: Operation): boolean => {
+    if (of === undefined) return false;
+    if (of === 'tables') return !differs(/^table /);
+    // Those that are no filters of tc are a chain of the table.
+    if (!filters) return !differs(/filters on |^table /);
+    const object = `${filters.parent === 'ingress' ? '' : 'leaving '}filters on ${filters.device}`;
+    return !differences.some((d) => d.object === object);
+  };
+  const needed = before.filter((operation) => !isIdle(operation));
+  return [...needed, ...after].map(told('change'));
 }
 
 const told =
   (action: Change['action']) =>
-  ({ about, touches = 'none' }: Pick<Operation, 'about' | 'touches'>): Change => ({ action, about, touches });
+  ({ about, touches = 'none', does }: Pick<Operation, 'about' | 'touches' | 'does'>): Change => ({
+    action: does ?? action,
+    about,
+    touches,
+  });

@@ -21,9 +21,14 @@ export async function recover(): Promise<{ readonly done: readonly string[]; rea
 /** What was interrupted. */
 async function takeBack(): Promise<string[]> {
   const journal = await getJournal();
-  if (journal && journal.kind !== 'reload')
-    return [`the ${journal.kind === 'up' ? 'start' : 'way down'} was interrupted`, ...(await takeDown())];
   if (!journal) return [];
+  if (journal.kind === 'finish') {
+    for (const { undo } of journal.steps) await runCommand(undo).catch(() => {});
+    await delJournal();
+    return ['the reload was interrupted at its end; the policy after it is in force', ...journal.steps.map(toText)];
+  }
+  if (journal.kind !== 'reload')
+    return [`the ${journal.kind === 'up' ? 'start' : 'way down'} was interrupted`, ...(await takeDown())];
   await undoSteps(journal.steps);
   await replaceApplied(journal.applied);
   await delJournal();
@@ -32,6 +37,8 @@ async function takeBack(): Promise<string[]> {
     ...journal.steps.map(({ about }) => `take back: ${about}`).reverse(),
   ];
 }
+
+const toText = ({ about }: { readonly about: string }): string => about;
 
 /** What is redirected to an ifb that is down is lost, and to one that is gone, too. */
 async function openDeadEnds(scene: Scene): Promise<string[]> {
@@ -58,7 +65,7 @@ export async function takeDown(known?: MarkField): Promise<string[]> {
   await delFiles();
   await replaceApplied(undefined);
   // Marks without our objects are not ours to touch.
-  if (removed.length > 0 && field) await clearField(field);
+  if (removed.length > 0 && field) await clearField(field).catch(() => clearField(field));
   await journal?.end();
   return removed.map(({ about }) => about);
 }

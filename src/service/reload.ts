@@ -1,7 +1,18 @@
-import { checkCreate, checkEffects, inspect, listOurMirrors, type RunOptions, runOperations } from '../apply/index.ts';
+import {
+  checkCreate,
+  checkEffects,
+  checkIfbs,
+  checkLink,
+  inspect,
+  listOurMirrors,
+  type RunOptions,
+  runOperations,
+  type Scene,
+  standingOf,
+} from '../apply/index.ts';
 import { countErrors, type Diagnostic, type ParsedPolicy, type Policy } from '../language/index.ts';
 import { type Capabilities, type ErrorCode, HeadgateError } from '../model/index.ts';
-import { changePolicy, type Datapath, type LinkShape, type Operation, whyNotInPlace } from '../shape/index.ts';
+import { changeLinks, changePolicy, type Datapath, type LinkShape, type Operation } from '../shape/index.ts';
 import type { Unconfirmed } from './confirmation.ts';
 import type { LinkKeeper } from './link-keeper.ts';
 
@@ -50,27 +61,42 @@ export interface Shaped {
 }
 
 /**
- * Changes what is in the kernel from one policy to another, all of it or nothing, and the keepers with it. Returns what
- * is to be removed when the flows' marks are those of the new policy.
+ * Changes what is in the kernel from one policy to another, all of it or nothing. Returns the keepers of the links that
+ * there are now, and what is to be removed when the flows' marks are those of the new policy.
  *
- * @throws HeadgateError HG_RELOAD; as checkEffects and checkCreate do; HG_KERNEL
+ * @param add makes the keeper of a new link, whose part was made between the two looks
+ *
+ * @throws HeadgateError as checkEffects, checkLink and checkCreate do; HG_KERNEL, HG_FILTER_CHANGED, HG_TREE_CHANGED
  */
 export async function changeKernel(
   from: Shaped,
   to: Shaped,
   keepers: readonly LinkKeeper[],
+  add: (shape: LinkShape, was: Scene, scene: Scene) => LinkKeeper,
   capabilities: Capabilities,
   journal: NonNullable<RunOptions['journal']>,
-): Promise<readonly Operation[]> {
-  const reason = whyNotInPlace(from.shapes, to.shapes);
-  if (reason !== undefined) throw new HeadgateError('HG_RELOAD', { reason });
+): Promise<{ readonly keepers: readonly LinkKeeper[]; readonly after: readonly Operation[] }> {
   const scene = await inspect();
   checkEffects(to.policy, scene, capabilities);
-  for (const shape of to.shapes) checkCreate(shape, scene, to.datapath);
-  const shapeOf = ({ shape }: LinkKeeper) => to.shapes.find(({ link }) => link === shape.link)!;
-  const links = keepers.map((keeper) => keeper.change(shapeOf(keeper), to.datapath));
+  for (const shape of to.shapes) checkShape(from.shapes, shape, scene, to.datapath);
+  const absent = keepers.filter(({ deviceIndex }) => deviceIndex === undefined).map(({ shape }) => shape.device);
+  const links = changeLinks(from, to, standingOf(scene, new Set(absent)));
   const { before, after } = changePolicy(from, to, listOurMirrors(scene), links);
   await runOperations(before, { journal });
-  for (const keeper of keepers) keeper.become(shapeOf(keeper), to.datapath);
-  return after;
+  const made = await inspect();
+  const next = to.shapes.map((shape) => {
+    const old = keepers.find((keeper) => keeper.shape.device === shape.device);
+    old?.become(shape, to.datapath, scene, made);
+    return old ?? add(shape, scene, made);
+  });
+  return { keepers: next, after };
+}
+
+/** Of a link that is there already, what it has is ours; what it gets must be free. */
+function checkShape(from: readonly LinkShape[], shape: LinkShape, scene: Scene, datapath: Datapath): void {
+  const old = from.find(({ device }) => device === shape.device);
+  checkIfbs(shape, scene);
+  if (!old || (shape.upload && !old.upload) || (shape.ifbs.length > 0 && old.ifbs.length === 0))
+    checkLink(shape, scene, datapath);
+  else checkCreate(shape, scene, datapath);
 }

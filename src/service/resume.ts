@@ -3,7 +3,7 @@ import { inspect, type Scene } from '../apply/index.ts';
 import { getApplied, hasRight } from '../kernel/index.ts';
 import type { Policy } from '../language/index.ts';
 import type { Capabilities, MarkField } from '../model/index.ts';
-import { type DatapathName, type LinkShape, qdiscsOf, whyNotInPlace } from '../shape/index.ts';
+import { type DatapathName, type LinkShape, nameAsThere, qdiscsOf } from '../shape/index.ts';
 import { type Applied, compareBuilt, readApplied } from './applied.ts';
 import { type PreparedDatapath, prepareDatapath, type WriteFiles } from './datapath.ts';
 import { shapeHere } from './shape-here.ts';
@@ -41,7 +41,8 @@ async function lookAt(
   capabilities: Capabilities,
   write?: WriteFiles,
 ) {
-  const shapes = await shapeHere(policy, qdiscsOf(capabilities));
+  const there = new Set(scene.devices.map((device) => device.name));
+  const shapes = nameAsThere(await shapeHere(policy, qdiscsOf(capabilities)), there);
   const prepared = await prepareDatapath(datapath, policy, field, generation, capabilities, write);
   const compared = !hasRight('SYS_ADMIN') && process.env[COMPARED] === (await digestOfRecord());
   const [odd] = compared ? [] : await compareBuilt({ policy, shapes, datapath: prepared.datapath }, scene);
@@ -50,11 +51,11 @@ async function lookAt(
 
 /**
  * The policy that an earlier run has left in force, where the kernel holds it whole and as it was made, and where it can
- * be changed in place to what is wanted now; else why it is better to begin anew, as the end of a sentence. Files of its
- * datapath are written by `write`.
+ * be changed to what is wanted now; else why it is better to begin anew, as the end of a sentence. Files of its datapath
+ * are written by `write`.
  */
 export async function findInForce(
-  wanted: { readonly shapes: readonly LinkShape[]; readonly datapath: DatapathName; readonly field: MarkField },
+  wanted: { readonly datapath: DatapathName; readonly field: MarkField },
   scene: Scene,
   capabilities: Capabilities,
   write?: WriteFiles,
@@ -65,9 +66,7 @@ export async function findInForce(
   if (scene.field?.mask !== wanted.field.mask) return 'it has other marks';
   try {
     const { shapes, prepared, odd } = await lookAt(applied, wanted.field, scene, capabilities, write);
-    return (
-      whyNotInPlace(shapes, wanted.shapes) ?? (odd ? `${odd} is not as it was made` : { ...applied, shapes, prepared })
-    );
+    return odd ? `${odd} is not as it was made` : { ...applied, shapes, prepared };
   } catch {
     return 'its record does not fit this machine any more';
   }

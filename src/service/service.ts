@@ -1,17 +1,20 @@
+import { merge } from 'rxjs';
 import { checkEffects, checkLink, checkMap, checkTable, passedBy, runOperations, teardown } from '../apply/index.ts';
 import { factSources } from '../facts/index.ts';
 import { acquireInstance, delFiles, ensureRoot, Journal, replaceApplied } from '../kernel/index.ts';
-import { linkEvents } from '../kernel/sources.ts';
+import { linkEvents, tableEvents } from '../kernel/sources.ts';
 import type { Policy } from '../language/index.ts';
 import { type Capabilities, formatMark, HeadgateError } from '../model/index.ts';
 import type { MonitorItem } from '../monitor/index.ts';
 import { MonitorStream } from '../monitor/stream.ts';
 import { Sides } from '../pipeline/index.ts';
 import {
+  type Datapath,
   type DatapathName,
   effectOperations,
   type IfbShape,
   type LinkShape,
+  nameBeside,
   numberedQueues,
   type Operation,
   qdiscsOf,
@@ -25,16 +28,19 @@ import { serveControl } from './control.ts';
 import { bestDatapath, prepareDatapath } from './datapath.ts';
 import { Deadline } from './deadline.ts';
 import { explainLive } from './explain-live.ts';
+import { finish } from './finish.ts';
 import { Following } from './following.ts';
 import { getStatus } from './get-status.ts';
+import { keepFollowing } from './keep-following.ts';
 import { LinkKeeper } from './link-keeper.ts';
 import { LinkWatch } from './link-watch.ts';
 import { chooseMarksHere, warnOfMarksHere, whyNotMarks } from './marks.ts';
 import { clearField, recover, takeDown } from './recover.ts';
-import { changeKernel, type LoadPolicy, type ReloadResult, reloadPolicy } from './reload.ts';
+import { changeKernel, type LoadPolicy, type ReloadResult, reloadPolicy, type Shaped } from './reload.ts';
 import { findInForce, getPolicyBefore, isSamePolicy } from './resume.ts';
 import { shapeHere } from './shape-here.ts';
 import type { ServiceStatus } from './status.ts';
+import { TableKeeper } from './table-keeper.ts';
 import { withCapabilities } from './with-capabilities.ts';
 
 /** Headgate at work: the kernel's objects are in place, flows are being decided. */
@@ -109,10 +115,11 @@ async function startWith(
     const warn = (what: string) => (error: unknown) =>
       stream.emit({ kind: 'warning', message: `${what}: ${error instanceof Error ? error.message : error}` });
     opened.add(() => (keep ? undefined : delFiles()));
-    const found = await findInForce({ shapes, datapath: name, field }, scene, capabilities);
+    const found = await findInForce({ datapath: name, field }, scene, capabilities);
     const inForce = typeof found === 'string' ? undefined : found;
     if (!inForce) await delFiles();
     const same = inForce !== undefined && isSamePolicy(inForce.policy, policy);
+    if (inForce) shapes = same ? [...inForce.shapes] : nameBeside(inForce.shapes, shapes);
     let generation = inForce ? inForce.generation + (same ? 0 : 1) : 0;
     const prepare = (of: Policy, number: number) => prepareDatapath(name, of, field, number, capabilities);
     let prepared = same ? inForce.prepared : await prepare(policy, generation);
@@ -130,37 +137,78 @@ async function startWith(
       await runOperations([tableOperation(policy, shapes, datapath), ...effects], { journal });
     }
 
-    const keepers = (inForce?.shapes ?? shapes).map(
-      (shape) => new LinkKeeper(shape, inForce?.prepared.datapath ?? datapath, (event) => stream.emit(event)),
+    const keeperOf = (shape: LinkShape, by: Datapath) => new LinkKeeper(shape, by, (event) => stream.emit(event));
+    let keepers: readonly LinkKeeper[] = (inForce?.shapes ?? shapes).map((shape) =>
+      keeperOf(shape, inForce?.prepared.datapath ?? datapath),
     );
     const sides = new Sides((ifindex) => keepers.some((keeper) => keeper.deviceIndex === ifindex));
-    const watch = await LinkWatch.open(linkEvents(), sides, warn('the watch on links'));
+    /** Sockets that are broken now. */
+    const broken = new Set<string>();
+    const kept = <T>(what: string, follow: Parameters<typeof keepFollowing<T>>[0]) =>
+      keepFollowing(
+        follow,
+        (error) => {
+          broken.add(what);
+          warn(`the watch on ${what} broke; opening it again`)(error);
+        },
+        () => {
+          if (broken.delete(what)) watch.doubt();
+        },
+      );
+    const watch: LinkWatch = await LinkWatch.open(
+      merge(kept('links', linkEvents), kept('tables', tableEvents)),
+      sides,
+      warn('the watch on links'),
+    );
     opened.add(() => watch.close());
     for (const keeper of keepers) await watch.add(keeper, inForce ? 'as it is' : 'anew');
     const shapesNow = () => keepers.map(({ shape }) => shape);
     const deadline =
       name === 'bpf' ? new Deadline(options.deadline, watch, shapesNow, warn('the deadline')) : undefined;
+    const changeLinks = async (from: Shaped, to: Shaped, journal: Journal): Promise<readonly Operation[]> => {
+      const add = (shape: LinkShape, ...looks: Parameters<LinkKeeper['begin']>) => {
+        const keeper = keeperOf(shape, to.datapath);
+        keeper.begin(...looks);
+        return keeper;
+      };
+      const changed = await changeKernel(from, to, keepers, add, capabilities, journal);
+      ({ keepers } = changed);
+      watch.replace(keepers);
+      return changed.after;
+    };
+    const hurry = new AbortController();
+    let finishing: Promise<void> = Promise.resolve();
+    opened.add(() => {
+      hurry.abort();
+      return finishing;
+    });
+    /** There is no way back any more. */
+    const finishWith = (after: readonly Operation[], journal: Journal, old: readonly string[]): Promise<void> => {
+      finishing = finish(after, journal, (about, error) => warn(about)(error), hurry.signal).then(() => delFiles(old));
+      return finishing;
+    };
     let rest: readonly Operation[] = [];
     if (inForce && !same) {
       const from = { policy: inForce.policy, shapes: inForce.shapes, datapath: inForce.prepared.datapath };
-      rest = await watch.exclusively(() =>
-        changeKernel(from, { policy, shapes, datapath }, keepers, capabilities, journal),
-      );
+      rest = await watch.exclusively(() => changeLinks(from, { policy, shapes, datapath }, journal));
     }
     const stopKeeping = await deadline?.keep(stream.notices);
     opened.add(() => stopKeeping?.());
     await replaceApplied(writeApplied({ policy, datapath: name, generation, unconfirmed }));
-    for (const operation of rest) await runOperations([operation], { journal }).catch(warn(operation.about));
     // Until then whoever finds the journal takes it back.
-    const settleStart = async () => {
-      await journal.end();
-      if (inForce) await delFiles(inForce.prepared.files.filter((path) => !prepared.files.includes(path)));
-    };
-    if (options.confirm === undefined) await settleStart();
+    const oldFiles = inForce?.prepared.files.filter((path) => !prepared.files.includes(path)) ?? [];
+    const settleStart = () => finishWith(rest, journal, oldFiles);
+    if (options.confirm === undefined) void settleStart();
 
     const sources = factSources(sides);
     const following = new Following(stream, sides, { policy, shapes, datapath }, sources, inForce !== undefined);
     opened.add(() => following.close());
+    const tables = new TableKeeper(
+      (event) => stream.emit(event),
+      () => following.refill(),
+    );
+    await watch.exclusively(() => tables.become({ policy, shapes, datapath }));
+    watch.keep(tables);
 
     const status = (): ServiceStatus => ({
       pid: process.pid,
@@ -191,10 +239,10 @@ async function startWith(
       const nextShapes = await shapeHere(next, qdiscsOf(capabilities));
       const made = await prepare(next, generation + 1);
       const from = { policy, shapes, datapath: prepared.datapath };
-      const to = { policy: next, shapes: nextShapes, datapath: made.datapath };
+      const to = { policy: next, shapes: nameBeside(shapes, nextShapes), datapath: made.datapath };
       const before = { policy, datapath: name, generation, unconfirmed: tried.unconfirmed };
       const journal = await Journal.begin({ kind: 'reload', applied: writeApplied(before) });
-      const after = await changeKernel(from, to, keepers, capabilities, journal).catch(async (error) => {
+      const after = await changeLinks(from, to, journal).catch(async (error) => {
         await delFiles(made.files.filter((path) => !prepared.files.includes(path)));
         await journal.end();
         throw error;
@@ -206,23 +254,29 @@ async function startWith(
       const record = { policy, datapath: name, generation, unconfirmed: tried.refused };
       await replaceApplied(writeApplied(record)).catch(warn('the record'));
       following.replace({ policy, shapes, datapath: made.datapath });
-      for (const operation of after) await runOperations([operation], { journal }).catch(warn(operation.about));
-      return async () => {
-        await journal.end();
-        await delFiles(old);
-      };
+      await tables.become({ policy, shapes, datapath: made.datapath }).catch(warn('the tables'));
+      watch.doubt();
+      return () => finishWith(after, journal, old);
+    };
+    let changed: Promise<unknown> = Promise.resolve();
+    /** One change after the other, each to its end; while one waits for queues to run empty, links are watched all the same. */
+    const changing = <T>(task: () => Promise<T>): Promise<T> => {
+      const doing = changed
+        .then(() => finishing)
+        .then(() => watch.exclusively(task))
+        .finally(() => finishing);
+      changed = doing.catch(() => {});
+      return doing;
     };
     const takeBack = (before: Policy): Promise<void> =>
-      watch
-        .exclusively(async () => {
-          const settle = await change(before, { refused: policy });
-          await settle();
-          const reason = 'is what ran before, and is in force again';
-          stream.emit({ kind: 'policy', state: 'changed', file: before.file, reason });
-        })
-        .catch(warn('the policy that ran before could not be put back'));
+      changing(async () => {
+        const settle = await change(before, { refused: policy });
+        void settle();
+        const reason = 'is what ran before, and is in force again';
+        stream.emit({ kind: 'policy', state: 'changed', file: before.file, reason });
+      }).catch(warn('the policy that ran before could not be put back'));
     const reload = (confirm?: number): Promise<ReloadResult> =>
-      watch.exclusively(async () => {
+      changing(async () => {
         const { file } = policy;
         const before = policy;
         let settle = async () => {};
@@ -232,10 +286,17 @@ async function startWith(
           if (waiting) throw new HeadgateError('HG_CONFIRM_FIRST', { until: waiting.until });
           settle = await change(next, confirm === undefined ? {} : { unconfirmed: next });
         });
-        if (confirm === undefined || 'error' in result) await settle();
+        if (confirm === undefined || 'error' in result) void settle();
         else
           Object.assign(result, {
-            confirm: confirmation.begin('reload', confirm, { settle, takeBack: () => void takeBack(before) }),
+            confirm: confirmation.begin('reload', confirm, {
+              settle,
+              // The way back is a change like any other: it begins where this one has come to its end.
+              takeBack: () => {
+                void settle();
+                void takeBack(before);
+              },
+            }),
           });
         if ('error' in result) stream.emit({ kind: 'policy', state: 'kept', file, reason: result.error.message });
         else {
@@ -263,6 +324,7 @@ async function startWith(
       return control.close();
     });
 
+    await finishing;
     stream.emit({
       kind: 'ready',
       datapath: datapath.name,
@@ -291,6 +353,8 @@ async function startWith(
     };
     advise();
     for (const message of warnings) stream.emit({ kind: 'warning', message });
+    if (typeof found === 'string' && scene.table === 'ours')
+      stream.emit({ kind: 'warning', message: `what an earlier run has left was built anew: ${found}` });
     const { confirm } = options;
     const expired = new Promise<void>((resolve) => {
       if (confirm !== undefined) confirmation.begin('up', confirm, { settle: settleStart, takeBack: resolve });
@@ -298,7 +362,7 @@ async function startWith(
     return {
       reload,
       unconfirmed: expired,
-      isAlive: () => watch.exclusively(async () => following.alive && watch.listening),
+      isAlive: () => watch.exclusively(async () => following.alive && broken.size === 0 && watch.listening),
       stop: (options) => {
         keep = options.keep;
         return opened.close();

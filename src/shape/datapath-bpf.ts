@@ -34,6 +34,7 @@ export function bpfDatapath(objects: BpfObjects, field: MarkField): Datapath {
     marksOrigin: false,
     leavesByNft: false,
     inPlace: true,
+    entries: [FILTER_PREF],
     redirect: (device, ifbs) => ({
       about: aboutRedirect(device, ifbs),
       ...replace({ device, parent: 'ingress' }, arrivalFilters(objects, ifbs)),

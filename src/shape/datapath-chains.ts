@@ -57,6 +57,7 @@ export function chainsDatapath(
     marksOrigin: true,
     leavesByNft: true,
     inPlace: false,
+    entries: [numbers.entry],
     redirect(device, ifbs) {
       const to = (number: number): TcAction[] => [
         { kind: 'skbedit', priority: formatHandle(DOWNLOAD_MAJOR, number), mark },

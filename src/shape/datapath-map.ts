@@ -50,6 +50,7 @@ export function mapDatapath({ byOrigin, field }: ClassPlan): Datapath {
     marksOrigin: false,
     leavesByNft: true,
     inPlace: true,
+    entries: [],
     redirect(device, ifbs) {
       const name = arrivalChain(device);
       const hook = `type filter hook ingress device "${device}" priority ${LAST}; policy accept;`;

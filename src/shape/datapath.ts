@@ -27,6 +27,8 @@ export interface Datapath {
   readonly leavesByNft: boolean;
   /** What it makes takes the place of what the one before it made; else both stand side by side until that one's is undone. */
   readonly inPlace: boolean;
+  /** Preferences of the filters in chain 0 that packets enter by: without them everything passes. */
+  readonly entries: readonly number[];
   /**
    * Classifies what arrives on the device and redirects it to the ifb that has its class. They must be up, and there is
    * one at least. Live when all of it is there.

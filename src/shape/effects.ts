@@ -97,24 +97,34 @@ export function replaceTables(from: Rules, to: Rules, families: readonly string[
 }
 
 /**
+ * The operations that put back what is missing of a policy's tables and taps: all of nft in one transaction. A table that
+ * is there loses its counters.
+ *
+ * @param families as of {@link replaceTables}
+ * @param taps those of the policy's that are there
+ */
+export function repairTables(rules: Rules, families: readonly string[], taps: readonly string[]): Operation[] {
+  const missing = tapsOf(rules.policy).filter((tap) => !taps.includes(tap));
+  const tables = replaceTables(rules, rules, families).map(({ command, of }) => {
+    return { about: `put back the nft tables`, command, of };
+  });
+  return [...missing.map(addTap), ...tables];
+}
+
+/**
  * Everything that changes a policy in force into another one, in place: what has to be done before the flows' marks are
  * those of the new one, and what is removed afterwards.
  *
  * @param families of tables of ours that copy to taps
  * @param links the changes of its links
  */
-export function changePolicy(
-  from: Rules,
-  to: Rules,
-  families: readonly string[],
-  links: readonly LinkChange[],
-): LinkChange {
+export function changePolicy(from: Rules, to: Rules, families: readonly string[], links: LinkChange): LinkChange {
   const gone = tapsOf(from.policy).filter((tap) => !tapsOf(to.policy).includes(tap));
   return {
-    before: [...replaceTables(from, to, families), ...links.flatMap(({ before }) => before)],
+    before: [...replaceTables(from, to, families), ...links.before],
     after: [
-      ...links.flatMap(({ after }) => after),
-      ...gone.map((tap) => ({ about: `remove tap ${tap}`, command: removeIfb(tap) })),
+      ...links.after,
+      ...gone.map((tap): Operation => ({ about: `remove tap ${tap}`, does: 'remove', command: removeIfb(tap) })),
     ],
   };
 }
@@ -145,7 +155,7 @@ function addTap(tap: string): Operation {
   ];
   return {
     about: `add tap ${tap}`,
-    of: 'tap',
+    does: 'add',
     command: { argv: ['ip', '-batch', '-'], input: `${lines.join('\n')}\n` },
     undo: { argv: ['ip', 'link', 'del', tap] },
   };

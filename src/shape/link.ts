@@ -52,26 +52,19 @@ export const removeClsact = (device: string): Command => tc('qdisc', 'del', 'dev
 export const removeIfb = (ifb: string): Command => ({ argv: ['ip', 'link', 'del', ifb] });
 
 /** Nothing is there that the datapath could use: we add it, and take it away again. */
-const makesHook = ({ ingressHook }: LinkSite, { hook }: Datapath): boolean => hook && !ingressHook;
+export const makesHook = ({ ingressHook }: LinkSite, { hook }: Datapath): boolean => hook && !ingressHook;
 
 function downloadOperations(shape: LinkShape, site: LinkSite, datapath: Datapath): Operation[] {
-  const { device, ifbs } = shape;
+  const { link, device, ifbs, numtxqueues } = shape;
+  const clsact = makesHook(site, datapath);
   const operations: Operation[] = ifbs.flatMap((ifb) => {
     const ownership = site.ifbs?.get(ifb.name);
-    return [
-      ...(ownership
-        ? [joinOperation(ifb.name, ownership, shape, makesHook(site, datapath))]
-        : ifbOperations(shape, ifb, makesHook(site, datapath))),
-      // Also where it is there already: redirected to an ifb that is down, every packet is lost.
-      { about: `set ${ifb.name} up`, command: { argv: ['ip', 'link', 'set', ifb.name, 'up'] } },
-    ];
+    return ownership
+      ? // Also where it is there already: redirected to an ifb that is down, every packet is lost.
+        [joinOperation(ifb.name, ownership, shape, clsact), setUp(ifb.name)]
+      : ifbOperations(ifb, { link, device, clsact, shared: [] }, numtxqueues);
   });
-  if (makesHook(site, datapath))
-    operations.push({
-      about: `add clsact to ${device}`,
-      command: tc('qdisc', 'add', 'dev', device, 'clsact'),
-      undo: removeClsact(device),
-    });
+  if (clsact) operations.push(addClsact(device));
   operations.push({
     ...datapath.redirect(device, ifbs),
     touches: 'what arrives goes that way from then on; none is lost',
@@ -79,12 +72,23 @@ function downloadOperations(shape: LinkShape, site: LinkSite, datapath: Datapath
   return operations;
 }
 
-function ifbOperations(
-  { link, device, numtxqueues }: LinkShape,
+export const addClsact = (device: string): Operation => ({
+  about: `add clsact to ${device}`,
+  command: tc('qdisc', 'add', 'dev', device, 'clsact'),
+  undo: removeClsact(device),
+});
+
+export const setUp = (ifb: string): Operation => ({
+  about: `set ${ifb} up`,
+  command: { argv: ['ip', 'link', 'set', ifb, 'up'] },
+});
+
+/** An ifb that lets packets through its tree from then on. */
+export function ifbOperations(
   { name, tree }: IfbShape,
-  clsact: boolean,
+  ownership: Ownership,
+  numtxqueues: number | undefined,
 ): Operation[] {
-  const alias = formatAlias({ link, device, clsact, shared: [] });
   const queues = numtxqueues === undefined ? [] : ['numtxqueues', `${numtxqueues}`];
   return [
     {
@@ -93,32 +97,44 @@ function ifbOperations(
       // own 32 packets would be too short for the direct queue of HTB.
       command: batch('ip', [
         ['link', 'add', 'name', name, ...queues, 'txqueuelen', '1000', 'type', 'ifb'],
-        ['link', 'set', 'dev', name, 'alias', `"${alias}"`],
+        ['link', 'set', 'dev', name, 'alias', `"${formatAlias(ownership)}"`],
       ]),
       undo: removeIfb(name),
     },
-    { about: `add the tree on ${name}`, command: batch('tc', treeCommands(name, DOWNLOAD_MAJOR, tree)) },
+    {
+      about: `add the tree on ${name}`,
+      command: batch('tc', treeCommands(name, DOWNLOAD_MAJOR, tree)),
+      tree: { device: name, major: DOWNLOAD_MAJOR, tree },
+    },
+    setUp(name),
   ];
 }
 
 /** Writes down that the device leads to the ifb, too, before anything is made there. */
-function joinOperation(ifb: string, ownership: Ownership, { device }: LinkShape, clsact: boolean): Operation {
-  const setAlias = (o: Ownership): Command => ({ argv: ['ip', 'link', 'set', 'dev', ifb, 'alias', formatAlias(o)] });
+export function joinOperation(ifb: string, ownership: Ownership, { device }: LinkShape, clsact: boolean): Operation {
   return {
     about: `share ${ifb} with ${device}`,
-    command: setAlias(withHook(ownership, { device, clsact })),
-    undo: setAlias(ownership),
+    command: setAlias(ifb, withHook(ownership, { device, clsact })),
+    undo: setAlias(ifb, ownership),
   };
 }
 
-function uploadOperations(device: string, tree: Tree, datapath: Datapath): Operation[] {
+export const setAlias = (ifb: string, ownership: Ownership): Command => ({
+  argv: ['ip', 'link', 'set', 'dev', ifb, 'alias', formatAlias(ownership)],
+});
+
+/** What the kernel does to what leaves while it puts another root qdisc in place (dev_deactivate(), net/sched/sch_generic.c). */
+export const ROOT_LOSS =
+  'what waits to leave is lost, and for milliseconds what leaves (the kernel puts another root qdisc in place)';
+
+export function uploadOperations(device: string, tree: Tree, datapath: Datapath): Operation[] {
   const classify = datapath.classifyLeaving(device, tree);
   return [
     {
       about: `add the tree on ${device}`,
-      touches:
-        'what waits to leave is lost, and for milliseconds what leaves (the kernel puts another root qdisc in place)',
+      touches: ROOT_LOSS,
       command: batch('tc', treeCommands(device, UPLOAD_MAJOR, tree)),
+      tree: { device, major: UPLOAD_MAJOR, tree },
       undo: removeUpload(device, rootMajor(tree, UPLOAD_MAJOR)),
     },
     ...(classify ? [classify] : []),

@@ -45,6 +45,9 @@ export function ifbName(device: string, origin?: Origin): string {
   return `hg-${device.slice(0, 6)}-${hash.toString(36).padStart(5, '0').slice(-5)}`;
 }
 
+/** The name that an ifb gets beside one that has its own: `hg_wan` beside `hg-wan`, and the other way round. */
+export const besideName = (ifb: string): string => `hg${ifb[2] === '-' ? '_' : '-'}${ifb.slice(3)}`;
+
 /** Longest alias that the kernel keeps (IFALIASZ, linux/if.h, with its closing zero). */
 const ALIAS_LENGTH = 255;
 

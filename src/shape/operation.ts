@@ -1,5 +1,6 @@
 import type { Command } from '../model/index.ts';
 import type { FilterPlace, TcFilter } from './tc-filter.ts';
+import type { Tree } from './tree.ts';
 
 /**
  * One step towards the desired state, with its inverse. `undo` is given where the step leaves something that
@@ -10,10 +11,29 @@ export interface Operation {
   readonly about: string;
   readonly command: Command;
   readonly undo?: Command | undefined;
+  /** What becomes of the object. Absent: it is changed in place where the operation changes a policy in force, else added. */
+  readonly does?: 'add' | 'replace' | 'remove' | undefined;
   /** What it is about, where a plan has to tell; trees and ifbs are not told apart. */
-  readonly of?: 'tap' | 'tables' | 'filters' | undefined;
+  readonly of?: 'tables' | 'filters' | undefined;
   /** For people: the traffic that it touches, where it touches any. */
   readonly touches?: string | undefined;
   /** What the kernel must hold afterwards: some kernels take a filter and leave a part of it out. */
   readonly filters?: (FilterPlace & { readonly filters: readonly TcFilter[] }) | undefined;
+  /** Likewise; classes that the tree has not may be there beside. */
+  readonly tree?: TreePlace | undefined;
+  /** What nothing is sent to any more, and what should have run empty before it is removed. */
+  readonly empties?: Draining | undefined;
+}
+
+/** A tree on a device. */
+export interface TreePlace {
+  readonly device: string;
+  readonly major: number;
+  readonly tree: Tree;
+}
+
+/** Classes of a device, by their handles, or all that waits on it. */
+export interface Draining {
+  readonly device: string;
+  readonly classes?: readonly number[] | undefined;
 }

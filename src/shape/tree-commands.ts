@@ -46,6 +46,28 @@ export function treeCommands(device: string, major: number, tree: Tree): string[
   ];
 }
 
+/**
+ * The root qdisc of a tree. With `change` the one that is there, which must be of the same kind, keeps all that waits in
+ * it; of HTB that is the size table alone, since it knows no other change.
+ */
+export function rootCommand(device: string, major: number, tree: Tree, verb: 'add' | 'change'): string[] {
+  const place = ['qdisc', verb, 'dev', device, 'root', 'handle', formatHandle(rootMajor(tree, major))];
+  if (tree.kind === 'cake') return [...place, ...cakeArguments(tree)];
+  const root = [...place, ...stabArguments(tree)];
+  if (tree.kind === 'htb') return verb === 'add' ? [...root, 'htb', 'default', '0'] : root;
+  const bucket = Math.max(burstOf(tree.rate), GSO_BYTES);
+  const shaper = ['tbf', 'rate', `${tree.rate}bit`, 'burst', `${bucket}b`, 'limit', `${SHAPER_LIMIT}b`];
+  return [...root, ...shaper, ...lineArguments(tree)];
+}
+
+/** The bands of a prio tree, below its shaper. */
+export const bandsCommand = (device: string, major: number, bands: number, verb: 'add' | 'change'): string[] => [
+  ...['qdisc', verb, 'dev', device, 'parent', formatHandle(shaperMajor(major), 1), 'handle', formatHandle(major)],
+  ...['prio', 'bands', `${bands}`, 'priomap', ...FIRST_BAND],
+];
+
+export const bandsOf = ({ classes }: Tree): number => Math.max(MIN_BANDS, ...classes.map(({ minor }) => minor));
+
 /** With `replace` a class that is there is changed in place. */
 type Verb = 'add' | 'replace';
 

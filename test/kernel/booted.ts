@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { vi } from 'vitest';
 import { run } from '../../src/kernel/index.ts';
 import { type Namespace, Program, packageFile } from '../../src/lab/index.ts';
 import { type Exit, exitOf } from './gateway.ts';
-import { soon } from './soon.ts';
+import { PATIENCE } from './soon.ts';
 
 const SCRIPT = packageFile('test/kernel/booted.sh');
 const UNITS = '/lib/systemd/system';
@@ -49,12 +50,15 @@ export class Booted {
     const argv = ['sh', SCRIPT, 'boot', folder, packageFile('.'), process.execPath] as const;
     const booted = new Booted(folder, Program.start('systemd', argv, { netns: box.name }));
     try {
-      await soon(async () => {
-        const pid = booted.#program.pid!;
-        booted.#pid = Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8'));
-        if ((await booted.run('systemctl', 'is-active', 'multi-user.target')).status !== 0)
-          throw new Error('not booted');
-      });
+      await vi.waitFor(
+        async () => {
+          const pid = booted.#program.pid!;
+          booted.#pid = Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8'));
+          if ((await booted.run('systemctl', 'is-active', 'multi-user.target')).status !== 0)
+            throw new Error('not booted');
+        },
+        { timeout: 60_000 * PATIENCE, interval: 200 },
+      );
     } catch (error) {
       await booted.close();
       throw error;

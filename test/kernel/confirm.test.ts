@@ -3,10 +3,13 @@
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Program } from '../../src/lab/index.ts';
 import { Gateway } from './gateway.ts';
 import { PATIENCE, soon } from './soon.ts';
+
+// Some start headgate three times.
+vi.setConfig({ testTimeout: 240_000 });
 
 let gateway: Gateway;
 let file: string;
@@ -118,6 +121,21 @@ describe('killed while it waits to be confirmed', () => {
     }
     expect((await gateway.headgate('reload')).status).toBe(0);
     expect(await ceiling()).toBe(30e6);
+  });
+
+  it('a reload that took another ifb: the first is there still, and recover goes back to it', async () => {
+    const ifbs = async () => (await gateway.link()).ifbs.map(({ name }) => name);
+    await writeFile(file, policy('50mbit'));
+    const program = await gateway.up(file);
+    await writeFile(file, policy('50mbit  numtxqueues 2'));
+    expect((await gateway.headgate('reload', '--confirm', LONG)).status).toBe(0);
+    expect(await ifbs()).toEqual(['hg-wan', 'hg_wan']);
+    expect(await gateway.box.run('tc', 'filter', 'show', 'dev', 'wan', 'ingress')).toContain('device hg_wan');
+    await kill(program);
+    expect(await gateway.headgate('recover')).toMatchObject({ status: 0 });
+    expect(await ifbs()).toEqual(['hg-wan']);
+    expect(await gateway.box.run('tc', 'filter', 'show', 'dev', 'wan', 'ingress')).toContain('device hg-wan');
+    expect(await gateway.ping(5)).toBe(0);
   });
 });
 

@@ -96,6 +96,7 @@ default local -> mine  remote -> mine  new -> mine
         await program!.stop('SIGKILL');
         await steered();
         await up();
+        expect(program!.output.filter((line) => line.includes('built anew'))).toEqual([]);
         expect(await index()).toBe(first);
         const local = async () => (await gateway.link()).download!.queues[0]!.packets;
         const answers = await local();

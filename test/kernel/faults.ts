@@ -1,13 +1,13 @@
 // Faults at the doors of the kernel: tc, ip and nft as they are, until the one call that is to go wrong. Nothing in Headgate knows.
 
-import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /**
  * `dies before`, `dies after`: headgate is killed with kill -9 when it was about to change something, or had done it.
- * `fails`: the kernel refuses.
+ * `fails`: the kernel refuses. `hangs`: it does not answer, and of this what only reads may be the nth, too.
  */
-export type Fault = 'dies before' | 'dies after' | 'fails';
+export type Fault = 'dies before' | 'dies after' | 'fails' | 'hangs';
 
 /** What the kernel says where memory is short: ENOBUFS, as tc and ip write it. */
 export const REFUSAL = 'No buffer space available';
@@ -41,22 +41,32 @@ export class Faults {
     return rm(join(this.folder, 'fault'), { force: true });
   }
 
-  /** From now on the `n`th command that changes something (from 1) goes wrong, once. */
-  async set(fault: Fault, n: number): Promise<void> {
-    await rm(join(this.folder, 'count'), { force: true });
-    await writeFile(join(this.folder, 'fault'), `${fault}\n${n}\n`);
+  /** The command that went wrong; undefined: none has. */
+  async hit(): Promise<string | undefined> {
+    return readFile(join(this.folder, 'hit'), 'utf8').then(
+      (text) => text.trim(),
+      () => undefined,
+    );
+  }
+
+  /** From now on the `n`th command that changes something (from 1), and has the words in it, goes wrong, once. */
+  async set(fault: Fault, n: number, words = ''): Promise<void> {
+    for (const name of ['count', 'hit']) await rm(join(this.folder, name), { force: true });
+    await writeFile(join(this.folder, 'fault'), `${fault}\n${n}\n${words}\n`);
   }
 }
 
 const wrapper = (tool: string, folder: string): string => `#!/bin/sh
 real=/usr/sbin/${tool}
-case " $* " in
+[ -e ${folder}/fault ] || exec $real "$@"
+case "$(head -1 ${folder}/fault) $* " in
+hangs*) ;;
 *" show "*|*" list "*) exec $real "$@" ;;
 esac
-[ -e ${folder}/fault ] || exec $real "$@"
 # What is tried out in a namespace of its own is no step.
 [ "$(readlink /proc/self/ns/net)" = "$(readlink /proc/$PPID/ns/net)" ] || exec $real "$@"
-{ read -r fault; read -r at; } <${folder}/fault
+{ read -r fault; read -r at; read -r words; } <${folder}/fault
+case "${tool} $*" in *"$words"*) ;; *) exec $real "$@" ;; esac
 count=$(($(cat ${folder}/count 2>/dev/null || echo 0) + 1))
 echo $count >${folder}/count
 [ $count = "$at" ] || exec $real "$@"
@@ -65,6 +75,7 @@ echo "${tool} $*" >${folder}/hit
 case $fault in
 "dies before") kill -9 $PPID ;;
 "dies after") $real "$@"; kill -9 $PPID ;;
+hangs) exec sleep 600 ;;
 fails) cat >/dev/null; echo "RTNETLINK answers: ${REFUSAL}" >&2; exit 2 ;;
 esac
 `;

@@ -1,5 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import { start } from '../../src/kernel/index.ts';
 import { type Namespace, packageFile } from '../../src/lab/index.ts';
 
 export interface Ask {
@@ -40,8 +41,10 @@ export class Host {
     });
   }
 
-  static async start(ns: Namespace): Promise<Host> {
-    const host = new Host(ns.start(process.execPath, packageFile('test/kernel/host.mjs')));
+  /** @param wrap a command that becomes the one behind it; it sees the machine's own /sys, which `ip netns exec` hides */
+  static async start(ns: Namespace, ...wrap: readonly string[]): Promise<Host> {
+    const argv = [...wrap, process.execPath, packageFile('test/kernel/host.mjs')];
+    const host = new Host(start(['nsenter', `--net=${ns.path}`, ...argv]));
     await host.answer(0);
     return host;
   }

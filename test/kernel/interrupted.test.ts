@@ -16,13 +16,19 @@ queue mine { share 70% }  queue seed { share 5% }
 rule less when udp and remote.port 9 -> seed, police 1mbit
 default local -> mine  remote -> seed  new -> seed
 `;
-const NEW = `link wan { device wan  download 40mbit  upload 10mbit }
-queue voice { share 20%  leaf tbf }  queue mine { share 50% }  queue seed { share 5% }
+const IN_PLACE = `link wan { device wan  download 40mbit  upload 10mbit }
+queue mine { share 50% }  queue seed { share 5% }  queue voice { share 20%  leaf tbf }
 rule look when udp and remote.port 7 -> voice, mirror to spy
 default local -> mine  remote -> seed  new -> seed
 `;
+/** Takes an ifb beside the other, and another link that shares it. */
+const BESIDE = `link wan { device wan  download 40mbit  upload 20mbit  numtxqueues 2 }
+link lan { device lan  share tree with wan }
+queue mine { share 70% }  queue seed { share 5% }
+default local -> mine  remote -> seed  new -> seed
+`;
 // Each starts headgate twenty times and more.
-vi.setConfig({ testTimeout: 240_000 });
+vi.setConfig({ testTimeout: 480_000 });
 
 /** Far more than there are. */
 const MOST = 40;
@@ -61,8 +67,10 @@ async function expectTraffic(): Promise<void> {
 }
 
 const there = async (): Promise<string> => {
-  const built = await listBuilt({ devices: ['wan'], ifbs: ['hg-wan', 'spy'] }, (argv) => gateway.box.run(...argv));
-  return [...built].flat().join('\n');
+  const places = { devices: ['wan', 'lan'], ifbs: ['hg-wan', 'hg_wan', 'spy'] };
+  const built = await listBuilt(places, (argv) => gateway.box.run(...argv));
+  // Whichever of its two names the ifb has.
+  return [...built].flat().join('\n').replaceAll('hg_wan', 'hg-wan');
 };
 
 const up = (): Program =>
@@ -113,10 +121,16 @@ describe('killed', () => {
     expect(await gateway.snapshot()).toBe(nothing);
   });
 
-  it.each(['dies before', 'dies after'] as const)(
-    'a reload %s a step: recover brings the old policy, up the new one',
-    async (fault) => {
-      await writeFile(file, NEW);
+  it.each([
+    ['dies before', 'IN_PLACE'],
+    ['dies after', 'IN_PLACE'],
+    ['dies before', 'BESIDE'],
+    ['dies after', 'BESIDE'],
+  ] as const)(
+    'a reload %s a step (%s): recover brings the old policy, or finishes; up the new one',
+    async (fault, kind) => {
+      const next = { IN_PLACE, BESIDE }[kind];
+      await writeFile(file, next);
       let program = up();
       await ready(program);
       const fresh = await there();
@@ -126,16 +140,15 @@ describe('killed', () => {
       program = up();
       await ready(program);
       const old = await there();
-      let [hits, through] = [0, false];
-      for (let step = 1; !through; step++) {
-        await writeFile(file, NEW);
+      const after: string[] = [];
+      for (let step = 1; ; step++) {
+        await writeFile(file, next);
         await faults.set(fault, step);
-        through = (await gateway.headgate('reload')).status === 0;
-        if (through) break;
-        hits++;
+        if ((await gateway.headgate('reload')).status === 0) break;
         expect((await program.ended).signal).toBe('SIGKILL');
         expect((await recover()).status).toBe(0);
-        expect(await there()).toBe(old);
+        after.push((await there()) === old ? 'old' : 'new');
+        expect(await there()).toBe(after.at(-1) === 'old' ? old : fresh);
         if (step % 2) {
           program = up();
           await ready(program);
@@ -148,7 +161,11 @@ describe('killed', () => {
         expect(await there()).toBe(old);
       }
       await faults.clear();
-      expect(hits).toBeGreaterThan(3);
+      expect(after.length).toBeGreaterThan(3);
+      // There is one point of no return.
+      expect(after).toEqual(after.toSorted().reverse());
+      expect(after).toContain('old');
+      if (kind === 'BESIDE') expect(after).toContain('new');
       expect(await there()).toBe(fresh);
       expect(await program.stop('SIGTERM')).toEqual({ status: 0, signal: null });
       await expectTraffic();
@@ -190,7 +207,7 @@ describe('started again', () => {
     expect(await gateway.ping(5)).toBe(0);
     const first = await kept();
     expect(first.bytes).toBeGreaterThan(0);
-    for (const policy of [OLD, NEW, OLD]) {
+    for (const policy of [OLD, IN_PLACE, OLD]) {
       process.kill(program.pid!, 'SIGKILL');
       await program.ended;
       await writeFile(file, policy);
@@ -239,25 +256,28 @@ describe('refused', () => {
     await expectTraffic();
   });
 
-  it('a reload at any step: it says why, and the old policy stays', async () => {
-    await writeFile(file, OLD);
-    const program = up();
-    await ready(program);
-    const old = await there();
-    await writeFile(file, NEW);
-    for (let step = 1; ; step++) {
-      await faults.set('fails', step);
-      const { status, stderr } = await gateway.headgate('reload');
-      if (status === 0) {
-        await faults.clear();
-        expect(step).toBeGreaterThan(3);
-        break;
+  it.each(['IN_PLACE', 'BESIDE'] as const)(
+    'a reload at any step (%s): it says why, and the old policy stays',
+    async (kind) => {
+      await writeFile(file, OLD);
+      const program = up();
+      await ready(program);
+      const old = await there();
+      await writeFile(file, { IN_PLACE, BESIDE }[kind]);
+      for (let step = 1; ; step++) {
+        await faults.set('fails', step);
+        const { status, stderr } = await gateway.headgate('reload');
+        if (status === 0) {
+          await faults.clear();
+          expect(step).toBeGreaterThan(3);
+          break;
+        }
+        expect([status, stderr]).toEqual([5, expect.stringContaining(REFUSAL)]);
+        expect(await there()).toBe(old);
       }
-      expect([status, stderr]).toEqual([5, expect.stringContaining(REFUSAL)]);
-      expect(await there()).toBe(old);
-    }
-    await program.stop('SIGTERM');
-    await expectTraffic();
-    expect(await gateway.snapshot()).toBe(nothing);
-  });
+      await program.stop('SIGTERM');
+      await expectTraffic();
+      expect(await gateway.snapshot()).toBe(nothing);
+    },
+  );
 });

@@ -54,9 +54,35 @@ describe('plan', () => {
   it('of another policy names what changes in place, and what traffic that touches', async () => {
     const program = await gateway.up(file);
     await writeFile(file, FIRST.replace('share 5%', 'share 8%  leaf tbf'));
-    const trees = await plan(2);
-    expect(told(trees)).toEqual(['change: change the tree on hg-wan', 'change: change the tree on wan']);
-    expect(trees.changes[0]!.touches).toMatch(/another leaf/);
+    const leaves = await plan(2);
+    expect(told(leaves)).toEqual([
+      'add: add ifb hg_wan',
+      'add: add the tree on hg_wan',
+      'add: set hg_wan up',
+      'change: change the tree on wan',
+      'replace: redirect what arrives on wan to hg_wan',
+      'remove: remove ifb hg-wan',
+    ]);
+    expect(leaves.changes.map(({ touches }) => touches)).toEqual([
+      'none',
+      'none',
+      'none',
+      expect.stringMatching(/another leaf/),
+      expect.stringMatching(/none is lost/),
+      expect.stringMatching(/goes out first/),
+    ]);
+    expect((await gateway.headgate('reload')).status).toBe(0);
+    expect((await plan(0)).changes).toEqual([]);
+    await writeFile(file, FIRST.replace('share 5%', 'share 8%  leaf tbf').replace('50mbit', '40mbit  overhead docsis'));
+    const rates = await plan(2);
+    expect(told(rates)).toEqual(['change: change the tree on hg_wan', 'change: change the tree on wan']);
+    expect(rates.changes.map(({ touches }) => touches)).toEqual(['none', 'none']);
+    expect((await gateway.headgate('reload')).status).toBe(0);
+    expect((await plan(0)).changes).toEqual([]);
+    await writeFile(file, FIRST);
+    expect(told(await plan(2))).toContain('replace: redirect what arrives on wan to hg-wan');
+    expect((await gateway.headgate('reload')).status).toBe(0);
+    expect((await plan(0)).changes).toEqual([]);
 
     await writeFile(file, FIRST.replace('443', '80').replace('-> mine\n', '-> mine, mirror to spy\n'));
     const tables = await plan(2);
@@ -67,15 +93,39 @@ describe('plan', () => {
     await program.stop('SIGTERM');
   });
 
-  it('of what cannot change in place, or is not as it was made, takes it down first and says why', async () => {
+  it('names links and directions that come and go, and what packets that costs', async () => {
     const program = await gateway.up(file);
-    await writeFile(file, FIRST.replace('upload 20mbit', ''));
-    const without = await plan(2);
-    expect(without.anew).toBe('link wan loses its upload rate');
-    expect(told(without)[0]).toBe('remove: stop redirecting what arrives on wan');
-    expect(told(without).at(-1)).toBe('add: redirect what arrives on wan to hg-wan');
-
+    await writeFile(file, `${FIRST.replace('upload 20mbit', '')}link lan { device lan  download 9mbit }\n`);
+    const other = await plan(2);
+    expect(other.anew).toBeUndefined();
+    expect(told(other)).toEqual([
+      'change: replace the nft tables',
+      'add: add ifb hg-lan',
+      'add: add the tree on hg-lan',
+      'add: set hg-lan up',
+      'add: add clsact to lan',
+      'add: redirect what arrives on lan to hg-lan',
+      'remove: remove the tree on wan',
+    ]);
+    expect(other.changes.at(-1)!.touches).toMatch(/for milliseconds what leaves/);
+    expect((await gateway.headgate('reload')).status).toBe(0);
+    expect((await plan(0)).changes).toEqual([]);
     await writeFile(file, FIRST);
+    expect(told(await plan(2))).toEqual([
+      'change: replace the nft tables',
+      'add: add the tree on wan',
+      'add: classify what leaves wan',
+      'remove: stop redirecting what arrives on lan',
+      'remove: remove clsact from lan',
+      'remove: remove ifb hg-lan',
+    ]);
+    expect((await gateway.headgate('reload')).status).toBe(0);
+    expect((await plan(0)).changes).toEqual([]);
+    await program.stop('SIGTERM');
+  });
+
+  it('of what is not as it was made takes it down first and says why', async () => {
+    const program = await gateway.up(file);
     await gateway.box.run(
       ...(['tc', 'class', 'change', 'dev', 'hg-wan', 'classid', '7fe0:1'] as const),
       ...['parent', '7fe0:100', 'htb', 'rate', '1mbit', 'ceil', '50mbit'],
@@ -88,7 +138,7 @@ describe('plan', () => {
 
   it('says of datapath map, too, that what arrives is unshaped from then on', async () => {
     const program = await gateway.up(file, '--datapath', 'map');
-    await writeFile(file, FIRST.replace('upload 20mbit', ''));
+    await gateway.box.run('tc', 'qdisc', 'del', 'dev', 'wan', 'root');
     const [first] = (await plan(2, '--datapath', 'map')).changes;
     expect(first).toEqual({
       action: 'remove',

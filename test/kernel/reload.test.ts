@@ -2,10 +2,13 @@
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Program } from '../../src/lab/index.ts';
 import { Gateway, WORLD } from './gateway.ts';
 import { soon } from './soon.ts';
+
+// Some change policies twenty times.
+vi.setConfig({ testTimeout: 240_000 });
 
 let gateway: Gateway;
 let file: string;
@@ -17,10 +20,11 @@ beforeEach(async () => {
 afterEach(() => gateway.close());
 
 const link = 'link wan { device wan  download 50mbit  upload 20mbit }\n';
+const queues = 'queue mine { share 70% }  queue new { share 20% }  queue seed { share 10% }\n';
 const defaults = 'default local -> mine  remote -> seed  new -> new\n';
-/** Policies that differ in all that can change in place: places of queues, nesting, rates, leaves, rules, effects. */
+/** Policies that differ in all that can change: places of queues, nesting, rates, leaves, rules, effects, links, ifbs. */
 const POLICIES = {
-  plain: `${link}queue mine { share 70% }  queue new { share 10% }  queue seed { share 5% }\n${defaults}`,
+  plain: `${link}${queues}${defaults}`,
   renumbered: `link wan { device wan  download 30mbit  upload 10mbit }
 queue voice { share 20%  leaf tbf }  queue mine { share 50%  ceiling 80% }  queue new { share 10% }  queue seed { share 5% }
 rule voice when udp and remote.port 5000 -> voice
@@ -43,28 +47,53 @@ queue all { share 80%
 }
 rule dns when udp and remote.port 53 -> first
 ${defaults}`,
+  line: `link wan { device wan  download 50mbit  upload 20mbit  overhead -4 mpu 64  numtxqueues 2 }\n${queues}${defaults}`,
+};
+/** Policies that differ in their links. */
+const LINKS = {
+  plain: POLICIES.plain,
+  perOrigin: `link wan { device wan  download 50mbit  upload 20mbit  ifb per origin }\n${queues}${defaults}`,
+  downloadOnly: `link wan { device wan  download 50mbit }\n${queues}${defaults}`,
+  two: `link internet { device wan  upload 20mbit }\nlink lan { device lan  download 90mbit  upload 80mbit }\n${queues}${defaults}`,
+  shared: `link wan { device wan  download 50mbit }\nlink lan { device lan  share tree with wan }\n${queues}${defaults}`,
+  sharedBack: `link wan { device wan  share tree with lan }\nlink lan { device lan  download 50mbit }\n${queues}${defaults}`,
+  watching: `link lan { device lan }\n${queues}${defaults}`,
 };
 
-/** What the kernel has, with the parts that are told in any order put into one. */
+/** What the kernel has, with the parts that are told in any order put into one, and whatever name an ifb has for the time being. */
 async function objects(): Promise<string[]> {
   const { box } = gateway;
+  const devices = [...(await box.run('ip', '-o', 'link', 'show')).matchAll(/^\d+: ([^:@]+)/gm)].map((m) => m[1]!);
   const parts = await Promise.all([
     box.run('ip', '-o', 'link', 'show', 'type', 'ifb'),
-    box.run('tc', 'qdisc', 'show'),
-    box.run('tc', 'class', 'show', 'dev', 'hg-wan'),
-    box.run('tc', 'class', 'show', 'dev', 'wan'),
+    ...devices.map((device) => box.run('tc', '-details', 'qdisc', 'show', 'dev', device)),
+    ...devices.map(async (device) =>
+      (await box.run('tc', '-details', 'class', 'show', 'dev', device)).replace(/^(?=.)/gm, `${device}: `),
+    ),
+    ...devices.map((device) => box.run('tc', 'filter', 'show', 'dev', device, 'ingress').catch(() => '')),
     box.run('nft', '--stateless', 'list', 'ruleset'),
   ]);
   return parts
     .join('')
-    .replace(/^\d+: |direct_packets_stat \d+|brd ff.*|link\/ether .*/gm, '')
+    .replaceAll('hg_', 'hg-')
+    .replace(/^\d+: |direct_packets_stat \d+|brd ff.*|link\/ether .*|\b(id|index|ref|bind|refcnt) \d+/gm, '')
     .split('\n')
     .sort();
 }
 
+const freshOf = async (policies: Readonly<Record<string, string>>): Promise<Map<string, string[]>> => {
+  const fresh = new Map<string, string[]>();
+  for (const [name, policy] of Object.entries(policies)) {
+    await start(policy);
+    fresh.set(name, await objects());
+    await program!.stop('SIGTERM');
+  }
+  return fresh;
+};
+
 const start = async (policy: string): Promise<void> => {
   await writeFile(file, policy);
-  program = await gateway.up(file, '--device', 'wan');
+  program = await gateway.up(file);
 };
 const reload = async (policy: string, ...args: string[]) => {
   await writeFile(file, policy);
@@ -73,15 +102,10 @@ const reload = async (policy: string, ...args: string[]) => {
 
 describe('reload', () => {
   it('makes of one policy what starting with the other would, for each pair, and loses no packet', async () => {
-    const fresh = new Map<string, string[]>();
-    for (const [name, policy] of Object.entries(POLICIES)) {
-      await start(policy);
-      fresh.set(name, await objects());
-      await program!.stop('SIGTERM');
-    }
+    const fresh = await freshOf(POLICIES);
     // Each to each of the others, once.
     const path = ['renumbered', 'plain', 'nested', 'plain', 'deeper', 'renumbered', 'nested', 'renumbered'] as const;
-    const rest = ['deeper', 'nested', 'deeper', 'plain'] as const;
+    const rest = ['deeper', 'nested', 'line', 'plain', 'line', 'renumbered', 'line'] as const;
     await start(POLICIES.plain);
     const pinging = gateway.ping(150);
     for (const name of [...path, ...rest]) {
@@ -137,20 +161,71 @@ describe('reload', () => {
     expect((await gateway.link()).download!.queues.map(({ name }) => name)).toContain('voice');
   });
 
-  it('refuses what cannot change in place, and names it', async () => {
+  it('adds links and takes them away, gives them other trees and ifbs, and leaves alone what stays', async () => {
+    const fresh = await freshOf(LINKS);
+    const indexOf = async (ifb: string) =>
+      /^(\d+)/.exec(await gateway.box.run('ip', '-o', 'link', 'show', 'dev', ifb))![1];
+    await start(LINKS.plain);
+    const path = ['perOrigin', 'downloadOnly', 'two', 'shared', 'sharedBack', 'watching'] as const;
+    const rest = ['shared', 'perOrigin', 'two', 'watching', 'plain'] as const;
+    for (const name of [...path, ...rest]) {
+      expect(await reload(LINKS[name])).toMatchObject({ status: 0, stderr: '' });
+      expect([name, await objects()]).toEqual([name, fresh.get(name)]);
+      const { links } = await gateway.status();
+      expect(links.map(({ state }) => state)).toEqual(links.map(() => (name === 'watching' ? 'watching' : 'steering')));
+    }
+    expect(await gateway.ping(5)).toBe(0);
+    // Another link is added: this one's ifb is not touched.
+    const before = await indexOf('hg-wan');
+    expect((await reload(`link lan { device lan  download 9mbit }\n${POLICIES.plain}`)).status).toBe(0);
+    expect(await indexOf('hg-wan')).toBe(before);
+    // It is kept from now on like the others.
+    await gateway.box.run('ip', 'link', 'set', 'hg-lan', 'down');
+    await soon(async () =>
+      expect((await gateway.status()).links.map(({ name, state }) => [name, state])).toEqual([
+        ['lan', 'open'],
+        ['wan', 'steering'],
+      ]),
+    );
+    // What is missing when the policy is read anew is made.
+    await gateway.box.run('ip', 'link', 'del', 'hg-lan');
+    await soon(async () => expect((await gateway.status()).links.map(({ state }) => state)).toContain('open'));
+    expect((await reload(`link lan { device lan  download 8mbit }\n${POLICIES.plain}`)).status).toBe(0);
+    expect((await gateway.status()).links.map(({ state }) => state)).toEqual(['steering', 'steering']);
+  });
+
+  it("refuses a link whose device is not there, or has what is somebody else's", async () => {
     await start(POLICIES.plain);
     const before = await objects();
-    const other = POLICIES.plain.replace('upload 20mbit', '');
-    expect(await reload(other)).toMatchObject({ status: 1, stderr: expect.stringContaining('loses its upload rate') });
-    const more = `link lan { device lan  download 9mbit }\n${POLICIES.plain}`;
-    expect(await reload(more)).toMatchObject({ status: 1, stderr: expect.stringContaining('link lan is new') });
+    const more = (device: string) => `link more { device ${device}  download 9mbit  upload 9mbit }\n${POLICIES.plain}`;
+    expect(await reload(more('none0'))).toMatchObject({ status: 3, stderr: expect.stringContaining('none0') });
+    await gateway.box.run(
+      'tc',
+      'qdisc',
+      'add',
+      'dev',
+      'lan',
+      'root',
+      'tbf',
+      'rate',
+      '1gbit',
+      'burst',
+      '1m',
+      'limit',
+      '1m',
+    );
+    expect(await reload(more('lan'))).toMatchObject({ status: 4, stderr: expect.stringContaining('tbf') });
+    await gateway.box.run('tc', 'qdisc', 'del', 'dev', 'lan', 'root');
+    await gateway.box.run('ip', 'link', 'add', 'hg_wan', 'type', 'ifb');
+    expect(await reload(POLICIES.line)).toMatchObject({ status: 4, stderr: expect.stringContaining('hg_wan') });
+    await gateway.box.run('ip', 'link', 'del', 'hg_wan');
     expect(await objects()).toEqual(before);
   });
 
   it('undoes all of it when the kernel refuses a part', async () => {
     await start(POLICIES.plain);
-    // Somebody has taken a class away that is to be changed under its new parent.
-    await gateway.box.run('tc', 'qdisc', 'del', 'dev', 'wan', 'root');
+    // Where a class is to be changed under its new parent, somebody has put another tree.
+    await gateway.box.run('tc', 'qdisc', 'replace', 'dev', 'wan', 'root', 'handle', '1:', 'pfifo');
     const before = await objects();
     const refused = await reload(POLICIES.nested);
     expect(refused).toMatchObject({ status: 5, stderr: expect.stringContaining('dev wan') });

@@ -89,7 +89,7 @@ it(
     expect(await pinging).toBe(0);
 
     expect(await run('systemctl', 'stop', 'headgate')).toMatchObject({ status: 0 });
-    expect(await booted.property('Result')).toBe('success');
+    expect(await booted.property('Result'), JSON.stringify((await booted.journal()).slice(-4))).toBe('success');
     await soon(async () => expect(await gateway.snapshot()).toBe(before));
   },
   120_000 * PATIENCE,

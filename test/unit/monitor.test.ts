@@ -41,6 +41,7 @@ describe('items for people', () => {
     { kind: 'overrun', count: 2 },
     { kind: 'resync', reason: 'overrun', flows: 10, added: 3, removed: 1, complete: false },
     { kind: 'link', name: 'wan', device: 'eth0', state: 'open', reason: 'hg-eth0 was set down' },
+    { kind: 'table', name: 'headgate', state: 'restored', reason: 'it is put back' },
     { kind: 'missed', count: 7 },
     { kind: 'warning', message: 'conntrack could not be followed' },
   ];
@@ -53,6 +54,7 @@ describe('items for people', () => {
       '03:04:05.678 overrun      the kernel dropped events for us (2x); reading the table anew',
       '03:04:05.678 resync       10 flows known: 3 found, 1 gone after an overrun (dump interrupted)',
       '03:04:05.678 link.open    wan on eth0: hg-eth0 was set down',
+      '03:04:05.678 table.restored headgate: it is put back',
       '03:04:05.678 missed       7 items: this reader was too slow',
       '03:04:05.678 warning      conntrack could not be followed',
     ]);

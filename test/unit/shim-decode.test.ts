@@ -325,6 +325,14 @@ describe('a link record', () => {
     expect(read({ ...link, 'head.kind': KIND.linkGone })).toEqual({ ...item, kind: 'linkGone' });
   });
 
+  it('of what tc and nftables have lost', () => {
+    expect(read({ 'head.kind': KIND.tcGone, ifindex: 7 })).toEqual({ kind: 'tcGone', ifindex: 7 });
+    expect(read({ 'head.kind': KIND.tableGone, family: 1, name: text('headgate') })).toEqual({
+      kind: 'tableGone',
+      name: 'headgate',
+    });
+  });
+
   it('of an address, with the network that it is in', () => {
     expect(
       read({ 'head.kind': KIND.address, ifindex: 7, family: 2, prefix_length: 24, address: address(192, 0, 2, 9) }),

@@ -11,7 +11,9 @@ const cString = (bytes: Buffer, offset: number, length: number): string =>
 /** The errno's name and words: `ENOENT: no such file or directory`. */
 export function describeErrno(errno: number): string {
   const known = getSystemErrorMap().get(-errno);
-  return known ? `${known[0]}: ${known[1]}` : `errno ${errno}`;
+  if (known) return `${known[0]}: ${known[1]}`;
+  const [name] = Object.entries(constants.errno).find(([, value]) => value === errno) ?? [`errno ${errno}`];
+  return name;
 }
 
 /** HG_NOT_ROOT for EPERM and EACCES, HG_KERNEL for everything else. `doing` says what was tried, as a gerund. */

@@ -1,5 +1,6 @@
 export * from './bpf-value.ts';
 export * from './clock.ts';
+export { delIngressFilter } from './filter.ts';
 export { ConntrackBatch, type FlowKind, FlowRecord } from './flow-record.ts';
 export type { LinkAddress, LinkItem, LinkRoute, LinkState } from './link-record.ts';
 export { MARK_GONE, MARK_UNKNOWN, MARK_WRITTEN, MarkBatch, type MarkRequest, MarkWriter } from './marks.ts';

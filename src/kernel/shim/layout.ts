@@ -216,6 +216,8 @@ export const KIND = {
   route: 12,
   routeGone: 13,
   payload: 14,
+  tcGone: 15,
+  tableGone: 16,
   overrun: 32,
   failed: 33,
 } as const;

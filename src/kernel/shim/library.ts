@@ -3,7 +3,7 @@ import { HeadgateError } from '../../model/index.ts';
 import { SHIM_LIBRARY } from '../built.ts';
 
 /** HG_ABI of the header that the layouts were written from. */
-const ABI = 3;
+const ABI = 4;
 
 /** A C pointer as koffi hands it out; null for NULL. */
 export type Pointer = bigint;
@@ -43,6 +43,7 @@ export interface Shim {
     error: Uint8Array,
   ): Pointer | null;
   hg_links_open(netns: string | null, ring: number, error: Uint8Array): Pointer | null;
+  hg_tables_open(netns: string | null, ring: number, error: Uint8Array): Pointer | null;
   hg_source_doorbell(source: Pointer): number;
   hg_source_take(source: Pointer, records: Uint8Array, max: number): number;
   hg_source_get_stats(source: Pointer, stats: Uint8Array): void;
@@ -54,6 +55,7 @@ export interface Shim {
   hg_sockets_find(sockets: Pointer, queries: Uint8Array, count: number, results: Uint8Array): number;
   hg_sockets_close(sockets: Pointer): void;
   hg_tc_stats(netns: string | null, ifindex: number, stats: Uint8Array, max: number, error: Uint8Array): number;
+  hg_filter_del(netns: string | null, ifindex: number, pref: number, error: Uint8Array): number;
   hg_bpf_counters(progId: number, map: string, values: BigUint64Array, max: number, error: Uint8Array): number;
   hg_bpf_get(progId: number, map: string, value: BigUint64Array): number;
   hg_bpf_set(progId: number, map: string, value: bigint): number;
@@ -75,6 +77,7 @@ const PROTOTYPES: Readonly<Record<keyof Shim, string>> = {
   hg_payloads_open:
     'void *hg_payloads_open(const char *netns, uint16_t group, uint32_t receive_buffer, uint32_t ring, void *error)',
   hg_links_open: 'void *hg_links_open(const char *netns, uint32_t ring, void *error)',
+  hg_tables_open: 'void *hg_tables_open(const char *netns, uint32_t ring, void *error)',
   hg_source_doorbell: 'int32_t hg_source_doorbell(void *source)',
   hg_source_take: 'int32_t hg_source_take(void *source, void *records, uint32_t max)',
   hg_source_get_stats: 'void hg_source_get_stats(void *source, void *stats)',
@@ -86,6 +89,7 @@ const PROTOTYPES: Readonly<Record<keyof Shim, string>> = {
   hg_sockets_find: 'int32_t hg_sockets_find(void *sockets, const void *queries, uint32_t count, void *results)',
   hg_sockets_close: 'void hg_sockets_close(void *sockets)',
   hg_tc_stats: 'int32_t hg_tc_stats(const char *netns, uint32_t ifindex, void *stats, uint32_t max, void *error)',
+  hg_filter_del: 'int32_t hg_filter_del(const char *netns, uint32_t ifindex, uint16_t pref, void *error)',
   hg_bpf_counters:
     'int32_t hg_bpf_counters(uint32_t prog_id, const char *map, void *values, uint32_t max, void *error)',
   hg_bpf_get: 'int32_t hg_bpf_get(uint32_t prog_id, const char *map, void *value)',

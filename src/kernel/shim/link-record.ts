@@ -32,11 +32,31 @@ export interface LinkRoute {
   readonly ifindex?: number | undefined;
 }
 
+/** A qdisc, class, filter or chain of a device has been removed or replaced, by whomever. */
+export interface TcGone {
+  readonly kind: 'tcGone';
+  readonly ifindex: number;
+}
+
+/** A table of nftables has been removed, or something in it but the elements of its sets. */
+export interface TableGone {
+  readonly kind: 'tableGone';
+  /** At most its first 15 bytes. */
+  readonly name: string;
+}
+
 /**
  * `restart`: everything is told anew; what was known before and is not told again by `ready` is gone.
  * `ready`: all is told; changes follow.
  */
-export type LinkItem = LinkState | LinkAddress | LinkRoute | { readonly kind: 'restart' | 'ready' } | Overrun;
+export type LinkItem =
+  | LinkState
+  | LinkAddress
+  | LinkRoute
+  | TcGone
+  | TableGone
+  | { readonly kind: 'restart' | 'ready' }
+  | Overrun;
 
 const F = LINK.fields;
 
@@ -84,6 +104,10 @@ export function readLinkItem(records: Records, index: number): LinkItem | undefi
       return readRoute('route', records, at);
     case KIND.routeGone:
       return readRoute('routeGone', records, at);
+    case KIND.tcGone:
+      return { kind: 'tcGone', ifindex: records.u32(at, F.ifindex) };
+    case KIND.tableGone:
+      return { kind: 'tableGone', name: records.text(at, F.name) };
     case KIND.dumpStart:
       return { kind: 'restart' };
     case KIND.dumpEnd:

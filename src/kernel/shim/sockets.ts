@@ -14,7 +14,7 @@ export interface SocketQuery {
 export interface LocalSocket {
   /** Who made it. */
   readonly uid: number;
-  /** As /proc/PID/fd shows it: `socket:[INODE]`; 0 where no process has it open yet. */
+  /** As /proc/PID/fd shows it: `socket:[INODE]`. */
   readonly inode: number;
   /** Id of its maker's cgroup in the cgroup2 hierarchy: the inode of its folder. Undefined: the kernel does not say. */
   readonly cgroup: bigint | undefined;

@@ -1,5 +1,5 @@
 // `conntrack create`: what arrives makes its conntrack entry before it is classified; refused where NAT would be passed by.
-// Shown on Linux 6.1.
+// Shown on Linux 6.1 and 6.12.
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

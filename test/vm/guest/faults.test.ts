@@ -1,5 +1,5 @@
 // Kernel modules that were there when Headgate asked what this kernel can do, and are gone when it needs them. Shown on
-// Linux 6.1.
+// Linux 6.1 and 6.12.
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

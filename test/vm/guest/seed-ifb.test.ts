@@ -1,5 +1,5 @@
 // What ifb.txt, the text that Headgate began with, does by hand with an ifb, from a policy, with real packets, read from
-// the kernel's counters. Shown on Linux 6.1 (Debian 12); but for (c) and (d), whose qdiscs it lacks, on 6.18.
+// the kernel's counters. Shown on Linux 6.1 and 6.12; but for (c) and (d), whose qdiscs it lacks, on 6.18.
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

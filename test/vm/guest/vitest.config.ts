@@ -14,6 +14,7 @@ export default defineConfig({
     include: ['test/vm/guest/*.test.ts', ...(process.env.HG_ARGS ? ['test/kernel/*.test.ts'] : ANY_KERNEL)],
     reporters: ['default', new PortReporter()],
     env: { HEADGATE_PATIENCE: String(PATIENCE) },
+    setupFiles: ['test/vm/guest/patience.ts'],
     pool: 'forks',
     fileParallelism: false,
     // A process for each file takes longer to start there than some files take.

@@ -1,0 +1,93 @@
+// The way down where a tool hangs or the kernel refuses: within a bound, traffic first, and never a redirect to an ifb that
+// has gone. Shown on the machine's own kernel (6.18: cls_bpf, HTB, bfifo).
+
+import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { DOOR_MS } from '../../src/kernel/index.ts';
+import { type Ending, Program } from '../../src/lab/index.ts';
+import { Faults, REFUSAL } from './faults.ts';
+import { Gateway, HEADGATE } from './gateway.ts';
+import { PATIENCE } from './soon.ts';
+
+vi.setConfig({ testTimeout: 180_000 });
+
+let gateway: Gateway;
+let faults: Faults;
+let nothing: string;
+beforeEach(async () => {
+  gateway = await Gateway.build();
+  faults = await Faults.build(gateway.folder);
+  nothing = await gateway.snapshot();
+});
+afterEach(() => gateway.close());
+
+async function up(path: string): Promise<Program> {
+  const rates = ['--device', 'wan', '--download', '50mbit', '--upload', '20mbit'] as const;
+  const program = Program.start('headgate up', ['env', path, ...HEADGATE, 'up', '--json', ...rates], {
+    netns: gateway.box.name,
+  });
+  await program.line((line) => line.includes('"kind":"ready"'), 20_000 * PATIENCE);
+  return program;
+}
+
+/** Sends SIGTERM and waits, longer than the lab would; ms that it took. */
+async function end(program: Program): Promise<Ending & { readonly ms: number }> {
+  const since = performance.now();
+  process.kill(program.pid!, 'SIGTERM');
+  return { ...(await program.ended), ms: performance.now() - since };
+}
+
+describe('SIGTERM', () => {
+  it.each([
+    ['tc, that is to take the redirect away', 'tc -force -batch'],
+    ['a look at filters', 'tc -statistics -json filter show'],
+    ['a look at tables', 'nft --terse list table inet headgate'],
+  ])('while %s hangs', async (_, words) => {
+    const program = await up(faults.path);
+    await faults.set('hangs', 1, words);
+    const { status, ms } = await end(program);
+    expect(await faults.hit()).toContain(words);
+    expect(status).toBe(0);
+    expect(ms).toBeGreaterThan(DOOR_MS * 0.9);
+    // TimeoutStopSec= of the unit.
+    expect(ms).toBeLessThan(30_000 * PATIENCE);
+    expect(await gateway.snapshot()).toBe(nothing);
+  });
+});
+
+describe('refused', () => {
+  it('at any one step: nothing is left, and packets never stop', async () => {
+    for (let step = 1, through = false; !through; step++) {
+      const program = await up(faults.path);
+      const lost = gateway.ping(20);
+      await faults.set('fails', step);
+      expect((await end(program)).status).toBe(0);
+      expect(await lost).toBeLessThanOrEqual(10);
+      expect(await gateway.snapshot()).toBe(nothing);
+      through = (await faults.hit()) === undefined;
+      await faults.clear();
+      expect(step).toBeLessThan(12);
+    }
+  });
+
+  it('to take the redirect away: its ifb stays, packets go on, and down does it when it can', async () => {
+    const folder = join(gateway.folder, 'refusing');
+    await mkdir(folder);
+    const script = `#!/bin/sh
+case "$* " in *batch*|*clsact*) [ -e ${folder}/on ] && { cat >/dev/null; echo "RTNETLINK answers: ${REFUSAL}" >&2; exit 2; } ;; esac
+exec /usr/sbin/tc "$@"
+`;
+    await writeFile(join(folder, 'tc'), script);
+    await chmod(join(folder, 'tc'), 0o755);
+    const program = await up(`PATH=${folder}:${process.env.PATH}`);
+    await writeFile(join(folder, 'on'), '');
+    expect((await end(program)).status).toBe(5);
+    expect(await gateway.box.run('tc', 'filter', 'show', 'dev', 'wan', 'ingress')).toContain('to device hg-wan');
+    expect(await gateway.box.run('ip', 'link', 'show', 'hg-wan')).toContain(',UP');
+    expect(await gateway.ping(5)).toBe(0);
+    await rm(join(folder, 'on'));
+    expect((await gateway.headgate('down')).status).toBe(0);
+    expect(await gateway.snapshot()).toBe(nothing);
+  });
+});

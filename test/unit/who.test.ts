@@ -1,0 +1,125 @@
+import { VirtualTimeScheduler } from 'rxjs';
+import { describe, expect, it } from 'vitest';
+import { MOST_WAITING, queryOf, Sockets } from '../../src/facts/sockets.ts';
+import { unitOf } from '../../src/facts/unit-of.ts';
+import type { LocalSocket, SocketQuery } from '../../src/kernel/index.ts';
+import { formatAddress, parseAddress } from '../../src/model/index.ts';
+import type { AskedFlow, FactAnswer } from '../../src/pipeline/index.ts';
+import { flowOf } from './swarm-scenes.ts';
+
+it.each([
+  ['/system.slice/qbittorrent.service', 'qbittorrent.service'],
+  ['/system.slice/system-getty.slice/getty@tty1.service', 'getty@tty1.service'],
+  ['/user.slice/user-1000.slice/user@1000.service/app.slice/qbittorrent.service', 'qbittorrent.service'],
+  ['/user.slice/user-1000.slice/session-3.scope', 'session-3.scope'],
+  ['/system.slice/docker-0123.scope/payload/deeper', 'docker-0123.scope'],
+  ['/system.slice/_cpu.service', 'cpu.service'],
+  ['/system.slice', undefined],
+  ['/', undefined],
+])('the unit of cgroup %s is %s', (cgroup, unit) => {
+  expect(unitOf(cgroup)).toBe(unit);
+});
+
+describe('the ends of a flow as the socket sees them', () => {
+  const [own, router, server] = ['192.0.2.1', '203.0.113.1', '198.51.100.1'].map((text) => parseAddress(text)!);
+  const isOwn = (address: Uint8Array) => formatAddress(address) === '192.0.2.1';
+  const ends = (flow: AskedFlow) => {
+    const query = queryOf(flow, isOwn);
+    return query && [query.local, query.remote].map((e) => `${formatAddress(e.address)}:${e.port}`);
+  };
+  const plain = flowOf('local', 'tcp', 40_000, '198.51.100.1', 443, '192.0.2.1');
+
+  it('are those before translation of what it opened, and those after of what it accepted', () => {
+    // Source NAT, and to a proxy in place of the server.
+    const reply = { source: router!, sourcePort: 3128, destination: server!, destinationPort: 1024 };
+    expect(ends({ ...plain, reply })).toEqual(['192.0.2.1:40000', '198.51.100.1:443']);
+    const opened = { source: server!, sourcePort: 5000, destination: router!, destinationPort: 80 };
+    const back = { source: own!, sourcePort: 8080, destination: server!, destinationPort: 5000 };
+    expect(ends({ ...plain, origin: 'remote', original: opened, reply: back })).toEqual([
+      '192.0.2.1:8080',
+      '198.51.100.1:5000',
+    ]);
+  });
+
+  it('are of no interest where the flow does not end here, is of another zone, or of no port', () => {
+    expect(ends(plain)).toBeDefined();
+    expect(ends({ ...plain, zone: 5 })).toBeUndefined();
+    expect(ends({ ...plain, protocol: 1 })).toBeUndefined();
+    expect(ends(flowOf('local', 'tcp', 40_000, '198.51.100.1', 443, '10.0.0.9'))).toBeUndefined();
+  });
+});
+
+describe('looking up sockets', () => {
+  function bench(find: (queries: readonly SocketQuery[]) => (LocalSocket | undefined)[]) {
+    const scheduler = new VirtualTimeScheduler();
+    const asked: number[] = [];
+    let closed = 0;
+    const sockets = new Sockets({
+      scheduler,
+      isOwn: () => true,
+      open: () => ({
+        find: (queries) => {
+          asked.push(queries.length);
+          return find(queries);
+        },
+        close: () => closed++,
+      }),
+      describe: async ({ uid }) => ({ user: { id: uid } }),
+    });
+    const answers: FactAnswer[] = [];
+    let problem: unknown;
+    const running = sockets.answers.subscribe({
+      next: (answer) => answers.push(answer),
+      error: (error) => {
+        problem = error;
+      },
+    });
+    const run = async () => {
+      scheduler.flush();
+      await new Promise(setImmediate);
+    };
+    return { sockets, asked, answers, run, running, problem: () => problem, closed: () => closed };
+  }
+  const socket = (uid: number): LocalSocket => ({ uid, inode: 1, cgroup: undefined });
+  const flow = (port: number) => flowOf('local', 'tcp', port, '198.51.100.1', 443);
+
+  it('looks up together those that came together, says of each once, and nothing of those that have ended', async () => {
+    const { sockets, asked, answers, run } = bench((queries) =>
+      queries.map(({ local }) => (local.port === 3 ? undefined : socket(local.port!))),
+    );
+    const flows = [1, 2, 3, 4].map(flow);
+    for (const one of flows) sockets.ask(one);
+    sockets.end(flows[3]!);
+    await run();
+    expect(asked).toEqual([3]);
+    expect(answers).toEqual([1, 2].map((port) => ({ flow: flows[port - 1], facts: { user: { id: port } } })));
+    expect(sockets.counts).toEqual({ found: 2, 'not found': 1, dropped: 0 });
+    await run();
+    expect(asked).toEqual([3]);
+  });
+
+  it('drops the oldest where they are too many, and lets other work have its turn', async () => {
+    const { sockets, asked, run } = bench((queries) => queries.map(() => undefined));
+    for (let i = 0; i <= MOST_WAITING; i++) sockets.ask(flow(i));
+    await run();
+    const dropped = MOST_WAITING / 16 + 1;
+    expect(sockets.counts).toEqual({ found: 0, 'not found': MOST_WAITING + 1 - dropped, dropped });
+    expect(Math.max(...asked)).toBe(256);
+  });
+
+  it('closes when nobody listens, and when the kernel is deaf', async () => {
+    const { sockets, run, running, closed, answers } = bench((queries) => queries.map(() => socket(1)));
+    sockets.ask(flow(1));
+    running.unsubscribe();
+    await run();
+    sockets.ask(flow(2));
+    await run();
+    expect([closed(), answers, sockets.counts]).toEqual([1, [], {}]);
+    const deaf = bench(() => {
+      throw new Error('no buffer');
+    });
+    deaf.sockets.ask(flow(1));
+    await deaf.run();
+    expect([deaf.closed(), `${deaf.problem()}`]).toEqual([1, 'Error: no buffer']);
+  });
+});
