@@ -24,7 +24,7 @@ import {
   rootMajor,
   UPLOAD_MAJOR,
 } from '../shape/index.ts';
-import type { Settled } from './link-watch.ts';
+import type { Settled } from './kept.ts';
 import { FIGHT, RepairBudget } from './repair-budget.ts';
 
 const IFF_UP = 1;

@@ -3,6 +3,7 @@ import { inspect, type Scene } from '../apply/index.ts';
 import type { LinkItem } from '../kernel/index.ts';
 import type { Sides, SidesChange } from '../pipeline/index.ts';
 import { TABLE } from '../shape/index.ts';
+import type { Kept } from './kept.ts';
 import type { LinkKeeper } from './link-keeper.ts';
 
 /** Wait before the kernel is looked at: changes come in flocks. */
@@ -11,14 +12,6 @@ const SETTLE_MS = 50;
 const REST_MS = 250;
 /** Until the next look where something could not be made whole: twice as long each time, up to the second. */
 const RETRY_MS = [1000, 60_000] as const;
-
-/** What a look came to: nothing was amiss; it was put right; or it was not, as was said, and another look is worth while. */
-export type Settled = 'whole' | 'changed' | 'again';
-
-/** What is looked at, and put right where it is not as it should be. */
-export interface Kept {
-  settle(scene: Scene): Promise<Settled>;
-}
 
 /** What is told of these is none of the keepers' business, and comes in storms. */
 const OF_SIDES: ReadonlySet<LinkItem['kind']> = new Set(['address', 'addressGone', 'route', 'routeGone']);

@@ -4,7 +4,7 @@ import type { Policy } from '../language/index.ts';
 import { HeadgateError } from '../model/index.ts';
 import type { TableEvent } from '../monitor/index.ts';
 import { arrivalTable, type Datapath, type LinkShape, repairTables, TABLE, tapsOf } from '../shape/index.ts';
-import type { Settled } from './link-watch.ts';
+import type { Settled } from './kept.ts';
 import { FIGHT, RepairBudget } from './repair-budget.ts';
 
 /** What the tables are made from. */
