@@ -103,6 +103,14 @@ export class LinkWatch {
     return doing;
   }
 
+  /** The same on what was made whole just before: news may be on its way. */
+  wholly<T>(task: () => Promise<T>): Promise<T> {
+    return this.exclusively(async () => {
+      await this.#settle();
+      return task();
+    });
+  }
+
   /** Has everything looked at, in `wait` ms or sooner. */
   doubt(wait = SETTLE_MS): void {
     if (this.#subscription.closed) return;

@@ -263,7 +263,7 @@ async function startWith(
     const changing = <T>(task: () => Promise<T>): Promise<T> => {
       const doing = changed
         .then(() => finishing)
-        .then(() => watch.exclusively(task))
+        .then(() => watch.wholly(task))
         .finally(() => finishing);
       changed = doing.catch(() => {});
       return doing;
