@@ -143,7 +143,8 @@ file="/dev/null"
     }
     const [own, c, json, text] = consumers.map(({ name }) => costs.get(name)!) as [number, number, number, number];
     expect(Math.min(c, json, text)).toBeGreaterThan(0);
-    note(`one event, at ${Math.round((RATE * EVENTS) / FLOWS).toLocaleString('en')} a second`, [
+    note('one event', [
+      { what: 'events a second that were asked for', value: (RATE * EVENTS) / FLOWS, unit: '' },
       ...consumers.map(({ name }) => ({ what: name, value: costs.get(name)!, unit: 'ns' })),
       { what: 'the service against conntrack -E', value: own / text, unit: '', goal: { most: 1 / 15 } },
       { what: 'the service against ulogd2', value: own / json, unit: '', goal: { most: 1 / 6 } },

@@ -41,9 +41,13 @@ const orders = {
     if (transport === 'tcp') {
       const socket = connect({ port, host: address, localPort: from });
       await once(socket, 'connect');
-      socket.end(Buffer.alloc(size));
+      socket[keep ? 'write' : 'end'](Buffer.alloc(size));
       let back = 0;
-      for await (const data of socket) back += data.length;
+      while (back < size) {
+        const [data] = await Promise.race([once(socket, 'data'), once(socket, 'end')]);
+        if (!data) break;
+        back += data.length;
+      }
       if (back !== size) throw new Error(`${back} bytes came back`);
       return;
     }

@@ -13,7 +13,7 @@ export interface Ask {
   readonly times: number;
   /** Source port; any where it is not given. */
   readonly from?: number | undefined;
-  /** Of UDP: the socket stays, and takes what comes. */
+  /** The socket stays, and takes what comes. */
   readonly keep?: true | undefined;
 }
 

@@ -18,10 +18,22 @@ const chain = (text: string, name: string): string[] =>
   (new RegExp(`chain ${name} \\{\\n((?: {4}.*\\n)*) {2}\\}`).exec(text)?.[1] ?? 'none').trim().split(/\s*\n\s*/);
 
 describe('effects', () => {
-  it('are nothing where no kernel rule has one', () => {
+  it('are nothing where no rule has one', () => {
     expect(operations('rule x when udp -> b')).toEqual([]);
-    expect(operations('rule x when bytes > 1MB -> mirror to tap0')).toEqual([]);
     expect(wantedCapabilities(policyOf('rule x when udp -> b'))).toEqual([]);
+  });
+
+  it('of a live rule reach the flows that stand in its sets, and leave the others to the kernel rules', () => {
+    const [tap, tables] = operations('rule x when bytes > 1MB -> mirror to tap0');
+    expect(tap!.about).toBe('add tap tap0');
+    const text = tables!.command.input!;
+    expect(text).toContain(
+      'set mirror-in-1-flows4 {\n    type ipv4_addr . ipv4_addr . inet_proto . inet_service . inet_service',
+    );
+    expect(text).toContain(
+      'ip saddr . ip daddr . meta l4proto . th sport . th dport @mirror-in-1-flows4 jump mirror-in-1',
+    );
+    expect(text).toContain('@mirror-out-1-flows6 jump mirror-out-1');
   });
 
   it('take one bucket a direction for all flows of a rule, however its condition is written out', () => {

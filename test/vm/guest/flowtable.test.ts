@@ -1,4 +1,4 @@
-// What `headgate doctor` says of a flowtable, with flows that really go through it. Shown on Linux 6.1.
+// What `headgate doctor` says of a flowtable, with flows that really go through it. Shown on Linux 6.1 and 6.12.
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

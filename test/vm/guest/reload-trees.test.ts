@@ -3,8 +3,11 @@
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { Gateway } from '../../kernel/gateway.ts';
+
+// Ten reloads, each with a plan: a minute each where the machine is busy.
+vi.setConfig({ testTimeout: 1_800_000 });
 
 let gateway: Gateway;
 let file: string;
