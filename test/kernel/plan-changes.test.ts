@@ -137,7 +137,8 @@ describe('plan', () => {
   });
 
   it('says of datapath map, too, that what arrives is unshaped from then on', async () => {
-    const program = await gateway.up(file, '--datapath', 'map');
+    const program = await gateway.up(file, '--datapath', 'map', '--keep');
+    await program.stop('SIGTERM');
     await gateway.box.run('tc', 'qdisc', 'del', 'dev', 'wan', 'root');
     const [first] = (await plan(2, '--datapath', 'map')).changes;
     expect(first).toEqual({
@@ -145,7 +146,6 @@ describe('plan', () => {
       about: 'remove nft table netdev headgate, which redirects',
       touches: 'what arrives passes unshaped from then on',
     });
-    await program.stop('SIGTERM');
   });
 
   it('is either a script or JSON', async () => {

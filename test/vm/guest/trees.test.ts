@@ -9,6 +9,7 @@ import { addVeth, Namespace, type Program, receivedMbit, Transfer } from '../../
 import type { DirectionStatus } from '../../../src/service/index.ts';
 import { Gateway, INSIDE, WAN, WORLD } from '../../kernel/gateway.ts';
 import { Host } from '../../kernel/host.ts';
+import { soon } from '../../kernel/soon.ts';
 import { turn } from './turn.ts';
 
 let gateway: Gateway;
@@ -139,6 +140,34 @@ default local -> fq-codel  remote -> bfifo  new -> sfq
 });
 
 describe('fairness', () => {
+  it.each([
+    [turn('fq_codel', 'sfq'), 'before'],
+    ['bfifo', 'behind'],
+  ])('between flows, in a leaf %s: what one sends goes out %s what another has waiting', async (leaf, place) => {
+    await up(`
+link wan { device wan  download 100kbit }
+queue all { share 90% leaf ${leaf} }
+default local -> all  remote -> all  new -> all
+`);
+    const [world, box] = await Promise.all([Host.start(gateway.world), Host.start(gateway.box)]);
+    await box.sink(WAN, 6000);
+    await world.tell(WAN, 6000, 40, { from: 20_000, size: 300 });
+    await world.tell(WAN, 6000, 1, { from: 20_001, size: 300 });
+    // The numbers of each flow begin at 0.
+    const heard = async () => {
+      const numbers = await box.heard(WAN, 6000);
+      const second = numbers.indexOf(0, 1);
+      return { first: second > 0 ? second : numbers.length, came: second > 0, all: numbers.length };
+    };
+    await soon(async () => expect((await heard()).came).toBe(true));
+    const { first } = await heard();
+    await soon(async () => expect((await gateway.link()).download!.queues[0]!.backlogBytes).toBe(0));
+    const { all } = await heard();
+    const behind = all - first - 1;
+    if (place === 'before') expect(behind).toBeGreaterThan(5);
+    else expect(behind).toBe(0);
+  });
+
   it.each([turn('htb', 'cake')])('between hosts behind NAT, in a tree %s', async (tree) => {
     const other = '10.0.0.3';
     await gateway.inside.run('ip', 'address', 'add', `${other}/24`, 'dev', 'eth0');
