@@ -76,12 +76,26 @@ export class Journal {
   }
 }
 
-/** What a process that is no more was about; undefined where none was interrupted. */
-export async function getJournal(): Promise<JournalText | undefined> {
+/** What a process that is no more was about; undefined where none was interrupted, `damaged` where nobody can tell. */
+export async function getJournal(): Promise<JournalText | 'damaged' | undefined> {
   const lines = (await readFile(await getStatePath('journal'), 'utf8').catch(() => '')).split('\n');
-  // What follows the last line break was cut short: that step was not tried.
-  const [head, ...steps] = lines.slice(0, -1).map((line) => JSON.parse(line) as unknown);
-  return head === undefined ? undefined : { ...(head as Undertaking), steps: steps as Step[] };
+  try {
+    // What follows the last line break was cut short: that step was not tried.
+    const [head, ...steps] = lines.slice(0, -1).map((line) => JSON.parse(line) as unknown);
+    if (head === undefined) return undefined;
+    return isUndertaking(head) && steps.every(isStep) ? { ...head, steps } : 'damaged';
+  } catch {
+    return 'damaged';
+  }
+}
+
+const KINDS: ReadonlySet<unknown> = new Set(['up', 'reload', 'down', 'finish'] satisfies Undertaking['kind'][]);
+
+const isUndertaking = (line: unknown): line is Undertaking => KINDS.has((line as Undertaking | null)?.kind);
+
+function isStep(line: unknown): line is Step {
+  const step = line as Partial<Step> | null;
+  return typeof step?.about === 'string' && Array.isArray(step.undo?.argv);
 }
 
 export const delJournal = async (): Promise<void> => rm(await getStatePath('journal'), { force: true });

@@ -27,6 +27,9 @@ export interface Controlled {
 
 type Answer = (parameters: URLSearchParams, response: ServerResponse) => unknown;
 
+/** Of what is asked for only the path and the parameters count. */
+const BASE = 'http://headgate';
+
 /**
  * Serves, to whom {@link isAllowed} lets: `GET /status`, `/service` (what of it needs no look at the kernel), `/explain?flow=`, `POST /reload?confirm=MS` and
  * `/confirm` as JSON, and `GET /events` as one JSON item a line. What goes wrong is `{error: {code, message, hint, ...}}`, with status 403 where the
@@ -48,15 +51,16 @@ export async function serveControl(
   };
   const listener = async (request: IncomingMessage, response: ServerResponse, peer: Peer): Promise<void> => {
     const method = request.method ?? '';
-    const { pathname, searchParams } = new URL(request.url ?? '', 'http://headgate');
-    const what = `${method} ${pathname}`;
+    const target = request.url ?? '';
+    const url = URL.canParse(target, BASE) ? new URL(target, BASE) : undefined;
+    const what = `${method} ${url?.pathname ?? target}`;
     try {
       if (!isAllowed(method, peer, { user: process.geteuid!(), group: server.group }))
         return fail(response, 403, new HeadgateError('HG_FORBIDDEN', { what, uid: peer.uid }));
       const answer = Object.hasOwn(answers, what) ? answers[what] : undefined;
-      if (!answer)
+      if (!url || !answer)
         return fail(response, 404, new HeadgateError('HG_USAGE', { problem: `there is no ${what}`, command: '' }));
-      const value = await answer(searchParams, response);
+      const value = await answer(url.searchParams, response);
       if (!response.headersSent) send(response, 200, value);
     } catch (error) {
       fail(response, 409, error);

@@ -22,6 +22,8 @@ export async function recover(): Promise<{ readonly done: readonly string[]; rea
 async function takeBack(): Promise<string[]> {
   const journal = await getJournal();
   if (!journal) return [];
+  // What it would have said of the way back is lost: nothing of ours stays.
+  if (journal === 'damaged') return ['the journal is damaged', ...(await takeDown())];
   if (journal.kind === 'finish') {
     for (const { undo } of journal.steps) await runCommand(undo).catch(() => {});
     await delJournal();

@@ -110,6 +110,9 @@ describe('the control socket', () => {
     );
     for (const method of ['PUT', 'DELETE', 'PATCH'])
       expect((await request(as(MEMBER, [GROUP]), method, '/status')).status).toBe(403);
+    // What is no address at all is no more than an unknown one.
+    for (const path of ['//[', '*', 'http://[', '/%', '//'])
+      expect((await request(as(MEMBER, [GROUP]), 'GET', path)).status).toBe(404);
     expect(program.output.join()).not.toContain('"kind":"policy"');
     expect(await gateway.headgate('reload')).toMatchObject({ status: 0 });
   });

@@ -52,6 +52,17 @@ describe('with its state folder lost', () => {
     expect(await gateway.snapshot()).toBe(before);
   });
 
+  it('headgate takes down what a killed run has left where its journal is damaged', async () => {
+    const id = /\d+/.exec(await gateway.box.run('readlink', '/proc/self/ns/net'))![0];
+    for (const text of ['no journal', '\0\0\0', 'null', '{"kind":"reload"}\n{"about":"add nothing"}']) {
+      await killed(await gateway.up(file));
+      await writeFile(`/run/headgate/${id}.journal`, `${text}\n`);
+      const { status, stdout } = await gateway.headgate('recover');
+      expect([status, stdout]).toEqual([0, expect.stringContaining('the journal is damaged')]);
+      expect(await gateway.snapshot()).toBe(before);
+    }
+  });
+
   it('a start builds anew on what a killed run has left', async () => {
     await killed(await gateway.up(file));
     const argv = [...EMPTY, ...HEADGATE, 'up', '--json', file] as const;
