@@ -9,7 +9,7 @@ import { type DebianKernel, ensureKernel, KERNELS } from './kernels.ts';
 import type { BrokenReport, Failure, TestReport } from './report.ts';
 
 /** What `npm run test:vm -- [--kernel NAME] [VITEST-ARG ...]` asks for. */
-const { kernel: chosen, args = [] } = JSON.parse(process.env.HEADGATE_VM ?? '{}') as {
+const { kernel: chosen, args } = JSON.parse(process.env.HEADGATE_VM ?? '{}') as {
   kernel?: string;
   args?: string[];
 };
@@ -37,7 +37,8 @@ async function runGuest(kernel: DebianKernel): Promise<Verdicts> {
   const ended = await ensureKernel(kernel)
     .then((bootable) => {
       say(`booting ${bootable.release}`);
-      return boot(bootable, args, (report) => {
+      const always = kernel.always.map((file) => `test/vm/guest/${file}.test.ts`);
+      return boot(bootable, args ?? always, (report) => {
         if (report.kind === 'started') say('vitest runs');
         if (report.kind === 'exit') status = report.status;
         if (report.kind === 'broken') {
