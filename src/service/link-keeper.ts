@@ -168,6 +168,16 @@ export class LinkKeeper {
     return { ...this.#shape, ifbs: this.#shape.ifbs.map((ifb, i) => ({ ...ifb, name: this.#ifbs[i]!.name })) };
   }
 
+  /**
+   * Takes the redirect away where what the kernel tells leaves it leading nowhere: at once, whoever is at work. Traffic
+   * waits for nobody; the rest is for {@link follow}.
+   */
+  alarm(item: LinkItem): void {
+    if (item.kind !== 'linkGone' && !(item.kind === 'link' && (item.flags & IFF_UP) === 0)) return;
+    const ifb = this.#ifbs.find(({ index }) => index === item.ifindex);
+    if (ifb && (ifb.seenUp || item.kind === 'linkGone')) this.#cut();
+  }
+
   /** Hears of a change. True: the link may not be as it should be, and is to be looked at ({@link settle}). */
   async follow(item: LinkItem): Promise<boolean> {
     switch (item.kind) {
@@ -315,11 +325,14 @@ export class LinkKeeper {
     } else if (!said || isRedirected(await inspect(), device)) await this.#open(reason);
   }
 
+  #cut(): void {
+    if (this.#device) for (const pref of this.#datapath.entries) delIngressFilter(this.#device.index, pref);
+  }
+
   /** Lets arriving packets pass, at once; then the rest goes. What cannot be removed is said: traffic hangs on it. */
   async #open(reason: string): Promise<void> {
     const { device } = this.shape;
-    const { entries } = this.#datapath;
-    if (this.#device) for (const pref of entries) delIngressFilter(this.#device.index, pref);
+    this.#cut();
     const failure = await tryCommand(this.#datapath.unredirect(device, this.shape));
     const left = failure && isRedirected(await inspect(), device);
     this.#change('open', left ? `the redirect of ${device} could not be removed: ${failure.message}` : reason);

@@ -135,6 +135,7 @@ export class LinkWatch {
   #enqueue(batch: readonly LinkItem[]): void {
     const items = batch.filter(({ kind }) => !OF_SIDES.has(kind));
     if (items.length === 0) return;
+    for (const item of items) for (const keeper of this.#keepers) keeper.alarm(item);
     this.#queue = this.#queue.then(async () => {
       for (const item of items) {
         if (item.kind === 'tableGone' && item.name === TABLE) this.doubt();
