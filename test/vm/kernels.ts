@@ -25,13 +25,13 @@ export const KERNELS: readonly DebianKernel[] = [
     name: '6.1',
     debian: 12,
     suite: 'bookworm',
-    always: ['kernel', 'doctor', 'conformance', 'create', 'accounting', 'seed-ifb', 'seed-police', 'trees'],
+    always: ['kernel', 'doctor', 'conformance', 'create', 'accounting', 'seed-ifb', 'seed-police'],
   },
   {
     name: '6.12',
     debian: 13,
     suite: 'trixie',
-    always: ['kernel', 'doctor', 'create', 'faults', 'flowtable', 'seed-ifb', 'seed-police'],
+    always: ['kernel', 'doctor', 'create', 'faults', 'flowtable', 'seed-ifb', 'seed-police', 'trees'],
   },
 ];
 
