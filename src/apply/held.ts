@@ -8,15 +8,13 @@ import {
   LEAF_MAJOR,
   type LinkShape,
   type Operation,
+  ROOT,
   rootMajor,
   type Tree,
   UPLOAD_MAJOR,
 } from '../shape/index.ts';
 import { isRedirected, type Scene } from './inspect.ts';
 import { holdsFilters } from './read-back.ts';
-
-/** TC_H_ROOT (linux/pkt_sched.h). */
-const ROOT = 0xffffffff;
 
 /** What of a link's part is in the kernel, so that what is missing can be put back. Its device must be there. */
 export async function getHeld(shape: LinkShape, scene: Scene, datapath: Datapath): Promise<HeldLink> {

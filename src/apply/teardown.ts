@@ -12,6 +12,7 @@ import {
   removeTable,
   removeUpload,
   TABLE,
+  UNSHAPED,
 } from '../shape/index.ts';
 import { inspect, listOurMirrors, type Scene, uploadMajor } from './inspect.ts';
 
@@ -24,8 +25,6 @@ export interface Removal {
   /** An ifb stays as long as something may lead to it, or is known to be ours by its alias alone. */
   readonly of?: 'hook' | 'ifb' | undefined;
 }
-
-const UNSHAPED = 'what arrives passes unshaped from then on';
 
 /**
  * What has to go so that nothing of ours is left, in the one safe order: filters first, so that no redirect ever

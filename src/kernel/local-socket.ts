@@ -1,7 +1,7 @@
 import { chmod, chown, rm } from 'node:fs/promises';
 import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { HeadgateError } from '../model/index.ts';
+import { HeadgateError, messageOf } from '../model/index.ts';
 import { CONTROL_GROUP, getGroupId } from './group.ts';
 import { getStatePath, inStateFolder } from './machine.ts';
 import { getSocketPeer } from './peer.ts';
@@ -76,7 +76,7 @@ async function giveTo(path: string, group: number | undefined): Promise<Pick<Loc
     await chmod(path, 0o660);
     return { group, problem: undefined };
   } catch (error) {
-    return { group: undefined, problem: error instanceof Error ? error.message : String(error) };
+    return { group: undefined, problem: messageOf(error) };
   }
 }
 

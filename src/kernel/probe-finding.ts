@@ -1,4 +1,4 @@
-import { type Capability, type Finding, HeadgateError } from '../model/index.ts';
+import { type Capability, type Finding, HeadgateError, messageOf } from '../model/index.ts';
 import { TIMED_OUT } from './command.ts';
 
 /** What is known so far. */
@@ -14,7 +14,7 @@ export const refusal = (why: string): Finding => ({
 
 /** What the kernel or the tool said, without the command that it said it to. */
 export const said = (error: unknown): string => {
-  if (!(error instanceof HeadgateError)) return error instanceof Error ? error.message : String(error);
+  if (!(error instanceof HeadgateError)) return messageOf(error);
   return String(error.fields.said ?? error.fields.problem ?? error.message);
 };
 

@@ -190,3 +190,6 @@ export class HeadgateError extends Error {
     this.fields = fields;
   }
 }
+
+/** What a thrown thing says. */
+export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,4 +1,5 @@
 import { BehaviorSubject, distinctUntilChanged, finalize, map, Observable, Subject } from 'rxjs';
+import { messageOf } from '../model/index.ts';
 import type { MonitorEvent, MonitorItem } from './items.ts';
 
 /** The one event stream: gives each event its sequence number and time, and hands it to whoever listens. */
@@ -47,6 +48,12 @@ export class MonitorStream {
     this.#items.next(item);
     if (!isFlow) this.#notices.next(item);
   }
+
+  /** Says as a warning what went wrong: `what`, and what was thrown. */
+  readonly warn =
+    (what: string) =>
+    (error: unknown): void =>
+      this.emit({ kind: 'warning', message: `${what}: ${messageOf(error)}` });
 
   complete(): void {
     this.#items.complete();

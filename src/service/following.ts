@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import { BehaviorSubject, combineLatest, distinctUntilChanged, lastValueFrom, map, retry, tap } from 'rxjs';
+import { BehaviorSubject, combineLatest, distinctUntilChanged, lastValueFrom, map, retry, tap, timer } from 'rxjs';
 import { MarkWriter, runCommand } from '../kernel/index.ts';
 import { type ConntrackGroup, conntrackDump, conntrackEvents } from '../kernel/sources.ts';
 import type { Policy } from '../language/index.ts';
@@ -16,10 +16,8 @@ import {
   TupleMap,
 } from '../pipeline/index.ts';
 import { type Datapath, type LinkShape, nftCarriesAll } from '../shape/index.ts';
+import { REOPEN_MS } from './keep-following.ts';
 import type { FlowsStatus } from './status.ts';
-
-/** Wait before a socket that broke is opened again. */
-const REOPEN_MS = 1000;
 
 /** A policy in force, as far as following flows goes. */
 export interface Followed {
@@ -51,8 +49,7 @@ export class Following {
     sources: readonly FactSource[] = [],
     found = false,
   ) {
-    const warn = (what: string) => (error: unknown) =>
-      stream.emit({ kind: 'warning', message: `${what}: ${error instanceof Error ? error.message : error}` });
+    const { warn } = stream;
     const { policy, datapath } = followed;
     this.#sides = sides;
     this.#followed = new BehaviorSubject(followed);
@@ -102,7 +99,7 @@ export class Following {
           delay: (error) => {
             this.#open = false;
             warn('conntrack could not be followed; trying again')(error);
-            return new Promise((resolve) => setTimeout(resolve, REOPEN_MS));
+            return timer(REOPEN_MS);
           },
         }),
       )

@@ -9,7 +9,7 @@ import {
   type Scene,
 } from '../apply/index.ts';
 import { delIngressFilter, type LinkItem, type NetDevice, runCommand } from '../kernel/index.ts';
-import { type Command, HeadgateError } from '../model/index.ts';
+import { type Command, HeadgateError, messageOf } from '../model/index.ts';
 import type { LinkEvent, LinkState } from '../monitor/index.ts';
 import {
   type Datapath,
@@ -370,8 +370,6 @@ const known = (devices: readonly NetDevice[], name: string): Known | undefined =
   const device = devices.find((d) => d.name === name);
   return device && { index: device.index, name };
 };
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 /** Runs a removal; returns why it failed. */
 const tryCommand = (command: Command): Promise<Error | undefined> =>

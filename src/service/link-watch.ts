@@ -1,6 +1,7 @@
 import type { Observable, Subscription } from 'rxjs';
 import { inspect, type Scene } from '../apply/index.ts';
 import type { LinkItem } from '../kernel/index.ts';
+import { messageOf } from '../model/index.ts';
 import type { Sides, SidesChange } from '../pipeline/index.ts';
 import { TABLE } from '../shape/index.ts';
 import type { Kept } from './kept.ts';
@@ -148,8 +149,7 @@ export class LinkWatch {
     try {
       return await keeper.follow(item);
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      this.#failed(new Error(`link ${keeper.shape.link}: ${message}`, { cause: error }));
+      this.#failed(new Error(`link ${keeper.shape.link}: ${messageOf(error)}`, { cause: error }));
       return true;
     }
   }

@@ -13,6 +13,7 @@ import {
 import { countErrors, type Diagnostic, type ParsedPolicy, type Policy } from '../language/index.ts';
 import { type Capabilities, type ErrorCode, HeadgateError } from '../model/index.ts';
 import { changeLinks, changePolicy, type Datapath, type LinkShape, type Operation } from '../shape/index.ts';
+import type { Wanted } from './applied.ts';
 import type { Unconfirmed } from './confirmation.ts';
 import type { LinkKeeper } from './link-keeper.ts';
 
@@ -53,13 +54,6 @@ export async function reloadPolicy(
   }
 }
 
-/** A policy with the shapes of its links, and the datapath that was made for it. */
-export interface Shaped {
-  readonly policy: Policy;
-  readonly shapes: readonly LinkShape[];
-  readonly datapath: Datapath;
-}
-
 /**
  * Changes what is in the kernel from one policy to another, all of it or nothing. Returns the keepers of the links that
  * there are now, and what is to be removed when the flows' marks are those of the new policy.
@@ -69,8 +63,8 @@ export interface Shaped {
  * @throws HeadgateError as checkEffects, checkLink and checkCreate do; HG_KERNEL, HG_FILTER_CHANGED, HG_TREE_CHANGED
  */
 export async function changeKernel(
-  from: Shaped,
-  to: Shaped,
+  from: Wanted,
+  to: Wanted,
   keepers: readonly LinkKeeper[],
   add: (shape: LinkShape, was: Scene, scene: Scene) => LinkKeeper,
   capabilities: Capabilities,

@@ -20,7 +20,7 @@ import {
   qdiscsOf,
   tableOperation,
 } from '../shape/index.ts';
-import { writeApplied } from './applied.ts';
+import { type Wanted, writeApplied } from './applied.ts';
 import { requestService } from './ask.ts';
 import { Closers } from './closers.ts';
 import { Confirmation } from './confirmation.ts';
@@ -36,7 +36,7 @@ import { LinkKeeper } from './link-keeper.ts';
 import { LinkWatch } from './link-watch.ts';
 import { chooseMarksHere, warnOfMarksHere, whyNotMarks } from './marks.ts';
 import { clearField, recover, takeDown } from './recover.ts';
-import { changeKernel, type LoadPolicy, type ReloadResult, reloadPolicy, type Shaped } from './reload.ts';
+import { changeKernel, type LoadPolicy, type ReloadResult, reloadPolicy } from './reload.ts';
 import { findInForce, getPolicyBefore, isSamePolicy } from './resume.ts';
 import { shapeHere } from './shape-here.ts';
 import type { ServiceStatus } from './status.ts';
@@ -112,8 +112,7 @@ async function startWith(
 
     const stream = new MonitorStream();
     stream.notices.subscribe(onItem);
-    const warn = (what: string) => (error: unknown) =>
-      stream.emit({ kind: 'warning', message: `${what}: ${error instanceof Error ? error.message : error}` });
+    const { warn } = stream;
     opened.add(() => (keep ? undefined : delFiles()));
     const found = await findInForce({ datapath: name, field }, scene, capabilities);
     const inForce = typeof found === 'string' ? undefined : found;
@@ -165,7 +164,7 @@ async function startWith(
     const shapesNow = () => keepers.map(({ shape }) => shape);
     const deadline =
       name === 'bpf' ? new Deadline(options.deadline, watch, shapesNow, warn('the deadline')) : undefined;
-    const changeLinks = async (from: Shaped, to: Shaped, journal: Journal): Promise<readonly Operation[]> => {
+    const changeLinks = async (from: Wanted, to: Wanted, journal: Journal): Promise<readonly Operation[]> => {
       const add = (shape: LinkShape, ...looks: Parameters<LinkKeeper['begin']>) => {
         const keeper = keeperOf(shape, to.datapath);
         keeper.begin(...looks);

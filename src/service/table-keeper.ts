@@ -1,18 +1,11 @@
 import { checkTable, listOurMirrors, listTables, runOperations, type Scene } from '../apply/index.ts';
 import { run } from '../kernel/index.ts';
-import type { Policy } from '../language/index.ts';
 import { HeadgateError } from '../model/index.ts';
 import type { TableEvent } from '../monitor/index.ts';
-import { arrivalTable, type Datapath, type LinkShape, repairTables, TABLE, tapsOf } from '../shape/index.ts';
+import { arrivalTable, repairTables, TABLE, tapsOf } from '../shape/index.ts';
+import type { Wanted } from './applied.ts';
 import type { Settled } from './kept.ts';
 import { FIGHT, RepairBudget } from './repair-budget.ts';
-
-/** What the tables are made from. */
-export interface Tabled {
-  readonly policy: Policy;
-  readonly shapes: readonly LinkShape[];
-  readonly datapath: Datapath;
-}
 
 /**
  * Keeps our nft tables and taps as they were made, while others flush the ruleset: without ours the kernel may track no
@@ -22,7 +15,7 @@ export class TableKeeper {
   readonly #emit: (event: TableEvent) => void;
   readonly #emptied: () => void;
   readonly #budget = new RepairBudget();
-  #of: Tabled | undefined;
+  #of: Wanted | undefined;
   #texts: ReadonlyMap<string, string> = new Map();
   /** What stands in the way, as it was said: once. */
   #obstacle: string | undefined;
@@ -34,7 +27,7 @@ export class TableKeeper {
   }
 
   /** What is in the kernel now is of this policy, and is to stay. */
-  async become(of: Tabled): Promise<void> {
+  async become(of: Wanted): Promise<void> {
     this.#of = of;
     this.#texts = await listTables((argv) => run(argv));
     this.#budget.refill();

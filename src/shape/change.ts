@@ -8,8 +8,10 @@ import {
   removeClsact,
   removeIfb,
   removeUpload,
+  STEERED,
   setAlias,
   setUp,
+  UNSHAPED,
   uploadOperations,
 } from './link.ts';
 import { DOWNLOAD_MAJOR, formatAlias, handle, hooksOf, type Ownership, UPLOAD_MAJOR } from './names.ts';
@@ -185,7 +187,7 @@ function changeUpload(
     const [old, next] = [was.classifyLeaving(device, from), datapath.classifyLeaving(device, to)];
     return { before: [...before, ...(old && next ? replaceFilters(old, next, datapath) : [])], after };
   }
-  const root = (tree: typeof to) => ['qdisc', 'del', 'dev', device, 'root', 'handle', handleOf(tree)];
+  const remove = (tree: typeof to) => removeUpload(device, rootMajor(tree, UPLOAD_MAJOR)).argv.slice(1);
   const classify = was.classifyLeaving(device, from);
   return {
     before: [
@@ -193,8 +195,8 @@ function changeUpload(
         about: `put another tree on ${device}`,
         does: 'replace',
         touches: ROOT_LOSS,
-        command: batch('tc', [root(from), ...treeCommands(device, UPLOAD_MAJOR, to)]),
-        undo: batch('tc', [root(to), ...treeCommands(device, UPLOAD_MAJOR, from), ...linesOf(classify)], 'go on'),
+        command: batch('tc', [remove(from), ...treeCommands(device, UPLOAD_MAJOR, to)]),
+        undo: batch('tc', [remove(to), ...treeCommands(device, UPLOAD_MAJOR, from), ...linesOf(classify)], 'go on'),
         tree: { device, major: UPLOAD_MAJOR, tree: to },
       },
       ...built.slice(1).map((o): Operation => ({ ...o, does: 'add' })),
@@ -220,10 +222,13 @@ function redirect(
   const joined = ifbs.filter(({ name }) => there.ifbs.has(name));
   if (ifbs.length === 0 || (stays && !isRedirected && joined.length > 0)) return [];
   if (stays && isRedirected) return replaceFilters(from.datapath.redirect(device, old.ifbs), next, to.datapath);
-  const touches = 'what arrives goes that way from then on; none is lost';
   const moved: Operation[] = isRedirected
-    ? replaceFilters(from.datapath.redirect(device, old.ifbs), { ...next, does: 'replace', touches }, to.datapath)
-    : [{ ...next, does: 'add', touches }];
+    ? replaceFilters(
+        from.datapath.redirect(device, old.ifbs),
+        { ...next, does: 'replace', touches: STEERED },
+        to.datapath,
+      )
+    : [{ ...next, does: 'add', touches: STEERED }];
   return [...joined.map(({ name }) => setUp(name)), ...moved];
 }
 
@@ -232,7 +237,7 @@ function stopRedirect(was: Datapath, { device, ifbs }: LinkShape): Operation {
     about: `stop redirecting what arrives on ${device}`,
     of: 'filters',
     does: 'remove',
-    touches: 'what arrives passes unshaped from then on',
+    touches: UNSHAPED,
     command: was.unredirect(device, { device, ifbs }),
     undo: was.redirect(device, ifbs).command,
   };
@@ -261,8 +266,6 @@ function changeInPlace(to: TreePlace, from: TreePlace['tree']): LinkChange {
   };
   return { before: there.before.length > 0 ? [changes] : [], after: there.after.length > 0 ? [removes] : [] };
 }
-
-const handleOf = (tree: TreePlace['tree']): string => `${rootMajor(tree, UPLOAD_MAJOR).toString(16)}:`;
 
 /** The lines of an operation of tc's, for a batch. */
 const linesOf = (operation: Operation | undefined): string[][] => {

@@ -26,14 +26,12 @@ const PRIORITIES = { police: { in: -90, out: 120 }, mirror: { in: -89, out: 121 
 /** A GRO packet must fit, or the first one of a flow would be over every rate. */
 const GRO_BYTES = 65_536;
 
-type Kind = PacketEffect;
-
 /** Names of the taps that the policy's rules copy packets to, each once. */
 export const tapsOf = ({ rules }: Policy): string[] => [
   ...new Set(rules.flatMap(({ effects }) => effects.flatMap((e) => (e.kind === 'mirror' ? [e.tap] : [])))),
 ];
 
-const has = ({ rules }: Policy, kind: Kind): boolean =>
+const has = ({ rules }: Policy, kind: PacketEffect): boolean =>
   rules.some(({ effects }) => effects.some((e) => e.kind === kind));
 
 /** What the effects of rules need of the kernel, with the words for a message where it lacks that. */
@@ -105,10 +103,8 @@ export function replaceTables(from: Rules, to: Rules, families: readonly string[
  */
 export function repairTables(rules: Rules, families: readonly string[], taps: readonly string[]): Operation[] {
   const missing = tapsOf(rules.policy).filter((tap) => !taps.includes(tap));
-  const tables = replaceTables(rules, rules, families).map(({ command, of }) => {
-    return { about: `put back the nft tables`, command, of };
-  });
-  return [...missing.map(addTap), ...tables];
+  const tables = replaceTables(rules, rules, families);
+  return [...missing.map(addTap), ...tables.map(({ command }) => ({ about: 'put back the nft tables', command }))];
 }
 
 /**
@@ -167,13 +163,13 @@ const kernelRules = (policy: Policy): Rule[] => policy.rules.filter(({ tier }) =
 const NEXT_HOP: Readonly<Record<MirrorFamily, string>> = { ip: '127.0.0.1', ip6: 'fe80::1' };
 
 /** The chains of one kind of effect, as a table that `nft -f` reads, or adds to one that is there. */
-function table(family: 'inet' | MirrorFamily, policy: Policy, kind: Kind, links: string): string {
+function table(family: 'inet' | MirrorFamily, policy: Policy, kind: PacketEffect, links: string): string {
   const sets = new NftSets(`${kind}-addresses`);
-  const places = PLACES.filter((place) => family === 'inet' || (family === 'ip') === (place.family === 4));
+  const families = ([4, 6] as const).filter((f) => family === 'inet' || (family === 'ip') === (f === 4));
+  const places = PLACES.filter((place) => families.includes(place.family));
   const limits: string[] = [];
   const chains: string[] = [];
   const members: string[] = [];
-  const families = ([4, 6] as const).filter((f) => family === 'inet' || (family === 'ip') === (f === 4));
   for (const way of ['in', 'out'] as const) {
     const jumps: string[] = [];
     for (const effect of liveEffects(policy).filter(({ kinds }) => kinds.includes(kind))) {
@@ -208,7 +204,7 @@ function table(family: 'inet' | MirrorFamily, policy: Policy, kind: Kind, links:
 
 /** Where a packet enters: over a link, by the direction that says who opened its flow. */
 function base(
-  kind: Kind,
+  kind: PacketEffect,
   way: Way,
   family: 'inet' | MirrorFamily,
   places: readonly Place[],
@@ -231,7 +227,8 @@ function base(
   ];
 }
 
-const nameOf = (kind: Kind, way: Way, { origin, family }: Place): string => `${kind}-${way}-${origin}-${family}`;
+const nameOf = (kind: PacketEffect, way: Way, { origin, family }: Place): string =>
+  `${kind}-${way}-${origin}-${family}`;
 
 /**
  * The rules of one place, in the order of the policy: those with the effect lead to its chain and back, and a rule
@@ -239,7 +236,7 @@ const nameOf = (kind: Kind, way: Way, { origin, family }: Place): string => `${k
  */
 function placeChains(
   policy: Policy,
-  kind: Kind,
+  kind: PacketEffect,
   way: Way,
   place: Place,
   actions: ReadonlyMap<Rule, string>,
@@ -283,7 +280,7 @@ function looksAtFirstPacket(formula: Formula): boolean {
   return (formula.kind === 'flag' && formula.opening) || (formula.kind === 'number' && formula.field === 'dscp');
 }
 
-const refuse = (rule: Rule, kind: Kind): HeadgateError =>
+const refuse = (rule: Rule, kind: PacketEffect): HeadgateError =>
   new HeadgateError('HG_NO_KERNEL', {
     what: `${kind} of rule ${rule.name} (line ${rule.line})`,
     problem: 'its condition is not one that nft can ask of each packet of a flow',

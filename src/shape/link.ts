@@ -67,7 +67,7 @@ function downloadOperations(shape: LinkShape, site: LinkSite, datapath: Datapath
   if (clsact) operations.push(addClsact(device));
   operations.push({
     ...datapath.redirect(device, ifbs),
-    touches: 'what arrives goes that way from then on; none is lost',
+    touches: STEERED,
   });
   return operations;
 }
@@ -122,6 +122,11 @@ export function joinOperation(ifb: string, ownership: Ownership, { device }: Lin
 export const setAlias = (ifb: string, ownership: Ownership): Command => ({
   argv: ['ip', 'link', 'set', 'dev', ifb, 'alias', formatAlias(ownership)],
 });
+
+/** For people, of a redirect that comes, or takes another's place. */
+export const STEERED = 'what arrives goes that way from then on; none is lost';
+/** Of one that goes. */
+export const UNSHAPED = 'what arrives passes unshaped from then on';
 
 /** What the kernel does to what leaves while it puts another root qdisc in place (dev_deactivate(), net/sched/sch_generic.c). */
 export const ROOT_LOSS =

@@ -14,35 +14,15 @@ export const rootMajor = (tree: Tree, major: number): number => (tree.kind === '
  * Cake takes the tin that the code point says: ARP's is the most urgent.
  */
 export function treeCommands(device: string, major: number, tree: Tree): string[][] {
-  const add = (...rest: string[]) => ['qdisc', 'add', 'dev', device, ...rest];
-  if (tree.kind === 'cake') return [add('root', 'handle', formatHandle(major), ...cakeArguments(tree))];
-  const root = (handle: number, ...rest: string[]) =>
-    add('root', 'handle', formatHandle(handle), ...stabArguments(tree), ...rest);
-
-  if (tree.kind === 'prio') {
-    // Its bucket must hold the largest packet.
-    const bucket = Math.max(burstOf(tree.rate), GSO_BYTES);
-    const shaper = ['tbf', 'rate', `${tree.rate}bit`, 'burst', `${bucket}b`, 'limit', `${SHAPER_LIMIT}b`];
-    const bands = [
-      'prio',
-      'bands',
-      `${Math.max(MIN_BANDS, ...tree.classes.map(({ minor }) => minor))}`,
-      'priomap',
-      ...FIRST_BAND,
-    ];
-    return [
-      root(shaperMajor(major), ...shaper, ...lineArguments(tree)),
-      add('parent', formatHandle(shaperMajor(major), 1), 'handle', formatHandle(major), ...bands),
-      ...tree.classes.flatMap((c) => leafCommands(device, major, c, 'add')),
-    ];
-  }
+  const root = rootCommand(device, major, tree, 'add');
+  if (tree.kind === 'cake') return [root];
+  const leavesOf = (c: TreeClass) => leafCommands(device, major, c, 'add');
+  if (tree.kind === 'prio')
+    return [root, bandsCommand(device, major, bandsOf(tree), 'add'), ...tree.classes.flatMap(leavesOf)];
   return [
-    root(major, 'htb', 'default', '0'),
+    root,
     linkCommand(device, major, tree, 'add'),
-    ...tree.classes.flatMap((c) => [
-      classCommand(device, major, tree, c, 'add'),
-      ...leafCommands(device, major, c, 'add'),
-    ]),
+    ...tree.classes.flatMap((c) => [classCommand(device, major, tree, c, 'add'), ...leavesOf(c)]),
   ];
 }
 
@@ -55,6 +35,7 @@ export function rootCommand(device: string, major: number, tree: Tree, verb: 'ad
   if (tree.kind === 'cake') return [...place, ...cakeArguments(tree)];
   const root = [...place, ...stabArguments(tree)];
   if (tree.kind === 'htb') return verb === 'add' ? [...root, 'htb', 'default', '0'] : root;
+  // Its bucket must hold the largest packet.
   const bucket = Math.max(burstOf(tree.rate), GSO_BYTES);
   const shaper = ['tbf', 'rate', `${tree.rate}bit`, 'burst', `${bucket}b`, 'limit', `${SHAPER_LIMIT}b`];
   return [...root, ...shaper, ...lineArguments(tree)];

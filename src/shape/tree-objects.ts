@@ -14,7 +14,7 @@ export interface TreeObject {
 }
 
 /** TC_H_ROOT (linux/pkt_sched.h). */
-const ROOT = 0xffffffff;
+export const ROOT = 0xffffffff;
 
 /** What the kernel holds when the tree is there. Bands of prio and tins of cake are parts of their qdisc. */
 export function treeObjects({ major, tree }: Omit<TreePlace, 'device'>): TreeObject[] {
