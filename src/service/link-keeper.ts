@@ -212,7 +212,11 @@ export class LinkKeeper {
     if (!ifb) return (index === this.#device?.index) !== (name === this.shape.device);
     const now = { ...ifb, name, up: up || !ifb.seenUp, seenUp: ifb.seenUp || up };
     this.#ifbs = this.#ifbs.map((known) => (known === ifb ? now : known));
-    if (!now.up && this.#state === 'steering') await this.#open(`${name} was set down; arriving packets pass unshaped`);
+    if (!now.up && this.#state === 'steering') {
+      // Here, too: it may be up again before anybody looks.
+      this.#down = name;
+      await this.#open(`${name} was set down; arriving packets pass unshaped`);
+    }
     return now.up !== ifb.up || now.name !== ifb.name;
   }
 
