@@ -194,6 +194,8 @@ export class LinkKeeper {
         const gone = this.#ifbs.find(({ index }) => index === item.ifindex);
         if (gone) {
           this.#ifbs = this.#ifbs.filter((ifb) => ifb !== gone);
+          // What is deleted is told to be down first.
+          if (this.#down === gone.name) this.#down = undefined;
           await this.#open(`${gone.name} was deleted; arriving packets pass unshaped`);
           // With the ifb went its alias, which said that the hook is ours.
           await this.#removeHook(this.shape.device);
