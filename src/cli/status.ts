@@ -62,7 +62,9 @@ function format({ running, tracking, marks, service, links, policers }: Status):
     );
   if (!tracking)
     lines.push(
-      'warning: the nft table inet headgate is gone (nft flush ruleset?): start headgate again to track connections',
+      service
+        ? 'warning: the nft table inet headgate is gone (nft flush ruleset?): the service puts it back'
+        : 'warning: the nft table inet headgate is gone (nft flush ruleset?): connections may not be tracked; start headgate again',
     );
   return [...lines, ...links.flatMap(formatLink), ...formatPolicers(policers)].join('\n');
 }
