@@ -11,3 +11,6 @@ export const CLASSIFIER_OBJECT = built('steer.bpf.o');
 
 /** The program that sends frames as they are given to it. */
 export const INJECT = built('inject');
+
+/** The program that writes the packets of queues as pcap (native-shim/programs/capture.c). */
+export const CAPTURE = built('capture');
