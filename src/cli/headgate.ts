@@ -35,6 +35,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   confirm: async () => (await import('./confirm.ts')).addConfirmCommand,
   status: async () => (await import('./status.ts')).addStatusCommand,
   events: async () => (await import('./events.ts')).addEventsCommand,
+  top: async () => (await import('./top.ts')).addTopCommand,
   tap: async () => (await import('./tap.ts')).addTapCommand,
   capture: async () => (await import('./capture.ts')).addCaptureCommand,
   check: async () => (await import('./check.ts')).addCheckCommand,
