@@ -37,6 +37,7 @@ export type FlowNews = Pick<
   | 'status'
   | 'start'
   | 'tcpState'
+  | 'helper'
   | 'hasPorts'
   | 'originalBytes'
   | 'replyBytes'
@@ -166,6 +167,7 @@ export class FlowClassifier {
       silent: seen !== 'event',
       class: number,
       nat: natOf(record.status),
+      helper: record.helper,
       // One that a later look finds is as young as what was lost.
       began: record.start ?? (seen === 'start' ? Number.NaN : this.live.now),
     });
