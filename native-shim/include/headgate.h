@@ -16,7 +16,7 @@
 
 #include <stdint.h>
 
-#define HG_ABI 5 /* changes with every change of a record or a function; hg_abi() returns it */
+#define HG_ABI 6 /* changes with every change of a record or a function; hg_abi() returns it */
 
 /* What happened, where, and the kernel's own words for it (extended ACK), when it said any. */
 struct hg_error {
@@ -61,6 +61,7 @@ enum hg_flag { /* which optional fields of a record hold something */
 	HG_F_FRAGMENT = 1 << 10, /* packet: a fragment after the first, so no ports */
 	HG_F_STATUS = 1 << 11,
 	HG_F_MAC = 1 << 12,
+	HG_F_HELPER = 1 << 13,
 };
 
 struct hg_head { /* 16 bytes, first in every record */
@@ -77,7 +78,7 @@ struct hg_tuple { /* 40 bytes */
 	uint8_t icmp_type, icmp_code; /* ICMP and ICMPv6 */
 };
 
-struct hg_flow { /* 168 bytes; zone to original is the flow's identity, 44 bytes in one piece */
+struct hg_flow { /* 184 bytes; zone to original is the flow's identity, 44 bytes in one piece */
 	struct hg_head head;
 	uint32_t id; /* CTA_ID: reused by the kernel, and not unique in a large table */
 	uint32_t status; /* IPS_* of linux/netfilter/nf_conntrack_common.h */
@@ -91,6 +92,7 @@ struct hg_flow { /* 168 bytes; zone to original is the flow's identity, 44 bytes
 	struct hg_tuple original;
 	struct hg_tuple reply;
 	uint8_t tcp_state; /* TCP_CONNTRACK_* */
+	char helper[16];   /* its conntrack helper's name, padded with NUL (NF_CT_HELPER_NAME_LEN) */
 	uint8_t pad[3];
 };
 

@@ -1,5 +1,5 @@
 import { type Condition, compare, countsOf, type Policy, type Watch } from '../language/index.ts';
-import type { Address, CountKey, FlowFacts } from '../model/index.ts';
+import { type Address, type CountKey, type FlowFacts, keyOfAddress } from '../model/index.ts';
 
 type CountCondition = Extract<Condition, { kind: 'count' }>;
 type Value = string | number;
@@ -70,7 +70,7 @@ export class Company {
     const before = { flows: group.flows, peers: group.peers?.size ?? 0 };
     group.flows += step;
     if (group.peers) {
-      const peer = textOf(remote);
+      const peer = keyOfAddress(remote);
       const flows = (group.peers.get(peer) ?? 0) + step;
       if (flows === 0) group.peers.delete(peer);
       else group.peers.set(peer, flows);
@@ -87,9 +87,9 @@ export class Company {
 function keyOf({ local, remote, unit }: FlowFacts, by: CountKey): Value | undefined {
   switch (by) {
     case 'local':
-      return textOf(local.address);
+      return keyOfAddress(local.address);
     case 'remote':
-      return textOf(remote.address);
+      return keyOfAddress(remote.address);
     case 'local.port':
       return local.port;
     case 'remote.port':
@@ -98,10 +98,3 @@ function keyOf({ local, remote, unit }: FlowFacts, by: CountKey): Value | undefi
       return unit;
   }
 }
-
-/** An address as a key of a map. */
-export const textOf = (address: Address): string =>
-  // Spread takes several times as long.
-  address.length === 4
-    ? String.fromCharCode(address[0]!, address[1]!, address[2]!, address[3]!)
-    : String.fromCharCode(...address);
