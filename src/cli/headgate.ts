@@ -36,6 +36,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   status: async () => (await import('./status.ts')).addStatusCommand,
   events: async () => (await import('./events.ts')).addEventsCommand,
   tap: async () => (await import('./tap.ts')).addTapCommand,
+  capture: async () => (await import('./capture.ts')).addCaptureCommand,
   check: async () => (await import('./check.ts')).addCheckCommand,
   fmt: async () => (await import('./fmt.ts')).addFmtCommand,
   explain: async () => (await import('./explain.ts')).addExplainCommand,

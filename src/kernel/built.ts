@@ -14,3 +14,6 @@ export const COPIER_OBJECT = built('copy-events.bpf.o');
 
 /** The program that sends frames as they are given to it. */
 export const INJECT = built('inject');
+
+/** The program that writes the packets of queues as pcap (native-shim/programs/capture.c). */
+export const CAPTURE = built('capture');
