@@ -60,11 +60,11 @@ function format({ running, tracking, marks, service, links, policers }: Status):
   return [...lines, ...links.flatMap(formatLink), ...formatPolicers(policers)].join('\n');
 }
 
-function formatFlows({ flows, refused }: FlowsStatus): string {
+function formatFlows({ flows, refused, by }: FlowsStatus): string {
   if (!flows) return 'flows are not followed: the rules in force are the kernel’s alone';
   const { total, local, remote, live } = flows;
   const origins = `local ${local}, remote ${remote}, new ${flows.new}`;
-  return `flows ${total}: ${origins}${live ? `; ${live} may be taken by live rules` : ''}${refused ? `; no room for ${refused}` : ''}`;
+  return `flows ${total}: ${origins}${live ? `; ${live} may be taken by live rules` : ''}${refused ? `; no room for ${refused}` : ''}${by ? `; events by ${by}` : ''}`;
 }
 
 function formatLink(link: LinkStatus): string[] {
