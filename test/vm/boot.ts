@@ -49,6 +49,8 @@ export async function boot(
     'quiet',
     'no_timer_check',
     'mitigations=off',
+    // What is translated of a program is of use to the next one at the same addresses alone.
+    'norandmaps',
     ...Object.entries(settings).map(([k, v]) => `"${k}=${v}"`),
   ];
   const argv = [

@@ -101,29 +101,35 @@ async function fetch(kernel: DebianKernel, folder: string): Promise<string> {
   if (!archive) throw new Error(`apt knows no archive that has ${codename} main`);
   process.stderr.write(`vm: fetching Linux ${kernel.name} of Debian ${kernel.debian} into ${CACHE}\n`);
 
-  const apt = join(folder, 'apt');
-  await mkdir(join(apt, 'lists/partial'), { recursive: true });
+  const cwd = join(folder, 'apt');
+  await mkdir(join(cwd, 'lists/partial'), { recursive: true });
   const source = `deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${archive.split(' ')[0]} ${kernel.suite} main\n`;
-  await writeFile(join(apt, 'sources.list'), source);
+  await writeFile(join(cwd, 'sources.list'), source);
   const options = [
-    `Dir::Etc::SourceList=${apt}/sources.list`,
+    `Dir::Etc::SourceList=${cwd}/sources.list`,
     'Dir::Etc::SourceParts=/dev/null',
     'Dir::Etc::PreferencesParts=/dev/null',
-    `Dir::State::Lists=${apt}/lists`,
+    `Dir::State::Lists=${cwd}/lists`,
     'Dir::Cache::pkgcache=',
     'Dir::Cache::srcpkgcache=',
     'APT::Sandbox::User=root',
+    // Else it warns, goes on, and knows no kernel.
+    'APT::Update::Error-Mode=any',
     'APT::Default-Release=',
     'Acquire::Languages=none',
     'Acquire::Retries=3',
   ].flatMap((option) => ['-o', option]);
-  await run('apt-get', [...options, '-qq', 'update'], { cwd: apt });
-  const { stdout } = await run('apt-cache', [...options, 'depends', 'linux-image-amd64'], { cwd: apt });
+  const apt = (tool: string, ...args: string[]) =>
+    run(tool, [...options, ...args], { cwd }).catch((error) => {
+      throw new Error(`Linux ${kernel.name} could not be fetched: ${error.stderr || error.message}`, { cause: error });
+    });
+  await apt('apt-get', '-qq', 'update');
+  const { stdout } = await apt('apt-cache', 'depends', 'linux-image-amd64');
   const name = /Depends: (linux-image-\S+)/.exec(stdout)?.[1];
   if (!name) throw new Error(`Debian ${kernel.debian} names no kernel for linux-image-amd64`);
-  await run('apt-get', [...options, '-qq', 'download', name], { cwd: apt });
-  const file = (await readdir(apt)).find((entry) => entry.endsWith('.deb'));
-  return join(apt, file!);
+  await apt('apt-get', '-qq', 'download', name);
+  const file = (await readdir(cwd)).find((entry) => entry.endsWith('.deb'));
+  return join(cwd, file!);
 }
 
 async function unpack(deb: string, folder: string): Promise<void> {
