@@ -122,7 +122,7 @@ export const ERRORS = {
   HG_RUNNING: {
     exit: 4,
     message: 'headgate runs here already (pid {pid}).',
-    hint: 'headgate status shows it; headgate down stops it.',
+    hint: 'headgate status shows it; headgate down stops it, also where it hangs.',
   },
   HG_NOT_RUNNING: {
     exit: 6,
