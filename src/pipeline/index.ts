@@ -7,4 +7,5 @@ export * from './live-effects.ts';
 export type { LiveOptions } from './live-flows.ts';
 export * from './pipeline.ts';
 export * from './sides.ts';
+export * from './tally.ts';
 export * from './tuple-map.ts';

@@ -3,6 +3,7 @@
 import type { IncomingMessage } from 'node:http';
 import { requestLocal } from '../kernel/index.ts';
 import { type ErrorCode, HeadgateError, isErrorCode } from '../model/index.ts';
+import { METRIC_FORMATS, type MetricFormat } from '../monitor/index.ts';
 import type { Unconfirmed } from './confirmation.ts';
 import type { LiveExplanation } from './explain-live.ts';
 import type { ReloadResult } from './reload.ts';
@@ -39,11 +40,18 @@ export const requestReload = (confirm?: number): Promise<ReloadResult> =>
 /** Confirms the change that waits for it. @throws HeadgateError HG_CONFIRM, HG_NOT_RUNNING, HG_FORBIDDEN */
 export const requestConfirm = (): Promise<Unconfirmed> => ask('/confirm', 'POST');
 
-/** Follows the event stream: NDJSON. @throws HeadgateError HG_NOT_RUNNING, HG_FORBIDDEN */
-export async function requestEvents(): Promise<IncomingMessage> {
-  const response = await requestLocal('/events');
+/** Reads the event stream: NDJSON, as {@link serveEvents} has it. @throws HeadgateError HG_NOT_RUNNING, HG_FORBIDDEN, HG_USAGE */
+export async function requestEvents(parameters: URLSearchParams = new URLSearchParams()): Promise<IncomingMessage> {
+  const response = await requestLocal(parameters.size > 0 ? `/events?${parameters}` : '/events');
   if (response.statusCode !== 200) throw errorOf(await readJson(response));
   return response;
+}
+
+/** The metrics, in one of their formats. @throws HeadgateError HG_NOT_RUNNING, HG_FORBIDDEN */
+export async function requestMetrics(format: MetricFormat): Promise<string> {
+  const response = await requestLocal('/metrics', 'GET', 0, { accept: METRIC_FORMATS[format] });
+  if (response.statusCode !== 200) throw errorOf(await readJson(response));
+  return readText(response);
 }
 
 async function ask<T>(path: string, method: 'GET' | 'POST' = 'GET', timeout?: number): Promise<T> {
@@ -62,8 +70,10 @@ function errorOf(answer: unknown): Error {
     : new Error(`the service says: ${message}`);
 }
 
-async function readJson(response: IncomingMessage): Promise<unknown> {
+const readJson = async (response: IncomingMessage): Promise<unknown> => JSON.parse(await readText(response));
+
+async function readText(response: IncomingMessage): Promise<string> {
   let body = '';
   for await (const chunk of response.setEncoding('utf8')) body += chunk;
-  return JSON.parse(body);
+  return body;
 }

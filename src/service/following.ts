@@ -13,6 +13,7 @@ import {
   LiveEffects,
   runPipeline,
   type Sides,
+  Tally,
   TupleMap,
 } from '../pipeline/index.ts';
 import { type Datapath, type LinkShape, nftCarriesAll } from '../shape/index.ts';
@@ -34,6 +35,7 @@ export class Following {
   readonly #followed: BehaviorSubject<Followed>;
   readonly #close: () => void;
   readonly #refill: () => void;
+  readonly tally = new Tally();
   #counts = { overruns: 0, resyncs: 0 };
   #demand: Demand = { groups: [], counters: false, ticks: false };
   #open = true;
@@ -68,6 +70,7 @@ export class Following {
       writeMarks: (batch) => this.#marks.writeBatch(batch),
       emit: (event) => stream.emit(event),
       listening: () => !stream.idle,
+      decided: (rule, origin) => this.tally.decided(rule, origin),
     });
     const demand = combineLatest([this.#followed, stream.flowsRead]).pipe(
       map(([now, read]) => ({ demand: demandOf(now, read), links: now.shapes.map(({ device }) => device) })),
@@ -85,6 +88,7 @@ export class Following {
         return conntrackDump(watch === undefined ? {} : { mark: { value: watch, mask: watch } });
       },
       classifier: this.#classifier,
+      took: (flows, ms) => this.tally.took(flows, ms),
       emit: (event) => {
         if (event.kind === 'overrun') this.#counts.overruns += event.count;
         else {
