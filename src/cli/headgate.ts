@@ -35,6 +35,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   confirm: async () => (await import('./confirm.ts')).addConfirmCommand,
   status: async () => (await import('./status.ts')).addStatusCommand,
   events: async () => (await import('./events.ts')).addEventsCommand,
+  flows: async () => (await import('./flows.ts')).addFlowsCommand,
+  why: async () => (await import('./why.ts')).addWhyCommand,
   metrics: async () => (await import('./metrics.ts')).addMetricsCommand,
   tap: async () => (await import('./tap.ts')).addTapCommand,
   check: async () => (await import('./check.ts')).addCheckCommand,

@@ -6,6 +6,7 @@ import { type ErrorCode, HeadgateError, isErrorCode } from '../model/index.ts';
 import { METRIC_FORMATS, type MetricFormat } from '../monitor/index.ts';
 import type { Unconfirmed } from './confirmation.ts';
 import type { LiveExplanation } from './explain-live.ts';
+import type { FlowList } from './list-flows.ts';
 import type { ReloadResult } from './reload.ts';
 import type { ServiceStatus, Status } from './status.ts';
 
@@ -27,6 +28,13 @@ export async function requestStatus(): Promise<Status> {
 /** Flows that the service knows by what is said of them, each with why it goes where it goes. @throws HeadgateError also HG_NO_FLOW, HG_USAGE */
 export const requestExplanation = (flow: string): Promise<readonly LiveExplanation[]> =>
   ask(`/explain?${new URLSearchParams({ flow })}`);
+
+/** The same of every flow that has this end: `10.0.0.5:443`, `[2001:db8::1]:443`, or an address alone. */
+export const requestWhy = (end: string): Promise<readonly LiveExplanation[]> =>
+  ask(`/why?${new URLSearchParams({ end })}`);
+
+/** Flows by a condition, in order: list-flows.ts. @throws HeadgateError also HG_USAGE */
+export const requestFlows = (parameters: URLSearchParams): Promise<FlowList> => ask(`/flows?${parameters}`);
 
 /**
  * Has the service read its policy anew; where `confirm` ms are given, the policy before comes back unless it is confirmed

@@ -6,6 +6,7 @@ import type { MonitorStream } from '../monitor/stream.ts';
 import { isAllowed } from './access.ts';
 import { MOST_CONFIRM_MS, type Unconfirmed } from './confirmation.ts';
 import type { LiveExplanation } from './explain-live.ts';
+import type { FlowList } from './list-flows.ts';
 import type { ReloadResult } from './reload.ts';
 import { serveEvents } from './serve-events.ts';
 import { serveMetrics } from './serve-metrics.ts';
@@ -17,6 +18,10 @@ export interface Controlled {
   readonly service: () => ServiceStatus;
   /** @throws HeadgateError HG_NO_FLOW, HG_USAGE */
   readonly explain: (flow: string) => Promise<readonly LiveExplanation[]>;
+  /** @throws HeadgateError HG_NO_FLOW, HG_USAGE */
+  readonly why: (end: string) => Promise<readonly LiveExplanation[]>;
+  /** @throws HeadgateError HG_USAGE */
+  readonly flows: (parameters: URLSearchParams) => Promise<FlowList>;
   /** `confirm`: ms in which it has to be confirmed. */
   readonly reload: (confirm: number | undefined) => Promise<ReloadResult>;
   /** @throws HeadgateError HG_CONFIRM */
@@ -31,7 +36,7 @@ type Answer = (parameters: URLSearchParams, request: IncomingMessage, response: 
 const BASE = 'http://headgate';
 
 /**
- * Serves, to whom {@link isAllowed} lets: `GET /status`, `/service` (what of it needs no look at the kernel), `/explain?flow=`, `POST /reload?confirm=MS` and
+ * Serves, to whom {@link isAllowed} lets: `GET /status`, `/service` (what of it needs no look at the kernel), `/explain?flow=`, `/why?end=`, `/flows?where=&sort=&limit=`, `POST /reload?confirm=MS` and
  * `/confirm` as JSON, `GET /events` (serve-events.ts) and `/metrics` (serve-metrics.ts). What goes wrong is `{error: {code, message, hint, ...}}`, with status 403 where the
  * caller may not, 404 for an unknown path, 409 for the rest.
  *
@@ -45,6 +50,8 @@ export async function serveControl(
     'GET /status': status,
     'GET /service': controlled.service,
     'GET /explain': (parameters) => controlled.explain(parameters.get('flow') ?? ''),
+    'GET /why': (parameters) => controlled.why(parameters.get('end') ?? ''),
+    'GET /flows': (parameters) => controlled.flows(parameters),
     'GET /events': (parameters, request, response) => serveEvents(controlled.stream, parameters, request, response),
     'GET /metrics': async (_, request, response) => serveMetrics(controlled.metrics(await status()), request, response),
     'POST /reload': (parameters) => controlled.reload(readConfirm(parameters)),

@@ -11,6 +11,8 @@ import {
   FlowClassifier,
   type FlowView,
   LiveEffects,
+  type Reading,
+  readCounters,
   runPipeline,
   type Sides,
   Tally,
@@ -142,7 +144,23 @@ export class Following {
 
   /** Does something with every flow; where none is followed, with what the kernel's table has now. */
   async withFlows<T>(act: (flows: Iterable<FlowView>, classifier: FlowClassifier) => T): Promise<T> {
-    if (this.#demand.groups.length > 0) return act(this.#classifier.flows(), this.#classifier);
+    const classifier = await this.#knowing();
+    return act(classifier.flows(), classifier);
+  }
+
+  /** The same with what the kernel has counted of each; `rates`: over a second, which it takes. */
+  async withCounters<T>(
+    rates: boolean,
+    act: (flows: Iterable<FlowView>, classifier: FlowClassifier, readings: ReadonlyMap<number, Reading>) => T,
+  ): Promise<T> {
+    const classifier = await this.#knowing();
+    const readings = await readCounters(classifier.table, () => conntrackDump(), rates);
+    return act(classifier.flows(), classifier, readings);
+  }
+
+  /** What knows the flows. */
+  async #knowing(): Promise<FlowClassifier> {
+    if (this.#demand.groups.length > 0) return this.#classifier;
     const { policy, datapath } = this.#followed.value;
     const classifier = new FlowClassifier(this.#silent(policy, datapath));
     const seeing = conntrackDump().pipe(
@@ -151,7 +169,7 @@ export class Following {
       }),
     );
     await lastValueFrom(seeing, { defaultValue: undefined });
-    return act(classifier.flows(), classifier);
+    return classifier;
   }
 
   close(): void {

@@ -29,13 +29,14 @@ import { Confirmation } from './confirmation.ts';
 import { serveControl } from './control.ts';
 import { bestDatapath, prepareDatapath } from './datapath.ts';
 import { Deadline } from './deadline.ts';
-import { explainLive } from './explain-live.ts';
+import { explainEnd, explainLive } from './explain-live.ts';
 import { finish } from './finish.ts';
 import { Following } from './following.ts';
 import { getStatus } from './get-status.ts';
 import { keepFollowing } from './keep-following.ts';
 import { LinkKeeper } from './link-keeper.ts';
 import { LinkWatch } from './link-watch.ts';
+import { listFlows, needsRates, readQuery } from './list-flows.ts';
 import { chooseMarksHere, warnOfMarksHere, whyNotMarks } from './marks.ts';
 import { listMetrics } from './metrics.ts';
 import { clearField, recover, takeDown } from './recover.ts';
@@ -313,6 +314,11 @@ async function startWith(
       status: () => getStatus(status()),
       service: status,
       explain: (text) => following.withFlows((flows, classifier) => explainLive(text, policy, flows, classifier)),
+      why: (end) => following.withFlows((flows, classifier) => explainEnd(end, policy, flows, classifier)),
+      flows: (parameters) => {
+        const query = readQuery(parameters, policy);
+        return following.withCounters(needsRates(query), (...known) => listFlows(query, policy, ...known));
+      },
       reload,
       confirm: async () => {
         const confirmed = await confirmation.confirm();
