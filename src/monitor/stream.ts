@@ -1,11 +1,10 @@
-import { BehaviorSubject, distinctUntilChanged, finalize, map, Observable, Subject } from 'rxjs';
+import { BehaviorSubject, distinctUntilChanged, filter, finalize, map, Observable, Subject } from 'rxjs';
 import { messageOf } from '../model/index.ts';
 import type { MonitorEvent, MonitorItem } from './items.ts';
 
 /** The one event stream: gives each event its sequence number and time, and hands it to whoever listens. */
 export class MonitorStream {
   readonly #items = new Subject<MonitorItem>();
-  readonly #notices = new Subject<MonitorItem>();
   readonly #readers = new BehaviorSubject(0);
   readonly #now: () => Date;
   #seq = 0;
@@ -24,7 +23,7 @@ export class MonitorStream {
 
   /** Everything but the flows. */
   get notices(): Observable<MonitorItem> {
-    return this.#notices.asObservable();
+    return this.#items.pipe(filter((item) => !isFlow(item)));
   }
 
   /** Whether somebody reads of flows: now, and when that changes. */
@@ -42,11 +41,8 @@ export class MonitorStream {
 
   emit(event: MonitorEvent): void {
     this.#seq++;
-    const isFlow = event.kind.startsWith('flow.');
-    if (isFlow && this.idle) return;
-    const item = { seq: this.#seq, time: this.#now().toISOString(), ...event };
-    this.#items.next(item);
-    if (!isFlow) this.#notices.next(item);
+    if (isFlow(event) && this.idle) return;
+    this.#items.next({ seq: this.#seq, time: this.#now().toISOString(), ...event });
   }
 
   /** Says as a warning what went wrong: `what`, and what was thrown. */
@@ -57,6 +53,7 @@ export class MonitorStream {
 
   complete(): void {
     this.#items.complete();
-    this.#notices.complete();
   }
 }
+
+const isFlow = ({ kind }: MonitorEvent): boolean => kind.startsWith('flow.');

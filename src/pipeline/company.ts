@@ -1,7 +1,9 @@
-import { type Condition, compare, countsOf, type Policy, type Watch } from '../language/index.ts';
+import { type Condition, compare, type Watch } from '../language/index.ts';
 import { type Address, type CountKey, type FlowFacts, keyOfAddress } from '../model/index.ts';
 
 type CountCondition = Extract<Condition, { kind: 'count' }>;
+/** What company is counted by. */
+type Ends = Pick<FlowFacts, 'local' | 'remote' | 'unit'>;
 type Value = string | number;
 
 /** The flows that have one value of a key. */
@@ -22,10 +24,13 @@ export class Company {
   readonly #keys = new Map<CountKey, { readonly groups: Map<Value, Group>; readonly peers: boolean }>();
   readonly #conditions: readonly CountCondition[];
 
-  /** @param changed is told the row of a flow that a comparison may come out otherwise for */
-  constructor(policy: Policy, changed: (row: number) => void) {
+  /**
+   * @param conditions all of the policy
+   * @param changed is told the row of a flow that a comparison may come out otherwise for
+   */
+  constructor(conditions: readonly CountCondition[], changed: (row: number) => void) {
     this.#changed = changed;
-    this.#conditions = countsOf(policy);
+    this.#conditions = conditions;
     for (const { by } of this.#conditions) {
       const peers = this.#conditions.some((one) => one.by === by && one.of === 'peers');
       this.#keys.set(by, { groups: new Map(), peers });
@@ -33,7 +38,7 @@ export class Company {
   }
 
   /** A flow has come, or one of its keys has become known: `only`. */
-  add(row: number, facts: FlowFacts, watch: Watch | undefined, only?: CountKey): void {
+  add(row: number, facts: Ends, watch: Watch | undefined, only?: CountKey): void {
     for (const [by, { groups, peers }] of this.#keys) {
       const value = only === undefined || only === by ? keyOf(facts, by) : undefined;
       if (value === undefined) continue;
@@ -48,7 +53,7 @@ export class Company {
   }
 
   /** The same the other way. */
-  del(row: number, facts: FlowFacts, only?: CountKey): void {
+  del(row: number, facts: Ends, only?: CountKey): void {
     for (const [by, { groups }] of this.#keys) {
       const value = only === undefined || only === by ? keyOf(facts, by) : undefined;
       const group = value === undefined ? undefined : groups.get(value);
@@ -60,7 +65,7 @@ export class Company {
   }
 
   /** Undefined where the flow has no such key. */
-  count(facts: FlowFacts, of: 'flows' | 'peers', by: CountKey): number | undefined {
+  count(facts: Ends, of: 'flows' | 'peers', by: CountKey): number | undefined {
     const value = keyOf(facts, by);
     const group = value === undefined ? undefined : this.#keys.get(by)?.groups.get(value);
     return of === 'flows' ? group?.flows : group?.peers?.size;
@@ -84,7 +89,7 @@ export class Company {
   }
 }
 
-function keyOf({ local, remote, unit }: FlowFacts, by: CountKey): Value | undefined {
+function keyOf({ local, remote, unit }: Ends, by: CountKey): Value | undefined {
   switch (by) {
     case 'local':
       return keyOfAddress(local.address);

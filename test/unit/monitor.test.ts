@@ -23,6 +23,19 @@ describe('event stream', () => {
     stream.emit(flow);
     expect(heard).toEqual([{ seq: 2, time: '2026-01-02T03:04:05.678Z', ...flow }]);
   });
+
+  it('gives notice of all but flows, and who takes notice reads of none', () => {
+    const stream = new MonitorStream();
+    const [kinds, ends]: [string[], string[]] = [[], []];
+    stream.notices.subscribe({ next: ({ kind }) => kinds.push(kind), complete: () => ends.push('notices') });
+    expect(stream.idle).toBe(true);
+    stream.items.subscribe({ complete: () => ends.push('items') });
+    expect(stream.idle).toBe(false);
+    stream.emit(flow);
+    stream.emit({ kind: 'overrun', count: 1 });
+    stream.complete();
+    expect([kinds, ends.sort()]).toEqual([['overrun'], ['items', 'notices']]);
+  });
 });
 
 describe('items for people', () => {
