@@ -8,17 +8,7 @@ import { leavesOf } from './tier.ts';
 
 type Of<K extends Condition['kind']> = Extract<Condition, { kind: K }>;
 /** A fact of a flow that conntrack's events do not tell. */
-export type AskedFact =
-  | 'device'
-  | 'mac'
-  | 'dscp'
-  | 'user'
-  | 'process'
-  | 'unit'
-  | 'cgroup'
-  | 'domains'
-  | 'helper'
-  | 'p2p';
+export type AskedFact = 'device' | 'mac' | 'dscp' | 'user' | 'process' | 'unit' | 'cgroup' | 'domains' | 'p2p';
 
 /** What the decision on a flow still hangs on, once its identity is known. Shared by all flows of which it is the same. */
 export interface Watch {
@@ -94,6 +84,7 @@ const IDENTITY: ReadonlySet<Condition['kind']> = new Set([
   'port',
   'zone',
   'nat',
+  'helper',
 ]);
 
 /** Holds where the condition can come to hold (`may`), or, below a `not`, where it surely does. */
@@ -154,7 +145,6 @@ function askedBy({ kind }: Condition): AskedFact[] {
     case 'process':
     case 'unit':
     case 'cgroup':
-    case 'helper':
     case 'p2p':
       return [kind];
     default:

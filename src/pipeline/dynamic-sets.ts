@@ -1,5 +1,4 @@
-import type { Address } from '../model/index.ts';
-import { textOf } from './company.ts';
+import { type Address, keyOfAddress } from '../model/index.ts';
 
 /** Addresses that rules have put into one set, at most; beyond, the one that was put there longest ago leaves. */
 export const MAX_MEMBERS = 65_536;
@@ -15,7 +14,7 @@ export class DynamicSets {
   #next = Number.POSITIVE_INFINITY;
   #evicted = 0;
 
-  /** @param changed is told, by {@link textOf}, an address that has come into a set, or left it */
+  /** @param changed is told, by {@link keyOfAddress}, an address that has come into a set, or left it */
   constructor(changed: (set: string, address: string) => void) {
     this.#changed = changed;
   }
@@ -32,12 +31,12 @@ export class DynamicSets {
   }
 
   has(set: string, address: Address): boolean {
-    return this.#members.get(set)?.has(textOf(address)) === true;
+    return this.#members.get(set)?.has(keyOfAddress(address)) === true;
   }
 
   /** Puts an address into a set until a time, ms since 1970, or has it stay until then. */
   add(set: string, member: Address, until: number): void {
-    const address = textOf(member);
+    const address = keyOfAddress(member);
     let members = this.#members.get(set);
     if (!members) {
       members = new Map();

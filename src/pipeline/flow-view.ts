@@ -110,6 +110,10 @@ export class FlowView implements FlowFacts {
     return NAT[this.#table.natOf(this.row)]!;
   }
 
+  get helper(): string | undefined {
+    return this.#table.helperOf(this.row);
+  }
+
   get tcpState(): TcpState | undefined {
     const state = this.#table.tcpStateOf(this.row);
     return state === undefined ? undefined : TCP_STATES[state];
@@ -185,8 +189,6 @@ export class FlowView implements FlowFacts {
   get p2p(): FlowFacts['p2p'] {
     return this.#facts?.p2p;
   }
-  /** Nobody tells it: docs/limits.md. */
-  readonly helper: undefined;
 }
 
 const NAT = [0, 1, 2, 3].map((bits) => ({ source: (bits & 1) !== 0, destination: (bits & 2) !== 0 }));

@@ -9,8 +9,8 @@ import {
   setContents,
   type Watch,
 } from '../language/index.ts';
-import type { Address, CountKey, FlowFacts } from '../model/index.ts';
-import { Company, textOf } from './company.ts';
+import { type Address, type CountKey, type FlowFacts, keyOfAddress } from '../model/index.ts';
+import { Company } from './company.ts';
 import { DueTimes } from './due-times.ts';
 import { DynamicSets } from './dynamic-sets.ts';
 import { FactDesk } from './fact-desk.ts';
@@ -202,7 +202,7 @@ export class LiveFlows implements Surroundings {
   }
 
   #remember(address: Address, row: number): void {
-    const key = textOf(address);
+    const key = keyOfAddress(address);
     const rows = this.#byMember.get(key);
     if (rows) rows.add(row);
     else this.#byMember.set(key, new Set([row]));
@@ -219,7 +219,7 @@ export class LiveFlows implements Surroundings {
     if (memory.watch.sets.length === 0) return;
     this.view.moveTo(row);
     for (const { end } of memory.watch.sets) {
-      const key = textOf(this.view[end].address);
+      const key = keyOfAddress(this.view[end].address);
       const rows = this.#byMember.get(key);
       if (rows?.delete(row) && rows.size === 0) this.#byMember.delete(key);
     }

@@ -32,7 +32,7 @@ import {
   tableOperation,
 } from '../shape/index.ts';
 import { type Wanted, writeApplied } from './applied.ts';
-import { requestService } from './ask.ts';
+import { getServicePid } from './ask.ts';
 import { Closers } from './closers.ts';
 import { Confirmation } from './confirmation.ts';
 import { serveControl } from './control.ts';
@@ -72,7 +72,7 @@ export interface ServiceOptions {
   readonly datapath?: DatapathName | undefined;
   /** Ms in which it has to be confirmed; absent: it need not be. At most MOST_CONFIRM_MS. */
   readonly confirm?: number | undefined;
-  /** Of `bpf`: ms from when the service was last heard of, after which packets pass untouched; absent: never. */
+  /** Of `bpf` and `map`: ms from when the service was last heard of, after which packets pass untouched; absent: never. */
   readonly deadline?: number | undefined;
 }
 
@@ -108,7 +108,7 @@ async function startWith(
   let keep = false;
   try {
     const leave = await acquireInstance();
-    if (!leave) throw new HeadgateError('HG_RUNNING', { pid: (await requestService())?.pid ?? 'unknown' });
+    if (!leave) throw new HeadgateError('HG_RUNNING', { pid: (await getServicePid()) ?? 'unknown' });
     opened.add(leave);
     const { done: recovered, scene } = await recover();
     const before = await getPolicyBefore(policy);
@@ -177,7 +177,9 @@ async function startWith(
     await made.remember(inForce?.shapes ?? shapes);
     const shapesNow = () => keepers.map(({ shape }) => shape);
     const deadline =
-      name === 'bpf' ? new Deadline(options.deadline, watch, shapesNow, warn('the deadline')) : undefined;
+      name === 'bpf' || datapath.passAfter
+        ? new Deadline(options.deadline, datapath, watch, shapesNow, warn('the deadline'))
+        : undefined;
     const changeLinks = async (from: Wanted, to: Wanted, journal: Journal): Promise<readonly Operation[]> => {
       const add = (shape: LinkShape, ...looks: Parameters<LinkKeeper['begin']>) => {
         const keeper = keeperOf(shape, to.datapath);

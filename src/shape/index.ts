@@ -16,6 +16,7 @@ export * from './live-effects.ts';
 export * from './mark-choice.ts';
 export * from './names.ts';
 export { NAMES_GROUP } from './nft-names.ts';
+export { OPENING_GROUP } from './nft-opening.ts';
 export * from './nft-rules.ts';
 export * from './nft-tuples.ts';
 export * from './operation.ts';

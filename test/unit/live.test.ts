@@ -13,6 +13,7 @@ import { DynamicSets, MAX_MEMBERS } from '../../src/pipeline/dynamic-sets.ts';
 import {
   type AskedFlow,
   type Demand,
+  type EffectSink,
   type FactAnswer,
   type FactSource,
   FlowClassifier,
@@ -57,7 +58,7 @@ const flow = (kind: FlowNews['kind'], port: number, more: News = {}) =>
     ...more,
   });
 
-function bench(rules: string, sources: readonly FactSource[] = []) {
+function bench(rules: string, sources: readonly FactSource[] = [], effects?: EffectSink) {
   const policy = policyOf(rules);
   const events: MonitorEvent[] = [];
   const marks: ReturnType<typeof requestsOf> = [];
@@ -67,6 +68,7 @@ function bench(rules: string, sources: readonly FactSource[] = []) {
     field: policy.needs.counters ? splitMarkField(DEFAULT_MARK_FIELD, 2) : DEFAULT_MARK_FIELD,
     sides,
     sources,
+    effects,
     now: () => time.now,
     writeMarks: (batch) => {
       marks.push(...requestsOf(batch));
@@ -247,6 +249,25 @@ describe('a source of facts', () => {
     classifier.replacePolicy(policyOf(''));
     expect(answer).toBeUndefined();
   });
+});
+
+it('a flow that is forgotten leaves the sets of effects, unless it is seen again before they are written', () => {
+  const wanted = new Set<number>();
+  const written: number[][] = [];
+  const effects: EffectSink = {
+    add: ({ local }) => wanted.add(local.port!),
+    del: ({ local }) => wanted.delete(local.port!),
+    follow: () => wanted.clear(),
+    flush: () => written.push([...wanted]),
+  };
+  const { classifier } = bench('rule guard when udp and age >= 0s -> slow, police 1mbit', [], effects);
+  for (const port of [1, 2]) classifier.see(flow('new', port), 'event');
+  classifier.settle();
+  classifier.clear();
+  classifier.see(flow('dumped', 2), 'resync');
+  classifier.settle();
+  expect(written).toEqual([[1, 2], [2]]);
+  expect(classifier.live.size).toBe(1);
 });
 
 describe('what is remembered', () => {
