@@ -3,7 +3,9 @@ import { CAPABILITIES, type Capabilities, type CapabilitySource, HeadgateError }
 import {
   ARRIVAL_FAMILY,
   type Datapath,
+  describeRoot,
   ensureCreates,
+  isPutBack,
   type LinkShape,
   TABLE,
   tapsOf,
@@ -25,7 +27,11 @@ export function checkLink(shape: LinkShape, scene: Scene, datapath: Pick<Datapat
   checkIfbs(shape, scene);
   const { roots, filters: foreign } = othersOn(scene, device);
   const [root] = roots;
-  if (shape.upload && root) throw new HeadgateError('HG_QDISC_TAKEN', { device, found: `${root.kind} ${root.handle}` });
+  if (shape.upload && root && !(shape.replacesRoot && isPutBack(root.kind)))
+    throw new HeadgateError('HG_QDISC_TAKEN', {
+      device,
+      found: shape.replacesRoot ? `${describeRoot(root)} (of a kind that cannot be put back)` : describeRoot(root),
+    });
 
   checkCreate(shape, scene, datapath);
 

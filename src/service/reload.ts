@@ -5,6 +5,8 @@ import {
   checkLink,
   inspect,
   listOurMirrors,
+  makeRoom,
+  putBackRoots,
   type RunOptions,
   runOperations,
   type Scene,
@@ -76,14 +78,24 @@ export async function changeKernel(
   const absent = keepers.filter(({ deviceIndex }) => deviceIndex === undefined).map(({ shape }) => shape.device);
   const links = changeLinks(from, to, standingOf(scene, new Set(absent)));
   const { before, after } = changePolicy(from, to, listOurMirrors(scene), links);
-  await runOperations(before, { journal });
+  const hadUpload = ({ device }: LinkShape, { shapes }: Wanted) =>
+    shapes.some((shape) => shape.device === device && shape.upload !== undefined);
+  const room = await Promise.all(
+    to.shapes.filter((shape) => !hadUpload(shape, from)).map((shape) => makeRoom(shape, scene)),
+  );
+  await runOperations([...room.flat(), ...before], { journal });
   const made = await inspect();
   const next = to.shapes.map((shape) => {
     const old = keepers.find((keeper) => keeper.shape.device === shape.device);
     old?.become(shape, to.datapath, scene, made);
     return old ?? add(shape, scene, made);
   });
-  return { keepers: next, after };
+  const left = from.shapes.filter((shape) => shape.upload && !hadUpload(shape, to));
+  const back = left.flatMap(({ device }) => {
+    const index = scene.devices.find(({ name }) => name === device)?.index;
+    return index === undefined ? [] : putBackRoots(scene, index);
+  });
+  return { keepers: next, after: [...after, ...back.map(({ of: _, ...step }): Operation => step)] };
 }
 
 /** Of a link that is there already, what it has is ours; what it gets must be free. */
