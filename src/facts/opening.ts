@@ -1,8 +1,7 @@
 import { asyncScheduler, type Observable, type SchedulerLike, type Subscriber } from 'rxjs';
 import type { LinkItem, PacketItem, PacketSample } from '../kernel/index.ts';
 import { keyOfAddress, type Tuple } from '../model/index.ts';
-import type { AskedFlow, FactAnswer, SuppliedFacts } from '../pipeline/index.ts';
-import { oldestOf } from './oldest.ts';
+import { type AskedFlow, type FactAnswer, oldestOf, type SuppliedFacts } from '../pipeline/index.ts';
 import { type KnownSource, whileOpen } from './source.ts';
 
 /** First packets kept whose flows nobody has asked about yet; beyond it the oldest go. */

@@ -1,8 +1,7 @@
 import { asyncScheduler, type SchedulerLike, type Subscriber } from 'rxjs';
 import type { LocalSocket, SocketQuery } from '../kernel/index.ts';
 import { type Address, PROTOCOLS } from '../model/index.ts';
-import type { AskedFlow, FactAnswer, SuppliedFacts } from '../pipeline/index.ts';
-import { oldestOf } from './oldest.ts';
+import { type AskedFlow, type FactAnswer, oldestOf, type SuppliedFacts } from '../pipeline/index.ts';
 import type { OpenSource } from './source.ts';
 
 /** Flows that wait to be looked up; beyond it the oldest are not, and nothing is known of their sockets. */

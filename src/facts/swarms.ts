@@ -1,7 +1,6 @@
 import { asyncScheduler, interval, type SchedulerLike, type Subscriber } from 'rxjs';
 import { keyOfAddress } from '../model/index.ts';
-import type { AskedFlow, FactAnswer } from '../pipeline/index.ts';
-import { oldestOf } from './oldest.ts';
+import { type AskedFlow, type FactAnswer, oldestOf } from '../pipeline/index.ts';
 import { type KnownSource, whileOpen } from './source.ts';
 import { SwarmPort } from './swarm-port.ts';
 

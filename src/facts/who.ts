@@ -10,8 +10,7 @@ import {
   SocketFinder,
 } from '../kernel/index.ts';
 import type { Address } from '../model/index.ts';
-import type { SuppliedFact, SuppliedFacts } from '../pipeline/index.ts';
-import { oldestOf } from './oldest.ts';
+import { oldestOf, type SuppliedFact, type SuppliedFacts } from '../pipeline/index.ts';
 import { type Finder, Sockets } from './sockets.ts';
 import { type KnownSource, whileOpen } from './source.ts';
 import { unitOf } from './unit-of.ts';

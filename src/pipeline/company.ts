@@ -1,8 +1,10 @@
-import { type Condition, compare, countsOf, type Policy, type Watch } from '../language/index.ts';
+import { type Condition, compare, type Watch } from '../language/index.ts';
 import { type Address, type CountKey, type FlowFacts, keyOfAddress } from '../model/index.ts';
 import { NO_ROW, RowLists } from './row-lists.ts';
 
 type CountCondition = Extract<Condition, { kind: 'count' }>;
+/** What company is counted by. */
+type Ends = Pick<FlowFacts, 'local' | 'remote' | 'unit'>;
 type Value = string | number;
 
 /** The flows that have one value of a key. */
@@ -34,10 +36,12 @@ export class Company {
   readonly #changed: (row: number) => void;
   readonly #keys: readonly Key[];
 
-  /** @param changed is told the row of a flow that a comparison may come out otherwise for */
-  constructor(policy: Policy, changed: (row: number) => void) {
+  /**
+   * @param conditions all of the policy
+   * @param changed is told the row of a flow that a comparison may come out otherwise for
+   */
+  constructor(conditions: readonly CountCondition[], changed: (row: number) => void) {
     this.#changed = changed;
-    const conditions = countsOf(policy);
     this.#keys = [...new Set(conditions.map(({ by }) => by))].map((by) => ({
       by,
       groups: new Map(),
@@ -49,7 +53,7 @@ export class Company {
   }
 
   /** A flow has come, or one of its keys has become known: `only`. */
-  add(row: number, facts: FlowFacts, watch: Watch | undefined, only?: CountKey): void {
+  add(row: number, facts: Ends, watch: Watch | undefined, only?: CountKey): void {
     for (const key of this.#keys) {
       const value = only === undefined || only === key.by ? keyOf(facts, key.by) : undefined;
       if (value === undefined) continue;
@@ -68,7 +72,7 @@ export class Company {
   }
 
   /** The same the other way. */
-  del(row: number, facts: FlowFacts, only?: CountKey): void {
+  del(row: number, facts: Ends, only?: CountKey): void {
     for (const key of this.#keys) {
       const value = only === undefined || only === key.by ? keyOf(facts, key.by) : undefined;
       const group = value === undefined ? undefined : key.groups.get(value);
@@ -83,7 +87,7 @@ export class Company {
   }
 
   /** Undefined where the flow has no such key. */
-  count(facts: FlowFacts, of: 'flows' | 'peers', by: CountKey): number | undefined {
+  count(facts: Ends, of: 'flows' | 'peers', by: CountKey): number | undefined {
     const value = keyOf(facts, by);
     const group = value === undefined ? undefined : this.#keys.find((key) => key.by === by)?.groups.get(value);
     return of === 'flows' ? group?.flows : group?.peers?.size;
@@ -118,7 +122,7 @@ function grown(bytes: Uint8Array<ArrayBuffer>, index: number): Uint8Array<ArrayB
   return more;
 }
 
-function keyOf({ local, remote, unit }: FlowFacts, by: CountKey): Value | undefined {
+function keyOf({ local, remote, unit }: Ends, by: CountKey): Value | undefined {
   switch (by) {
     case 'local':
       return addressKey(local.address);

@@ -44,7 +44,7 @@ class Slot implements End {
 }
 
 /**
- * The facts of the flow in one row of the table, with NAT undone (facts.ts). It stands on one row at a time; moving it
+ * The facts of the flow in one row of the table, with NAT undone ({@link FlowFacts}). It stands on one row at a time; moving it
  * allocates nothing, and what it gives out is overwritten by the next move.
  */
 export class FlowView implements FlowFacts {

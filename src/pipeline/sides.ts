@@ -1,5 +1,5 @@
 import type { FlowRecord } from '../kernel/index.ts';
-import { type Address, keyOfAddress, maskAddress, type Origin, type Prefix, type Tuple } from '../model/index.ts';
+import { type Address, keyOfAddress, maskAddress, type Origin, type Prefix } from '../model/index.ts';
 
 /** What Sides hears of the kernel's link events (src/kernel: LinkAddress, LinkRoute). */
 export type SidesChange =
@@ -66,35 +66,19 @@ export class Sides {
   }
 
   /**
-   * Who opened the connection: one that crosses a link has one end inside. Undefined: it stays inside (between hosts of
-   * the LAN, over loopback, by hairpin NAT) and is none of our business. `new`: neither end can be placed.
+   * Who opened the connection of a conntrack record: one that crosses a link has one end inside. Undefined: it stays inside
+   * (between hosts of the LAN, over loopback, by hairpin NAT) and is none of our business. `new`: neither end can be placed.
+   * What was found of an address is remembered.
    */
-  originOf(original: Tuple, reply: Tuple): Origin | undefined {
-    // The opener as it is before masquerade, and who answers it behind DNAT.
-    return this.#originOf(
-      this.isInside(original.source),
-      this.isInside(reply.source),
-      () => reply.destination,
-      () => original.destination,
-    );
-  }
-
-  /** The same of a conntrack record; what was found of an address is remembered. */
   originOfRecord(record: Pick<FlowRecord, 'family' | 'words' | 'word' | 'original' | 'reply'>): Origin | undefined {
-    return this.#originOf(
-      this.#isDeviceInside(this.#lookUp(record, SOURCE.original)),
-      this.#isDeviceInside(this.#lookUp(record, SOURCE.reply)),
-      () => record.reply().destination,
-      () => record.original().destination,
-    );
-  }
-
-  #originOf(opener: boolean, answerer: boolean, answersTo: () => Address, openedTo: () => Address): Origin | undefined {
+    // The opener as it is before masquerade, and who answers it behind DNAT.
+    const opener = this.#isDeviceInside(this.#lookUp(record, SOURCE.original));
+    const answerer = this.#isDeviceInside(this.#lookUp(record, SOURCE.reply));
     if (opener !== answerer) return opener ? 'local' : 'remote';
     if (opener) return undefined;
     // A host behind an inside router to which we know no route: that the box translated its address gives it away.
-    if (this.#own.has(keyOfAddress(answersTo()))) return 'local';
-    if (this.#own.has(keyOfAddress(openedTo()))) return 'remote';
+    if (this.isOwn(record.reply().destination)) return 'local';
+    if (this.isOwn(record.original().destination)) return 'remote';
     return 'new';
   }
 

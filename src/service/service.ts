@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { merge } from 'rxjs';
 import {
   checkEffects,
@@ -14,11 +15,12 @@ import { acquireInstance, delFiles, ensureRoot, Journal, replaceApplied } from '
 import { linkEvents, tableEvents } from '../kernel/sources.ts';
 import type { Policy } from '../language/index.ts';
 import { type Capabilities, formatMark, HeadgateError } from '../model/index.ts';
-import type { MonitorItem } from '../monitor/index.ts';
+import type { MonitorItem, QueueFigures } from '../monitor/index.ts';
 import { MonitorStream } from '../monitor/stream.ts';
 import { Sides } from '../pipeline/index.ts';
 import {
   type ChangedTree,
+  classOf,
   type Datapath,
   type DatapathName,
   effectOperations,
@@ -38,15 +40,17 @@ import { Confirmation } from './confirmation.ts';
 import { serveControl } from './control.ts';
 import { bestDatapath, prepareDatapath } from './datapath.ts';
 import { Deadline } from './deadline.ts';
-import { explainLive } from './explain-live.ts';
+import { explainEnd, explainLive } from './explain-live.ts';
 import { finish } from './finish.ts';
 import { Following } from './following.ts';
 import { getStatus } from './get-status.ts';
 import { keepFollowing } from './keep-following.ts';
 import { LinkKeeper } from './link-keeper.ts';
 import { LinkWatch } from './link-watch.ts';
+import { listFlows, needsRates, readQuery } from './list-flows.ts';
 import { MadeTrees } from './made-trees.ts';
 import { chooseMarksHere, warnOfMarksHere, whyNotMarks } from './marks.ts';
+import { listMetrics } from './metrics.ts';
 import { clearField, recover, takeDown } from './recover.ts';
 import { changeKernel, type LoadPolicy, type ReloadResult, reloadPolicy } from './reload.ts';
 import { findInForce, getPolicyBefore, isSamePolicy } from './resume.ts';
@@ -122,7 +126,7 @@ async function startWith(
     checkEffects(policy, scene, capabilities);
     const { field, warnings } = await chooseMarksHere(policy, name, scene.field);
 
-    const stream = new MonitorStream();
+    const stream = new MonitorStream(randomBytes(4).toString('hex'));
     stream.notices.subscribe(onItem);
     const { warn } = stream;
     opened.add(() => (keep ? undefined : delFiles()));
@@ -299,7 +303,7 @@ async function startWith(
         const settle = await change(before, { refused: policy });
         void settle();
         const reason = 'is what ran before, and is in force again';
-        stream.emit({ kind: 'policy', state: 'changed', file: before.file, reason });
+        stream.emit({ kind: 'policy', state: 'changed', file: before.file, reason, queues: figuresOf(policy) });
       }).catch(warn('the policy that ran before could not be put back'));
     const reload = (confirm?: number): Promise<ReloadResult> =>
       changing(async () => {
@@ -326,7 +330,8 @@ async function startWith(
           });
         if ('error' in result) stream.emit({ kind: 'policy', state: 'kept', file, reason: result.error.message });
         else {
-          stream.emit({ kind: 'policy', state: 'changed', file, reason: 'was read anew, and is in force' });
+          const reason = 'was read anew, and is in force';
+          stream.emit({ kind: 'policy', state: 'changed', file, reason, queues: figuresOf(policy) });
           advise();
           for (const message of await warnOfMarksHere(policy, name, field)) stream.emit({ kind: 'warning', message });
         }
@@ -339,13 +344,19 @@ async function startWith(
       status: () => getStatus(status()),
       service: status,
       explain: (text) => following.withFlows((flows, classifier) => explainLive(text, policy, flows, classifier)),
+      why: (end) => following.withFlows((flows, classifier) => explainEnd(end, policy, flows, classifier)),
+      flows: (parameters) => {
+        const query = readQuery(parameters, policy);
+        return following.withCounters(needsRates(query), (...known) => listFlows(query, policy, ...known));
+      },
       reload,
       confirm: async () => {
         const confirmed = await confirmation.confirm();
         if (!confirmed) throw new HeadgateError('HG_CONFIRM');
         return confirmed;
       },
-      items: stream.items,
+      stream,
+      metrics: (now) => listMetrics(now, following.tally, stream.counts),
     });
     if (control.problem) warn('the group headgate cannot read from the control socket')(control.problem);
     opened.add(() => {
@@ -365,6 +376,7 @@ async function startWith(
         upload: upload?.rate,
         ...(shares !== undefined && { shares }),
       })),
+      queues: figuresOf(policy),
     });
     if (unconfirmed) {
       const message = `${unconfirmed.file} was not confirmed: what ran before is in force (headgate reload takes it)`;
@@ -411,6 +423,9 @@ interface Trial {
   readonly unconfirmed?: Policy | undefined;
   readonly refused?: Policy | undefined;
 }
+
+const figuresOf = (policy: Policy): QueueFigures[] =>
+  policy.queues.map(({ name, share, ceiling }) => ({ name, number: classOf(policy, name), share, ceiling }));
 
 /** What a link's ifbs let through together, bit/s. */
 const rateOf = (ifbs: readonly IfbShape[]): number | undefined =>

@@ -234,8 +234,9 @@ export class ConformanceLab implements Stage {
     );
     await world.run('ip', 'route', 'add', '2001:db8:1::/64', 'via', BOX.v6);
     await box.feed(RULESET, 'nft', '-f', '-');
-    // Flows that are opened early are needed late, and an emulated machine takes its time.
-    await box.run('sysctl', '-qw', 'net.netfilter.nf_conntrack_udp_timeout=3600');
+    // Flows that are opened early are needed late, in each setting, and an emulated machine takes its time.
+    const timeouts = ['nf_conntrack_udp_timeout', 'nf_conntrack_udp_timeout_stream'];
+    await box.run('sysctl', '-qw', ...timeouts.map((name) => `net.netfilter.${name}=3600`));
   }
 
   /** Echoes on 7000 and, by a rule of the policy or the ruleset, on others; 7900 takes datagrams and is silent. */

@@ -88,10 +88,14 @@ export async function boot(
   }
 }
 
-/** What a process has used, as proc_pid_stat(5) tells in hundredths; on a busy machine less than what has gone by. */
+/** What a process has used, as proc_pid_stat(5) tells in hundredths; 0 when it is gone. On a busy machine less than what has gone by. */
 function processorSeconds(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)!.split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / 100;
+  try {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)!.split(' ');
+    return (Number(fields[11]) + Number(fields[12])) / 100;
+  } catch {
+    return 0;
+  }
 }
 
 /** A guest that dies while it speaks leaves half a line. */
