@@ -42,7 +42,8 @@ enum hg_kind {
 	HG_PAYLOAD = 14, /* NFLOG: what a packet carries */
 	HG_TC_GONE = 15,    /* rtnetlink: a qdisc, class, filter or chain of a device has been removed or replaced */
 	HG_TABLE_GONE = 16, /* nftables: a table, or something in it but the elements of its sets, has been removed */
-	/* ENOBUFS: the kernel dropped messages for this socket; head.count: overruns told at once. It stands where the
+	/* The kernel dropped messages for this socket; head.count: how many, where it copies them into a ring, else how often it
+	 * said so (ENOBUFS). It stands where the
 	 * loss was: behind it nothing is missing, so that a dump begun now makes good what is missing before it. */
 	HG_OVERRUN = 32,
 	HG_FAILED = 33,  /* the source has ended; head.count: errno */
@@ -180,10 +181,12 @@ struct hg_tc_stat { /* 96 bytes: one qdisc or one class */
 
 struct hg_source_stats {
 	uint64_t records;  /* put into the ring so far */
-	uint64_t overruns; /* ENOBUFS seen so far */
+	uint64_t overruns; /* ENOBUFS seen so far; by_ring: events that found no room in the kernel's ring */
 	uint64_t ring_full; /* times the thread had to wait for the owner */
 	uint32_t receive_buffer; /* SO_RCVBUF as the kernel reports it: twice what it grants */
 	uint32_t waiting; /* records in the ring now */
+	uint32_t by_ring; /* 1: the kernel copies events into a ring; 0: it queues them at the socket */
+	uint32_t pad;
 };
 
 struct hg_source;
@@ -203,9 +206,10 @@ uint32_t hg_abi(void);
 /* Leaves flows between loopback addresses out, in the kernel. */
 #define HG_NO_LOOPBACK 16
 /* Follows conntrack events. groups: HG_GROUP_*, and HG_NO_LOOPBACK. With every overrun the receive buffer doubles, up to
- * `most_buffer`. Records: struct hg_flow. */
+ * `most_buffer`. `copier`: path of copy-events.bpf.o, which has the kernel copy events into a ring of `receive_buffer` bytes,
+ * that does not grow; without it (NULL), or where it cannot be loaded (CAP_BPF, Linux 5.8), they come by the socket. Records: struct hg_flow. */
 struct hg_source *hg_conntrack_open(const char *netns, uint32_t groups, uint32_t receive_buffer, uint32_t most_buffer,
-				    uint32_t ring, struct hg_error *error);
+				    const char *copier, uint32_t ring, struct hg_error *error);
 
 /* Dumps the conntrack table on a socket of its own: HG_DUMP_START, HG_DUMPED..., HG_DUMP_END. An interrupted dump
  * (NLM_F_DUMP_INTR) is begun again, at most `attempts` times in all. Where mask is not 0 the kernel sends only

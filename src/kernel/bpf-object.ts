@@ -41,6 +41,9 @@ export const VERDICT_MAP = 'verdicts';
  */
 export const DEADLINE_MAP = 'deadline';
 
+/** The map of `egress` whose one value is the time, as of CLOCK_MONOTONIC in ns, until which it tells the class in the packet; 0: it does not. */
+export const CAPTURED_MAP = 'captured';
+
 /**
  * The counters by their place in the map: `enum steer_verdict` of native-shim/bpf/steer.h, where each is explained.
  * Packets each. Those in {@link OUTCOMES} add up to the packets seen; the others tell how it came about, and overlap.

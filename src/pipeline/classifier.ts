@@ -1,5 +1,6 @@
 import type { FlowRecord } from '../kernel/index.ts';
 import {
+  becauseOf,
   createDecide,
   createEffects,
   type Decide,
@@ -11,7 +12,7 @@ import {
 import { classOfMark, type MarkField, type Origin, TCP_STATES } from '../model/index.ts';
 import type { FlowEvent } from '../monitor/index.ts';
 import { classOf, mapKeyOf } from '../shape/index.ts';
-import { flowEvent, type LastCounts } from './flow-event.ts';
+import { endOf, type FlowEnd, flowEvent } from './flow-event.ts';
 import type { FlowMemory } from './flow-memory.ts';
 import { FlowTable } from './flow-table.ts';
 import type { FlowView } from './flow-view.ts';
@@ -36,6 +37,8 @@ export type FlowNews = Pick<
   | 'mark'
   | 'status'
   | 'start'
+  | 'stop'
+  | 'time'
   | 'tcpState'
   | 'helper'
   | 'hasPorts'
@@ -64,6 +67,8 @@ export interface ClassifierOptions extends LiveOptions {
   /** Gets flow events, unless nobody listens. */
   readonly emit: (event: FlowEvent) => void;
   readonly listening: () => boolean;
+  /** Hears of each decision about a flow that is new to us, or that another rule takes now. */
+  readonly decided?: ((rule: Rule | undefined, origin: Origin) => void) | undefined;
 }
 
 /** Where a record comes from: an event, the first look at the table, a later one. */
@@ -142,7 +147,7 @@ export class FlowClassifier {
       const own = this.live.begin(row, false, memory);
       if (own && rule?.until) own.current = policy.rules[this.table.ruleOf(row)];
       this.#settle(row, own);
-      if (this.decisionOf(row).queue !== queue) this.#emit('flow.update', row);
+      if (this.decisionOf(row).queue !== queue) this.#emit('flow.update', row, undefined, { queue, rule: rule?.name });
     }
     this.flush();
   }
@@ -179,6 +184,7 @@ export class FlowClassifier {
     this.#view.moveTo(row);
     this.#settle(row, this.live.begin(row, seen === 'event'));
     this.live.dirty.delete(row);
+    this.#options.decided?.(this.decisionOf(row).rule, origin);
     this.#emit(seen === 'event' ? 'flow.new' : 'flow.known', row);
     return true;
   }
@@ -263,6 +269,7 @@ export class FlowClassifier {
     const decision = this.#decide(this.#view, memory?.current);
     const place = decision.rule ? this.#places.get(decision.rule)! : -1;
     const turned = place !== this.table.ruleOf(row);
+    const before = turned && tell ? this.decisionOf(row) : undefined;
     if (turned) this.table.setRule(row, place);
     if (memory) {
       memory.current = decision.rule;
@@ -270,7 +277,9 @@ export class FlowClassifier {
       this.live.schedule(memory);
     }
     this.#mark(row, decision, memory?.watch.counters === true);
-    if (turned && tell) this.#emit('flow.update', row);
+    if (!before) return;
+    this.#options.decided?.(decision.rule, this.#view.origin);
+    this.#emit('flow.update', row, undefined, { queue: before.queue, rule: before.rule?.name });
   }
 
   #mark(row: number, { rule, queue }: Decision, watched: boolean): void {
@@ -321,9 +330,13 @@ export class FlowClassifier {
     if (key) map.set(key, number);
   }
 
-  #emit(kind: FlowEvent['kind'], row: number, last?: LastCounts): void {
+  #emit(kind: FlowEvent['kind'], row: number, last?: FlowEnd, before?: FlowEvent['before']): void {
     if (!this.#options.listening()) return;
     const { queue, rule } = this.decisionOf(row);
-    this.#options.emit(flowEvent(kind, this.#view, queue, rule?.name, last));
+    const because = rule && kind !== 'flow.end' ? becauseOf(rule, this.#view, this.#policy) : undefined;
+    const note = { id: this.table.idOf(row), queue, rule: rule?.name, because, before };
+    const began = this.table.beganOf(row);
+    const end = kind === 'flow.end' ? endOf(began, this.live.now, last) : { began };
+    this.#options.emit(flowEvent(kind, this.#view, { ...note, ...end }));
   }
 }

@@ -3,6 +3,7 @@ export { bestDatapath, prepareDatapath, type WriteFiles } from './datapath.ts';
 export { DEFAULT_DEADLINE_MS } from './deadline.ts';
 export type { LiveExplanation } from './explain-live.ts';
 export * from './get-status.ts';
+export type { FlowList, ListedFlow } from './list-flows.ts';
 export { type Change, makePlan, type Plan } from './plan.ts';
 export * from './privileges.ts';
 export { recover, takeDown } from './recover.ts';

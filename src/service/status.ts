@@ -40,6 +40,8 @@ export interface FlowsStatus {
   readonly flows?: ({ readonly total: number; readonly live: number } & Readonly<Record<Origin, number>>) | undefined;
   /** Conntrack event groups, and `counters`; empty: no flow costs anything outside the kernel. */
   readonly follows: readonly string[];
+  /** How events come: by a ring that the kernel copies them into, or by the socket's queue, where that cannot be; absent where none do. */
+  readonly by?: 'ring' | 'socket' | undefined;
   readonly marksWritten: number;
   /** Refused by the kernel; marks of flows that have ended meanwhile do not count. */
   readonly marksFailed: number;

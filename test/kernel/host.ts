@@ -65,7 +65,7 @@ export class Host {
     return (await this.order({ do: 'heard', address, port })) as number[];
   }
 
-  /** Resolves when all has come back. @throws Error with what the socket said: an ICMP error is one */
+  /** Resolves when all has come back, and TCP is closed on this side. @throws Error with what the socket said: an ICMP error is one */
   async ask(ask: Ask): Promise<void> {
     await this.order({ do: 'ask', ...ask });
   }
@@ -73,6 +73,11 @@ export class Host {
   /** Ends the connection that was kept from this port. */
   async close(from: number): Promise<void> {
     await this.order({ do: 'close', from });
+  }
+
+  /** Resolves when no TCP connection of the namespace is being opened or closed: nothing of one is on its way here. */
+  async settled(): Promise<void> {
+    await this.order({ do: 'settled' });
   }
 
   /** Sends datagrams, with the numbers 0, 1, 2, ..., and waits for none. */

@@ -33,7 +33,7 @@ it('a live rule: its queue, police and mirror, what status says of it, and nothi
   await serving.sink(WORLD, 5000);
   await serving.sink(WORLD, 5001);
   const program = await gateway.up(file);
-  expect((await gateway.status()).service).toMatchObject({ follows: ['new', 'destroy', 'counters'] });
+  expect((await gateway.status()).service).toMatchObject({ follows: ['new', 'destroy', 'counters'], by: 'ring' });
 
   // The first thirty pass, and are what the rule takes the flow for; another flow goes on as it was.
   for (const port of [5000, 5001]) await asking.tell(WORLD, port, 30, { from: 7000, size: 1000 });

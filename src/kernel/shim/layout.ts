@@ -177,12 +177,14 @@ export const TC_STAT = layout('hg_tc_stat', 96, {
   kind: char(64, 32),
 });
 
-export const SOURCE_STATS = layout('hg_source_stats', 32, {
+export const SOURCE_STATS = layout('hg_source_stats', 40, {
   records: u64(0),
   overruns: u64(8),
   ring_full: u64(16),
   receive_buffer: u32(24),
   waiting: u32(28),
+  by_ring: u32(32),
+  pad: u32(36),
 });
 
 export const LAYOUTS: readonly Layout[] = [
