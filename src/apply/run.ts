@@ -2,7 +2,7 @@ import { type Journal, listCountingRules, runCommand, type Where } from '../kern
 import type { Command } from '../model/index.ts';
 import { ARRIVAL_FAMILY, type Operation, removedIfb, TABLE } from '../shape/index.ts';
 import { inspect } from './inspect.ts';
-import { checkFilters, checkTree } from './read-back.ts';
+import { checkFilters, checkRoot, checkTree } from './read-back.ts';
 
 export interface RunOptions extends Where {
   /** Gets the way back of each step before it is tried. */
@@ -14,12 +14,13 @@ export interface RunOptions extends Where {
  * thrown. Inverses that fail are passed over: the object is gone, or was never made; see {@link undoSteps}.
  */
 export async function runOperations(operations: readonly Operation[], options: RunOptions = {}): Promise<void> {
-  for (const [i, { about, command, undo, filters, tree }] of operations.entries()) {
+  for (const [i, { about, command, undo, filters, tree, root }] of operations.entries()) {
     try {
       if (undo) options.journal?.add({ about, undo });
       await runCommand(command, options);
       if (filters) await checkFilters(filters, options);
       if (tree) await checkTree(tree, options);
+      if (root) await checkRoot(root, options);
     } catch (error) {
       await undoSteps(operations.slice(0, i + 1), options);
       throw error;

@@ -3,9 +3,11 @@ import {
   checkEffects,
   checkIfbs,
   checkLink,
-  checkRoot,
+  checkRootFree,
   inspect,
   listOurMirrors,
+  makeRoom,
+  putBackRoots,
   type RunOptions,
   runOperations,
   type Scene,
@@ -90,14 +92,24 @@ export async function changeKernel(
   const absent = keepers.filter(({ deviceIndex }) => deviceIndex === undefined).map(({ shape }) => shape.device);
   const links = changeLinks(from, to, standingOf(scene, new Set(absent)));
   const { before, after } = changePolicy(from, to, listOurMirrors(scene), links);
-  await runOperations([...changed.map(putBackTree), ...before], { journal });
+  const hadUpload = ({ device }: LinkShape, { shapes }: Wanted) =>
+    shapes.some((shape) => shape.device === device && shape.upload !== undefined);
+  const room = await Promise.all(
+    to.shapes.filter((shape) => !hadUpload(shape, from)).map((shape) => makeRoom(shape, scene)),
+  );
+  await runOperations([...changed.map(putBackTree), ...room.flat(), ...before], { journal });
   const made = await inspect();
   const next = to.shapes.map((shape) => {
     const old = keepers.find((keeper) => keeper.shape.device === shape.device);
     old?.become(shape, to.datapath, scene, made);
     return old ?? add(shape, scene, made);
   });
-  return { keepers: next, after };
+  const left = from.shapes.filter((shape) => shape.upload && !hadUpload(shape, to));
+  const back = left.flatMap(({ device }) => {
+    const index = scene.devices.find(({ name }) => name === device)?.index;
+    return index === undefined ? [] : putBackRoots(scene, index);
+  });
+  return { keepers: next, after: [...after, ...back.map(({ of: _, ...step }): Operation => step)] };
 }
 
 /** Of a link that is there already, what it has is ours; what it gets must be free. */
@@ -107,7 +119,8 @@ function checkShape(from: readonly LinkShape[], shape: LinkShape, scene: Scene, 
   if (!old || (shape.upload && !old.upload) || (shape.ifbs.length > 0 && old.ifbs.length === 0))
     checkLink(shape, scene, datapath);
   else {
-    checkRoot(shape, scene);
+    // What has taken the place of a tree of ours was never kept, to be put back.
+    checkRootFree({ ...shape, replacesRoot: false }, scene);
     checkCreate(shape, scene, datapath);
   }
 }

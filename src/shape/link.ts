@@ -18,6 +18,8 @@ export interface LinkShape {
   readonly numtxqueues?: number | undefined;
   /** Chains of other people's at the ingress hook may be passed by. */
   readonly bypass?: boolean | undefined;
+  /** A root qdisc that somebody chose makes room for `upload`, and is put back. */
+  readonly replacesRoot?: boolean | undefined;
   /** What arrives, and is redirected, makes its conntrack entry before it is classified. */
   readonly creates?: boolean | undefined;
   /** Device of the link whose ifbs, and so whose trees, what arrives here goes through. */

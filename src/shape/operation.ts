@@ -1,4 +1,5 @@
 import type { Command } from '../model/index.ts';
+import type { RootPlace } from './root-qdisc.ts';
 import type { FilterPlace, TcFilter } from './tc-filter.ts';
 import type { Tree } from './tree.ts';
 
@@ -23,6 +24,8 @@ export interface Operation {
   readonly filters?: (FilterPlace & { readonly filters: readonly TcFilter[] }) | undefined;
   /** Likewise; classes that the tree has not may be there beside. */
   readonly tree?: TreePlace | undefined;
+  /** Likewise: a root qdisc of somebody else's, or its copy. */
+  readonly root?: RootPlace | undefined;
   /** What nothing is sent to any more, and what should have run empty before it is removed. */
   readonly empties?: Draining | undefined;
 }
