@@ -53,9 +53,10 @@ const orders = {
   },
   async ask({ transport, address, port, size, times, from = 0, source, keep }) {
     if (transport === 'tcp') {
-      const socket = kept.get(from) ?? connect({ port, host: address, localPort: from });
-      if (!kept.has(from)) await once(socket, 'connect');
-      if (keep) kept.set(from, socket);
+      const before = kept.get(from);
+      const socket = before ?? connect({ port, host: address, localPort: from });
+      if (!before) await once(socket, 'connect');
+      if (keep && from) kept.set(from, socket);
       let back = 0;
       const all = new Promise((resolve) => {
         socket.on('data', (data) => {
