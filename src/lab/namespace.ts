@@ -1,4 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
+import { stat } from 'node:fs/promises';
 import { type CommandOptions, run, start } from '../kernel/index.ts';
 import type { Argv } from '../model/index.ts';
 
@@ -28,6 +29,11 @@ export class Namespace {
   /** For setns(2), and for the shim. */
   get path(): string {
     return `/run/netns/${this.name}`;
+  }
+
+  /** Its number: the inode by which the kernel, and what lies in /run/headgate, tell namespaces apart. */
+  async getId(): Promise<string> {
+    return `${(await stat(this.path)).ino}`;
   }
 
   /** Runs a command in it and returns what it printed. */
