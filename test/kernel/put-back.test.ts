@@ -131,7 +131,9 @@ describe('a fight', () => {
       rounds++;
       await tc('filter del dev wan ingress').catch(() => {});
     }
-    expect(rounds).toBe(6);
+    // One that is taken away while it is being put back is not counted as put back.
+    expect(rounds).toBeGreaterThanOrEqual(6);
+    expect(rounds).toBeLessThan(12);
     expect(await redirected()).toBe(false);
     await ping();
     expect((await gateway.headgate('reload')).status).toBe(0);
