@@ -1,4 +1,5 @@
 export * from './built.ts';
+export * from './changed-tree.ts';
 export * from './check.ts';
 export * from './drain.ts';
 export * from './former-root.ts';

@@ -1,5 +1,5 @@
 export * from './bpf-object.ts';
-export { CLASSIFIER_OBJECT } from './built.ts';
+export { CAPTURE, CLASSIFIER_OBJECT } from './built.ts';
 export * from './capabilities.ts';
 export * from './cgroups.ts';
 export * from './command.ts';

@@ -64,6 +64,11 @@ export const ERRORS = {
     message: 'there is no tap of ours named {name}.',
     hint: 'Taps here: {taps}. A rule makes one while headgate runs: mirror to NAME',
   },
+  HG_NO_QUEUE: {
+    exit: 3,
+    message: 'there is no queue {name} in the kernel{where}.',
+    hint: 'Queues here: {queues}. `headgate status` shows them',
+  },
   HG_IFB_TAKEN: {
     exit: 4,
     message: 'a device named {ifb} exists and is not ours.',

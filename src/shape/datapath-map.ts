@@ -21,7 +21,7 @@ const LAST = 0x7fffffff;
 
 /**
  * `map`: a chain at the device's netdev ingress hook finds the arriving tuple in a map from tuples to classes, which the
- * pipeline fills (src/pipeline/flow-map.ts), and forwards the packet to the ifb. It needs nothing of tc but the trees.
+ * pipeline fills (src/pipeline/tuple-map.ts), and forwards the packet to the ifb. It needs nothing of tc but the trees.
  *
  * A flow's packets are not known until the pipeline has heard of it, a few milliseconds. ICMP echo goes by its type.
  */

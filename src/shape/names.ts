@@ -20,6 +20,8 @@ export const LEAF_MAJOR = 0x7f00;
 export const FILTER_PREF = 0x7fe0;
 /** Preference of the first of those filters that pick, behind that one, what is an ifb's, where a link has several. */
 export const PICK_PREF = FILTER_PREF + 4;
+/** Of every other generation of those: so another policy's can stand beside those in force. */
+export const SECOND_PICK_PREF = PICK_PREF + 4;
 /** Our nft table, family inet. */
 export const TABLE = 'headgate';
 

@@ -136,8 +136,9 @@ describe('a fight', () => {
     expect(rounds).toBeLessThan(12);
     expect(await redirected()).toBe(false);
     await ping();
-    expect((await gateway.headgate('reload')).status).toBe(0);
-    await soon(async () => expect(await redirected()).toBe(true));
+    // It says that it is in force when that is so.
+    expect(await gateway.headgate('reload')).toMatchObject({ status: 0, stderr: '' });
+    expect(await redirected()).toBe(true);
     await ping();
   });
 });
