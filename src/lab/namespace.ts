@@ -1,5 +1,4 @@
 import type { ChildProcess } from 'node:child_process';
-import { stat } from 'node:fs/promises';
 import { type CommandOptions, run, start } from '../kernel/index.ts';
 import type { Argv } from '../model/index.ts';
 
@@ -33,7 +32,7 @@ export class Namespace {
 
   /** Its number: the inode by which the kernel, and what lies in /run/headgate, tell namespaces apart. */
   async getId(): Promise<string> {
-    return `${(await stat(this.path)).ino}`;
+    return /\d+/.exec(await this.run('readlink', '/proc/self/ns/net'))![0];
   }
 
   /** Runs a command in it and returns what it printed. */
