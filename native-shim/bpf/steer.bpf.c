@@ -293,13 +293,17 @@ SEC("pick")
 int steer_pick(struct __sk_buff *skb)
 {
 	__u64 minor = skb->priority ^ config.major;
+	bool mine = false;
 
 	/* Two fixed places: that an index fits, the verifier does not see. */
 	if (minor < 64)
-		return config.picked[0] >> minor & 1 ? MATCH : LEAVE_ALONE;
-	if (minor < STEER_PICKABLE)
-		return config.picked[1] >> (minor - 64) & 1 ? MATCH : LEAVE_ALONE;
-	return LEAVE_ALONE;
+		mine = config.picked[0] >> minor & 1;
+	else if (minor < STEER_PICKABLE)
+		mine = config.picked[1] >> (minor - 64) & 1;
+	if (!mine)
+		return LEAVE_ALONE;
+	skb->priority &= ~STEER_SECOND_SET;
+	return MATCH;
 }
 
 static __always_inline __u32 class_leaving(struct __sk_buff *skb)

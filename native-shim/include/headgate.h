@@ -62,6 +62,7 @@ enum hg_flag { /* which optional fields of a record hold something */
 	HG_F_FRAGMENT = 1 << 10, /* packet: a fragment after the first, so no ports */
 	HG_F_STATUS = 1 << 11,
 	HG_F_MAC = 1 << 12,
+	HG_F_HELPER = 1 << 13,
 };
 
 struct hg_head { /* 16 bytes, first in every record */
@@ -78,7 +79,7 @@ struct hg_tuple { /* 40 bytes */
 	uint8_t icmp_type, icmp_code; /* ICMP and ICMPv6 */
 };
 
-struct hg_flow { /* 168 bytes; zone to original is the flow's identity, 44 bytes in one piece */
+struct hg_flow { /* 184 bytes; zone to original is the flow's identity, 44 bytes in one piece */
 	struct hg_head head;
 	uint32_t id; /* CTA_ID: reused by the kernel, and not unique in a large table */
 	uint32_t status; /* IPS_* of linux/netfilter/nf_conntrack_common.h */
@@ -92,6 +93,7 @@ struct hg_flow { /* 168 bytes; zone to original is the flow's identity, 44 bytes
 	struct hg_tuple original;
 	struct hg_tuple reply;
 	uint8_t tcp_state; /* TCP_CONNTRACK_* */
+	char helper[16];   /* its conntrack helper's name, padded with NUL (NF_CT_HELPER_NAME_LEN) */
 	uint8_t pad[3];
 };
 

@@ -172,6 +172,25 @@ static void read_tcp_state(struct hg_flow *flow, const struct nlattr *attr)
 	flow->tcp_state = read_u8(tcp[CTA_PROTOINFO_TCP_STATE]);
 }
 
+/* ctnetlink_dump_helpinfo(): in the event of a new flow, and in dumps. */
+static void read_helper(struct hg_flow *flow, const struct nlattr *attr)
+{
+	const struct nlattr *help[CTA_HELP_MAX + 1], *name;
+	size_t length;
+
+	if (!attr)
+		return;
+	nested(help, CTA_HELP_MAX, attr);
+	name = help[CTA_HELP_NAME];
+	if (!name)
+		return;
+	length = strnlen(mnl_attr_get_payload(name), mnl_attr_get_payload_len(name));
+	if (length > sizeof(flow->helper))
+		length = sizeof(flow->helper);
+	flow->head.flags |= HG_F_HELPER;
+	memcpy(flow->helper, mnl_attr_get_payload(name), length);
+}
+
 /* Attributes as ctnetlink_fill_info() in net/netfilter/nf_conntrack_netlink.c puts them. */
 static bool pack(struct hg_flow *flow, const struct nlmsghdr *message)
 {
@@ -196,6 +215,7 @@ static bool pack(struct hg_flow *flow, const struct nlmsghdr *message)
 	read_counters(flow, attrs[CTA_COUNTERS_ORIG], &flow->original_packets, &flow->original_bytes);
 	read_counters(flow, attrs[CTA_COUNTERS_REPLY], &flow->reply_packets, &flow->reply_bytes);
 	read_tcp_state(flow, attrs[CTA_PROTOINFO]);
+	read_helper(flow, attrs[CTA_HELP]);
 	return true;
 }
 

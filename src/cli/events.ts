@@ -5,17 +5,44 @@ import { formatItem, type MonitorItem } from '../monitor/index.ts';
 import { requestEvents } from '../service/ask.ts';
 import { print } from './output.ts';
 
+interface EventsOptions {
+  json?: boolean;
+  follow: boolean;
+  since?: string;
+  filter: readonly string[];
+}
+
 export function addEventsCommand(program: Command): void {
   program
     .command('events')
     .description('watch the running headgate: a line for each flow with origin, queue and the rule that decided')
-    .option('--json', 'one JSON object a line (NDJSON)')
+    .option('--json', 'one JSON object a line (NDJSON): docs/events.schema.json')
+    .option('-f, --follow', 'stay, and print what comes (the default)', true)
+    .option('--no-follow', 'print what the service has kept, and end')
+    .option(
+      '--since <seq>',
+      'from behind this item on, as far as it is kept: SEQ, or SESSION-SEQ; 0 for all that is kept',
+    )
+    .option(
+      '--filter <key=value>',
+      'what it is about: origin=, queue=, rule=, address=, kind=flow.*; of the same key any, of several all',
+      (value: string, list: readonly string[]) => [...list, value],
+      [],
+    )
     .addHelpText(
       'after',
-      "\nExamples:\n  sudo headgate events\n  sudo headgate events --json | jq 'select(.rule)'\n\nFor root, and members of the group headgate (docs/systemd).\nExit status: 0 headgate was stopped, or Ctrl-C; 3 neither; 6 it is not running, or was killed",
+      `
+Examples:
+  sudo headgate events
+  sudo headgate events --filter origin=remote --filter address=192.168.1.0/24
+  sudo headgate events --json | jq 'select(.rule)'
+  sudo headgate events --json --since 0 --no-follow
+
+Flows are told while somebody reads of them (docs/monitoring.md). For root, and members of the group headgate (docs/systemd).
+Exit status: 0 headgate was stopped, or Ctrl-C, or all is printed; 2 no such filter; 3 neither; 6 it is not running, or was killed`,
     )
-    .action(async (options: { json?: boolean }) => {
-      const response = await requestEvents();
+    .action(async (options: EventsOptions) => {
+      const response = await requestEvents(parametersOf(options));
       let asked = false;
       const stop = () => {
         asked = true;
@@ -25,12 +52,35 @@ export function addEventsCommand(program: Command): void {
       process.once('SIGTERM', stop);
       process.stdout.once('error', stop);
       try {
-        for await (const line of createInterface({ input: response }))
-          print(options.json ? line : formatItem(JSON.parse(line) as MonitorItem));
+        for await (const line of createInterface({ input: response })) show(line, options.json === true);
       } catch (error) {
         if (!asked) throw new HeadgateError('HG_NOT_RUNNING', {}, { cause: error });
       }
       // A stream that broke off can also just end: complete says which.
       if (!asked && !response.complete) throw new HeadgateError('HG_NOT_RUNNING');
     });
+}
+
+/** @throws HeadgateError HG_USAGE */
+function parametersOf({ since, filter, follow }: EventsOptions): URLSearchParams {
+  const parameters = new URLSearchParams();
+  if (since !== undefined) parameters.set('since', since);
+  if (!follow) parameters.set('follow', '0');
+  for (const one of filter) {
+    const [key, value] = one.split(/=(.*)/s);
+    if (!key || value === undefined)
+      throw new HeadgateError('HG_USAGE', { command: 'events', problem: `--filter ${one}: write KEY=VALUE` });
+    parameters.append(key, value);
+  }
+  return parameters;
+}
+
+function show(line: string, json: boolean): void {
+  if (json) {
+    print(line);
+    return;
+  }
+  const item = JSON.parse(line) as MonitorItem;
+  // What says where the stream begins is for programs.
+  if (item.kind !== 'stream' && item.kind !== 'flows') print(formatItem(item));
 }

@@ -107,7 +107,8 @@ function checkConfig(config: ClassifierConfig): void {
       throw new RangeError(`classifier: ${name} is ${value}, not within ${least}..${most}`);
   };
   check('major', 0x10000, 0xffff0000);
-  if (config.major % 0x10000 !== 0) throw new RangeError('classifier: major has bits of a minor');
+  // But that of STEER_SECOND_SET.
+  if ((config.major & 0x7fff) !== 0) throw new RangeError('classifier: major has bits of a minor');
   check('markMask', 0, 0xffffffff);
   check('markShift', 0, 31);
   for (const name of ['localClass', 'remoteClass', 'newClass'] as const) check(name, 1, 0xffff);

@@ -89,10 +89,11 @@ export async function requestLocal(
   path: string,
   method: 'GET' | 'POST' = 'GET',
   timeout = 0,
+  headers: Readonly<Record<string, string>> = {},
 ): Promise<IncomingMessage> {
   const socketPath = await getSocketPath();
   return new Promise((resolve, reject) => {
-    const request = httpRequest({ socketPath, path, method, timeout, agent: false }, resolve);
+    const request = httpRequest({ socketPath, path, method, timeout, headers, agent: false }, resolve);
     request.once('timeout', () => request.destroy(new Error('it does not answer')));
     request.once('error', (cause: NodeJS.ErrnoException) =>
       reject(

@@ -74,6 +74,13 @@ export function explainFlow(policy: Policy, facts: FlowFacts, current?: Rule | u
   return { facts, decision: winner ? { queue, rule: winner } : { queue }, rules };
 }
 
+/** Comparisons enough to make the rule take the flow that it has taken; `policy` is the one it stands in. */
+export function becauseOf(rule: Rule, facts: FlowFacts, policy: Policy): readonly Term[] {
+  const sets = setContents(policy);
+  const begun = weigh(conditionOf(rule, undefined), facts, sets);
+  return (begun.holds ? begun : weigh(conditionOf(rule, rule), facts, sets)).support;
+}
+
 /** What has to hold for the rule to take the flow. */
 function conditionOf(rule: Rule, current: Rule | undefined): Condition {
   if (!rule.until) return rule.when;

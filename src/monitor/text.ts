@@ -19,6 +19,15 @@ function describeConfirm({ state, what, until }: ConfirmEvent): string {
   return `type "headgate confirm" by ${until.slice(11, 19)} UTC, or ${BEFORE[what]}`;
 }
 
+const GAPS = {
+  slow: 'this reader was too slow',
+  late: 'that is kept no more',
+  restart: 'the service was started anew',
+} as const;
+
+const describePlace = ({ queue, rule }: { readonly queue: string; readonly rule?: string | undefined }): string =>
+  rule ? `${queue} by ${rule}` : queue;
+
 /** The same without the time. */
 export function describeItem(item: MonitorItem): string {
   switch (item.kind) {
@@ -47,13 +56,18 @@ export function describeItem(item: MonitorItem): string {
       return `${`policy.${item.state}`.padEnd(14)} ${item.reason.startsWith(item.file) ? '' : `${item.file}: `}${item.reason}`;
     case 'confirm':
       return `confirm.${item.state.padEnd(11)} ${describeConfirm(item)}`;
-    case 'missed':
-      return `missed       ${item.count} items: this reader was too slow`;
+    case 'stream':
+      return `stream       session ${item.session}, items ${item.oldest} to ${item.newest} are kept`;
+    case 'gap':
+      return `gap          ${GAPS[item.reason]}${item.to >= item.from ? `: items ${item.from} to ${item.to} are missing` : ''}`;
+    case 'flows':
+      return `flows.${item.state.padEnd(6)} ${item.state === 'told' ? 'each flow from here on' : 'nobody reads of flows'}`;
     case 'warning':
       return `warning      ${item.message}`;
     default: {
       const size = item.bytes === undefined ? '' : `  ${item.bytes} bytes, ${item.packets} packets`;
-      return `${item.kind.padEnd(12)} ${item.protocol.padEnd(6)} ${item.local} ${ARROWS[item.origin]} ${item.remote}  origin ${item.origin}  queue ${item.queue}  ${item.rule ? `rule ${item.rule}` : 'default'}${size}`;
+      const from = item.before ? ` (was in ${describePlace(item.before)})` : '';
+      return `${item.kind.padEnd(12)} ${item.protocol.padEnd(6)} ${item.local} ${ARROWS[item.origin]} ${item.remote}  origin ${item.origin}  queue ${item.queue}  ${item.rule ? `rule ${item.rule}` : 'default'}${from}${size}`;
     }
   }
 }

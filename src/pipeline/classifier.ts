@@ -1,5 +1,6 @@
 import type { FlowRecord } from '../kernel/index.ts';
 import {
+  becauseOf,
   createDecide,
   createEffects,
   type Decide,
@@ -11,7 +12,7 @@ import {
 import { classOfMark, type MarkField, type Origin, TCP_STATES } from '../model/index.ts';
 import type { FlowEvent } from '../monitor/index.ts';
 import { classOf, mapKeyOf } from '../shape/index.ts';
-import { flowEvent, type LastCounts } from './flow-event.ts';
+import { endOf, type FlowEnd, flowEvent } from './flow-event.ts';
 import type { FlowMemory } from './flow-memory.ts';
 import { FlowTable } from './flow-table.ts';
 import type { FlowView } from './flow-view.ts';
@@ -36,7 +37,10 @@ export type FlowNews = Pick<
   | 'mark'
   | 'status'
   | 'start'
+  | 'stop'
+  | 'time'
   | 'tcpState'
+  | 'helper'
   | 'hasPorts'
   | 'originalBytes'
   | 'replyBytes'
@@ -63,6 +67,8 @@ export interface ClassifierOptions extends LiveOptions {
   /** Gets flow events, unless nobody listens. */
   readonly emit: (event: FlowEvent) => void;
   readonly listening: () => boolean;
+  /** Hears of each decision about a flow that is new to us, or that another rule takes now. */
+  readonly decided?: ((rule: Rule | undefined, origin: Origin) => void) | undefined;
 }
 
 /** Where a record comes from: an event, the first look at the table, a later one. */
@@ -141,7 +147,7 @@ export class FlowClassifier {
       const own = this.live.begin(row, false, memory);
       if (own && rule?.until) own.current = policy.rules[this.table.ruleOf(row)];
       this.#settle(row, own);
-      if (this.decisionOf(row).queue !== queue) this.#emit('flow.update', row);
+      if (this.decisionOf(row).queue !== queue) this.#emit('flow.update', row, undefined, { queue, rule: rule?.name });
     }
     this.flush();
   }
@@ -166,6 +172,7 @@ export class FlowClassifier {
       silent: seen !== 'event',
       class: number,
       nat: natOf(record.status),
+      helper: record.helper,
       // One that a later look finds is as young as what was lost.
       began: record.start ?? (seen === 'start' ? Number.NaN : this.live.now),
     });
@@ -177,15 +184,15 @@ export class FlowClassifier {
     this.#view.moveTo(row);
     this.#settle(row, this.live.begin(row, seen === 'event'));
     this.live.dirty.delete(row);
+    this.#options.decided?.(this.decisionOf(row).rule, origin);
     this.#emit(seen === 'event' ? 'flow.new' : 'flow.known', row);
     return true;
   }
 
-  /** A flow has changed: its TCP state, or its mark by somebody else. */
+  /** Takes what an event, or a reading of the counters, says of a flow that is known. */
   update(record: FlowNews): void {
     const row = this.table.find(record);
-    if (row < 0 || this.table.idOf(row) !== record.id) return;
-    this.#note(row, record);
+    if (row >= 0 && this.table.idOf(row) === record.id) this.#note(row, record);
   }
 
   /** A flow has ended. */
@@ -197,18 +204,13 @@ export class FlowClassifier {
   /** Removes flows that a resync found gone. */
   ended(rows: readonly number[]): void {
     for (const row of rows) this.#end(row);
+    this.flush();
   }
 
-  /** Takes a reading of the counters of a flow. */
-  read(record: FlowNews): void {
-    const row = this.table.find(record);
-    if (row >= 0 && this.table.idOf(row) === record.id) this.#note(row, record);
-  }
-
-  /** Forgets every flow; nothing in the kernel changes. */
+  /** Forgets every flow. Marks stay; members of sets go with the next {@link flush}, unless the flow is seen again before. */
   clear(): void {
     for (const row of [...this.table.rows()]) {
-      this.#view.moveTo(row);
+      this.#unmeet(row);
       this.live.end(row);
       this.table.del(row);
     }
@@ -267,6 +269,7 @@ export class FlowClassifier {
     const decision = this.#decide(this.#view, memory?.current);
     const place = decision.rule ? this.#places.get(decision.rule)! : -1;
     const turned = place !== this.table.ruleOf(row);
+    const before = turned && tell ? this.decisionOf(row) : undefined;
     if (turned) this.table.setRule(row, place);
     if (memory) {
       memory.current = decision.rule;
@@ -274,7 +277,9 @@ export class FlowClassifier {
       this.live.schedule(memory);
     }
     this.#mark(row, decision, memory?.watch.counters === true);
-    if (turned && tell) this.#emit('flow.update', row);
+    if (!before) return;
+    this.#options.decided?.(decision.rule, this.#view.origin);
+    this.#emit('flow.update', row, undefined, { queue: before.queue, rule: before.rule?.name });
   }
 
   #mark(row: number, { rule, queue }: Decision, watched: boolean): void {
@@ -285,7 +290,7 @@ export class FlowClassifier {
     // Where we cannot place the ends, the kernel's own view by direction stands.
     const byOrigin = !rule || (origin !== 'new' && queue === this.#policy.defaults[origin]);
     const number = settled ? first : byOrigin ? this.#byOrigin[origin] : this.#classes.get(queue)!;
-    this.#place(row, number === 0 ? this.#classes.get(queue) : number);
+    this.#place(number === 0 ? this.#classes.get(queue) : number);
     this.marks.request(row, this.#field, number, watched);
   }
 
@@ -302,17 +307,22 @@ export class FlowClassifier {
     memory.effects = met;
   }
 
-  #end(row: number, record?: FlowNews): void {
+  /** Has all effects of a flow end, and the view stand on it. */
+  #unmeet(row: number): void {
     const view = this.#view.moveTo(row);
-    this.#place(row, undefined);
     for (const rule of this.live.memoryOf(row)?.effects ?? []) this.#options.effects?.del(view, rule);
+  }
+
+  #end(row: number, record?: FlowNews): void {
+    this.#unmeet(row);
+    this.#place(undefined);
     this.#emit('flow.end', row, record);
     this.live.end(row);
     this.table.del(row);
   }
 
   /** Has the flow's arriving packets go to a class, or where unknown ones go. */
-  #place(_row: number, number: number | undefined): void {
+  #place(number: number | undefined): void {
     const { map } = this.#options;
     const { origin, zone, protocol } = this.#view;
     if (!map || origin === 'new' || zone !== 0) return;
@@ -320,9 +330,13 @@ export class FlowClassifier {
     if (key) map.set(key, number);
   }
 
-  #emit(kind: FlowEvent['kind'], row: number, last?: LastCounts): void {
+  #emit(kind: FlowEvent['kind'], row: number, last?: FlowEnd, before?: FlowEvent['before']): void {
     if (!this.#options.listening()) return;
     const { queue, rule } = this.decisionOf(row);
-    this.#options.emit(flowEvent(kind, this.#view, queue, rule?.name, last));
+    const because = rule && kind !== 'flow.end' ? becauseOf(rule, this.#view, this.#policy) : undefined;
+    const note = { id: this.table.idOf(row), queue, rule: rule?.name, because, before };
+    const began = this.table.beganOf(row);
+    const end = kind === 'flow.end' ? endOf(began, this.live.now, last) : { began };
+    this.#options.emit(flowEvent(kind, this.#view, { ...note, ...end }));
   }
 }

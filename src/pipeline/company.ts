@@ -1,8 +1,10 @@
-import { type Condition, compare, countsOf, type Policy, type Watch } from '../language/index.ts';
-import type { Address, CountKey, FlowFacts } from '../model/index.ts';
+import { type Condition, compare, type Watch } from '../language/index.ts';
+import { type Address, type CountKey, type FlowFacts, keyOfAddress } from '../model/index.ts';
 import { NO_ROW, RowLists } from './row-lists.ts';
 
 type CountCondition = Extract<Condition, { kind: 'count' }>;
+/** What company is counted by. */
+type Ends = Pick<FlowFacts, 'local' | 'remote' | 'unit'>;
 type Value = string | number;
 
 /** The flows that have one value of a key. */
@@ -34,10 +36,12 @@ export class Company {
   readonly #changed: (row: number) => void;
   readonly #keys: readonly Key[];
 
-  /** @param changed is told the row of a flow that a comparison may come out otherwise for */
-  constructor(policy: Policy, changed: (row: number) => void) {
+  /**
+   * @param conditions all of the policy
+   * @param changed is told the row of a flow that a comparison may come out otherwise for
+   */
+  constructor(conditions: readonly CountCondition[], changed: (row: number) => void) {
     this.#changed = changed;
-    const conditions = countsOf(policy);
     this.#keys = [...new Set(conditions.map(({ by }) => by))].map((by) => ({
       by,
       groups: new Map(),
@@ -49,7 +53,7 @@ export class Company {
   }
 
   /** A flow has come, or one of its keys has become known: `only`. */
-  add(row: number, facts: FlowFacts, watch: Watch | undefined, only?: CountKey): void {
+  add(row: number, facts: Ends, watch: Watch | undefined, only?: CountKey): void {
     for (const key of this.#keys) {
       const value = only === undefined || only === key.by ? keyOf(facts, key.by) : undefined;
       if (value === undefined) continue;
@@ -68,7 +72,7 @@ export class Company {
   }
 
   /** The same the other way. */
-  del(row: number, facts: FlowFacts, only?: CountKey): void {
+  del(row: number, facts: Ends, only?: CountKey): void {
     for (const key of this.#keys) {
       const value = only === undefined || only === key.by ? keyOf(facts, key.by) : undefined;
       const group = value === undefined ? undefined : key.groups.get(value);
@@ -83,7 +87,7 @@ export class Company {
   }
 
   /** Undefined where the flow has no such key. */
-  count(facts: FlowFacts, of: 'flows' | 'peers', by: CountKey): number | undefined {
+  count(facts: Ends, of: 'flows' | 'peers', by: CountKey): number | undefined {
     const value = keyOf(facts, by);
     const group = value === undefined ? undefined : this.#keys.find((key) => key.by === by)?.groups.get(value);
     return of === 'flows' ? group?.flows : group?.peers?.size;
@@ -93,7 +97,7 @@ export class Company {
     group.flows += step;
     let turned = hasTurned(key.ofFlows, group.flows - step, group.flows);
     if (group.peers) {
-      const peer = keyOfAddress(remote);
+      const peer = addressKey(remote);
       const peers = group.peers.size;
       const flows = (group.peers.get(peer) ?? 0) + step;
       if (flows === 0) group.peers.delete(peer);
@@ -118,12 +122,12 @@ function grown(bytes: Uint8Array<ArrayBuffer>, index: number): Uint8Array<ArrayB
   return more;
 }
 
-function keyOf({ local, remote, unit }: FlowFacts, by: CountKey): Value | undefined {
+function keyOf({ local, remote, unit }: Ends, by: CountKey): Value | undefined {
   switch (by) {
     case 'local':
-      return keyOfAddress(local.address);
+      return addressKey(local.address);
     case 'remote':
-      return keyOfAddress(remote.address);
+      return addressKey(remote.address);
     case 'local.port':
       return local.port;
     case 'remote.port':
@@ -133,15 +137,8 @@ function keyOf({ local, remote, unit }: FlowFacts, by: CountKey): Value | undefi
   }
 }
 
-/** The same as {@link textOf}, of IPv4 a number, which is found faster. */
-const keyOfAddress = (address: Address): Value =>
+/** An address as a key; of IPv4 a number, which is found faster than a text. */
+const addressKey = (address: Address): Value =>
   address.length === 4
     ? (address[0]! << 24) | (address[1]! << 16) | (address[2]! << 8) | address[3]!
-    : String.fromCharCode(...address);
-
-/** An address as a key of a map. */
-export const textOf = (address: Address): string =>
-  // Spread takes several times as long.
-  address.length === 4
-    ? String.fromCharCode(address[0]!, address[1]!, address[2]!, address[3]!)
-    : String.fromCharCode(...address);
+    : keyOfAddress(address);

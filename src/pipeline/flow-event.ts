@@ -1,9 +1,47 @@
+import type { Term } from '../language/index.ts';
 import { type End, formatAddress, protocolName } from '../model/index.ts';
 import type { FlowEvent } from '../monitor/index.ts';
 import type { FlowView } from './flow-view.ts';
 
-/** What the end of a flow tells. */
-export interface LastCounts {
+/** What the kernel tells at the end of a flow. Times in ms since 1970, where it takes them. */
+export interface FlowEnd {
+  readonly start?: number | undefined;
+  readonly stop?: number | undefined;
+  readonly bytes?: number | undefined;
+  readonly packets?: number | undefined;
+}
+
+/**
+ * What is told of an end. `heard` is when we were told of the flow, and decided it; where that was by its event, the kernel
+ * says only now how long it had been there. A dump says so at once, and then they are the same.
+ */
+export function endOf(heard: number, now: number, { start, stop, bytes, packets }: FlowEnd = {}): NoteOfEnd {
+  const began = start ?? heard;
+  const age = (stop ?? now) - began;
+  return {
+    began,
+    duration: Number.isNaN(age) ? undefined : age,
+    unknown: start !== undefined && heard !== start ? heard - start : undefined,
+    bytes,
+    packets,
+  };
+}
+
+type NoteOfEnd = Pick<FlowNote, 'began' | 'duration' | 'unknown' | 'bytes' | 'packets'>;
+
+/** What is told of a flow beside what the view shows. */
+export interface FlowNote {
+  readonly id: number;
+  readonly queue: string;
+  readonly rule?: string | undefined;
+  /** Why the rule takes it. */
+  readonly because?: readonly Term[] | undefined;
+  readonly before?: FlowEvent['before'];
+  /** Ms since 1970; NaN: not known. */
+  readonly began: number;
+  /** Ms: its age at its end, and how much of that went by before it was decided. */
+  readonly duration?: number | undefined;
+  readonly unknown?: number | undefined;
   readonly bytes?: number | undefined;
   readonly packets?: number | undefined;
 }
@@ -12,22 +50,32 @@ export interface LastCounts {
 export const flowEvent = (
   kind: FlowEvent['kind'],
   flow: Pick<FlowView, 'protocol' | 'local' | 'remote' | 'origin' | 'zone'>,
-  queue: string,
-  rule: string | undefined,
-  { bytes, packets }: LastCounts = {},
+  { id, queue, rule, because, before, began, duration, unknown, bytes, packets }: FlowNote,
 ): FlowEvent => ({
   kind,
+  id,
   protocol: protocolName(flow.protocol),
   local: formatEnd(flow.local),
   remote: formatEnd(flow.remote),
   origin: flow.origin,
   queue,
   ...(rule !== undefined && { rule }),
+  ...(because !== undefined && {
+    because: because.map(({ text, value }) => (value === undefined ? { term: text } : { term: text, value })),
+  }),
+  ...(before !== undefined && { before }),
   ...(flow.zone !== 0 && { zone: flow.zone }),
+  ...(!Number.isNaN(began) && { began: new Date(began).toISOString() }),
+  ...(duration !== undefined && { duration: ms(duration) }),
+  ...(unknown !== undefined && { unknown: ms(unknown) }),
   ...(bytes !== undefined && { bytes, packets }),
 });
 
-function formatEnd({ address, port }: End): string {
+/** To the microsecond. Clocks of two sources may differ by less than they say. */
+const ms = (time: number): number => Math.max(0, Math.round(time * 1000) / 1000);
+
+/** `address:port`, `[address]:port`, or the address alone. */
+export function formatEnd({ address, port }: End): string {
   const text = formatAddress(address);
   if (port === undefined) return text;
   return address.length === 16 ? `[${text}]:${port}` : `${text}:${port}`;

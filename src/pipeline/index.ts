@@ -1,10 +1,15 @@
 export * from './classifier.ts';
 export * from './clear-marks.ts';
+export * from './counters.ts';
 export * from './fact-source.ts';
+export { formatEnd } from './flow-event.ts';
+export type { Counts } from './flow-memory.ts';
 export * from './flow-table.ts';
 export type { FlowView } from './flow-view.ts';
 export * from './live-effects.ts';
 export type { LiveOptions } from './live-flows.ts';
+export { oldestOf } from './oldest.ts';
 export * from './pipeline.ts';
 export * from './sides.ts';
+export * from './tally.ts';
 export * from './tuple-map.ts';

@@ -58,6 +58,8 @@ export interface PipelineOptions {
   readonly read: () => Observable<Iterable<FlowNews>>;
   readonly classifier: FlowClassifier;
   readonly emit: (event: OverrunEvent | ResyncEvent) => void;
+  /** Hears of each batch with new flows, when they are decided: how many, and how long ago the first was received, ms. */
+  readonly took?: ((flows: number, ms: number) => void) | undefined;
   readonly scheduler?: SchedulerLike | undefined;
 }
 
@@ -80,12 +82,17 @@ export function runPipeline(options: PipelineOptions): Observable<never> {
 
 /** Has what is there marked as the policy says, and forgets it. */
 function lookOnce({ dump, classifier, emit }: PipelineOptions): Observable<unknown> {
-  return resync('start', dump, classifier, emit).pipe(finalize(() => classifier.clear()));
+  return resync('start', dump, classifier, emit).pipe(
+    finalize(() => {
+      classifier.clear();
+      classifier.flush();
+    }),
+  );
 }
 
 function follow(
   wanted: Demand,
-  { events, dump, read, classifier, emit, scheduler = asyncScheduler }: PipelineOptions,
+  { events, dump, read, classifier, emit, took, scheduler = asyncScheduler }: PipelineOptions,
 ): Observable<unknown> {
   return defer(() => {
     const overruns = new Subject<void>();
@@ -95,9 +102,13 @@ function follow(
     const following = events(wanted.groups).pipe(
       tap((batch) => {
         classifier.live.setTime();
+        let fresh = 0;
+        let first = 0;
         for (const record of batch) {
-          if (record.kind === 'new') classifier.see(record, 'event');
-          else if (record.kind === 'update') classifier.update(record);
+          if (record.kind === 'new') {
+            if (fresh++ === 0) first = record.time;
+            classifier.see(record, 'event');
+          } else if (record.kind === 'update') classifier.update(record);
           else if (record.kind === 'destroy') classifier.end(record);
           else if (record.kind === 'overrun') {
             emit({ kind: 'overrun', count: record.count });
@@ -106,6 +117,7 @@ function follow(
           }
         }
         classifier.settle();
+        if (fresh > 0) took?.(fresh, Date.now() - first);
       }),
     );
 
@@ -198,7 +210,7 @@ function readAgain(
   }).pipe(
     tap((batch) => {
       classifier.live.setTime();
-      for (const record of batch) if (record.kind === 'dumped') classifier.read(record);
+      for (const record of batch) if (record.kind === 'dumped') classifier.update(record);
       classifier.settle();
     }),
     repeat({ delay: () => timer(Math.max(READ_MS, 3 * (scheduler.now() - began)), scheduler) }),

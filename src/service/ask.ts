@@ -1,10 +1,12 @@
 // What the other commands ask of the running service, over its control socket.
 
 import type { IncomingMessage } from 'node:http';
-import { requestLocal } from '../kernel/index.ts';
+import { getInstancePid, requestLocal } from '../kernel/index.ts';
 import { type ErrorCode, HeadgateError, isErrorCode } from '../model/index.ts';
+import { METRIC_FORMATS, type MetricFormat } from '../monitor/index.ts';
 import type { Unconfirmed } from './confirmation.ts';
 import type { LiveExplanation } from './explain-live.ts';
+import type { FlowList } from './list-flows.ts';
 import type { ReloadResult } from './reload.ts';
 import type { ServiceStatus, Status } from './status.ts';
 
@@ -17,6 +19,10 @@ const PATIENCE_MS = 5000;
 export const requestService = (): Promise<ServiceStatus | undefined> =>
   ask<ServiceStatus>('/service', 'GET', PATIENCE_MS).catch(() => undefined);
 
+/** Process of the service of this network namespace, also of one that hangs; undefined where it cannot be told. */
+export const getServicePid = async (): Promise<number | undefined> =>
+  (await getInstancePid()) ?? (await requestService())?.pid;
+
 /** The whole status, of a service that lives. @throws HeadgateError HG_NOT_RUNNING, HG_FORBIDDEN */
 export async function requestStatus(): Promise<Status> {
   await ask('/service', 'GET', PATIENCE_MS);
@@ -26,6 +32,13 @@ export async function requestStatus(): Promise<Status> {
 /** Flows that the service knows by what is said of them, each with why it goes where it goes. @throws HeadgateError also HG_NO_FLOW, HG_USAGE */
 export const requestExplanation = (flow: string): Promise<readonly LiveExplanation[]> =>
   ask(`/explain?${new URLSearchParams({ flow })}`);
+
+/** The same of every flow that has this end: `10.0.0.5:443`, `[2001:db8::1]:443`, or an address alone. */
+export const requestWhy = (end: string): Promise<readonly LiveExplanation[]> =>
+  ask(`/why?${new URLSearchParams({ end })}`);
+
+/** Flows by a condition, in order: list-flows.ts. @throws HeadgateError also HG_USAGE */
+export const requestFlows = (parameters: URLSearchParams): Promise<FlowList> => ask(`/flows?${parameters}`);
 
 /**
  * Has the service read its policy anew; where `confirm` ms are given, the policy before comes back unless it is confirmed
@@ -39,11 +52,18 @@ export const requestReload = (confirm?: number): Promise<ReloadResult> =>
 /** Confirms the change that waits for it. @throws HeadgateError HG_CONFIRM, HG_NOT_RUNNING, HG_FORBIDDEN */
 export const requestConfirm = (): Promise<Unconfirmed> => ask('/confirm', 'POST');
 
-/** Follows the event stream: NDJSON. @throws HeadgateError HG_NOT_RUNNING, HG_FORBIDDEN */
-export async function requestEvents(): Promise<IncomingMessage> {
-  const response = await requestLocal('/events');
+/** Reads the event stream: NDJSON, as {@link serveEvents} has it. @throws HeadgateError HG_NOT_RUNNING, HG_FORBIDDEN, HG_USAGE */
+export async function requestEvents(parameters: URLSearchParams = new URLSearchParams()): Promise<IncomingMessage> {
+  const response = await requestLocal(parameters.size > 0 ? `/events?${parameters}` : '/events');
   if (response.statusCode !== 200) throw errorOf(await readJson(response));
   return response;
+}
+
+/** The metrics, in one of their formats. @throws HeadgateError HG_NOT_RUNNING, HG_FORBIDDEN */
+export async function requestMetrics(format: MetricFormat): Promise<string> {
+  const response = await requestLocal('/metrics', 'GET', 0, { accept: METRIC_FORMATS[format] });
+  if (response.statusCode !== 200) throw errorOf(await readJson(response));
+  return readText(response);
 }
 
 async function ask<T>(path: string, method: 'GET' | 'POST' = 'GET', timeout?: number): Promise<T> {
@@ -62,8 +82,10 @@ function errorOf(answer: unknown): Error {
     : new Error(`the service says: ${message}`);
 }
 
-async function readJson(response: IncomingMessage): Promise<unknown> {
+const readJson = async (response: IncomingMessage): Promise<unknown> => JSON.parse(await readText(response));
+
+async function readText(response: IncomingMessage): Promise<string> {
   let body = '';
   for await (const chunk of response.setEncoding('utf8')) body += chunk;
-  return JSON.parse(body);
+  return body;
 }

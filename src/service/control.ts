@@ -1,16 +1,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Observable } from 'rxjs';
 import { listenLocal, type Peer } from '../kernel/index.ts';
 import { HeadgateError } from '../model/index.ts';
-import type { MonitorItem } from '../monitor/index.ts';
+import type { Family } from '../monitor/index.ts';
+import type { MonitorStream } from '../monitor/stream.ts';
 import { isAllowed } from './access.ts';
 import { MOST_CONFIRM_MS, type Unconfirmed } from './confirmation.ts';
 import type { LiveExplanation } from './explain-live.ts';
+import type { FlowList } from './list-flows.ts';
 import type { ReloadResult } from './reload.ts';
+import { serveEvents } from './serve-events.ts';
+import { serveMetrics } from './serve-metrics.ts';
 import type { ServiceStatus, Status } from './status.ts';
-
-/** Bytes that may wait for one slow reader; past that, items are not sent to it but counted. */
-export const READER_BUFFER = 1 << 20;
 
 /** What the control socket gives access to. */
 export interface Controlled {
@@ -18,21 +18,26 @@ export interface Controlled {
   readonly service: () => ServiceStatus;
   /** @throws HeadgateError HG_NO_FLOW, HG_USAGE */
   readonly explain: (flow: string) => Promise<readonly LiveExplanation[]>;
+  /** @throws HeadgateError HG_NO_FLOW, HG_USAGE */
+  readonly why: (end: string) => Promise<readonly LiveExplanation[]>;
+  /** @throws HeadgateError HG_USAGE */
+  readonly flows: (parameters: URLSearchParams) => Promise<FlowList>;
   /** `confirm`: ms in which it has to be confirmed. */
   readonly reload: (confirm: number | undefined) => Promise<ReloadResult>;
   /** @throws HeadgateError HG_CONFIRM */
   readonly confirm: () => Promise<Unconfirmed>;
-  readonly items: Observable<MonitorItem>;
+  readonly stream: MonitorStream;
+  readonly metrics: (status: Status) => readonly Family[];
 }
 
-type Answer = (parameters: URLSearchParams, response: ServerResponse) => unknown;
+type Answer = (parameters: URLSearchParams, request: IncomingMessage, response: ServerResponse) => unknown;
 
 /** Of what is asked for only the path and the parameters count. */
 const BASE = 'http://headgate';
 
 /**
- * Serves, to whom {@link isAllowed} lets: `GET /status`, `/service` (what of it needs no look at the kernel), `/explain?flow=`, `POST /reload?confirm=MS` and
- * `/confirm` as JSON, and `GET /events` as one JSON item a line. What goes wrong is `{error: {code, message, hint, ...}}`, with status 403 where the
+ * Serves, to whom {@link isAllowed} lets: `GET /status`, `/service` (what of it needs no look at the kernel), `/explain?flow=`, `/why?end=`, `/flows?where=&sort=&limit=`, `POST /reload?confirm=MS` and
+ * `/confirm` as JSON, `GET /events` (serve-events.ts) and `/metrics` (serve-metrics.ts). What goes wrong is `{error: {code, message, hint, ...}}`, with status 403 where the
  * caller may not, 404 for an unknown path, 409 for the rest.
  *
  * @returns also why the group of readers is shut out, where it is
@@ -45,7 +50,10 @@ export async function serveControl(
     'GET /status': status,
     'GET /service': controlled.service,
     'GET /explain': (parameters) => controlled.explain(parameters.get('flow') ?? ''),
-    'GET /events': (_, response) => follow(controlled.items, response),
+    'GET /why': (parameters) => controlled.why(parameters.get('end') ?? ''),
+    'GET /flows': (parameters) => controlled.flows(parameters),
+    'GET /events': (parameters, request, response) => serveEvents(controlled.stream, parameters, request, response),
+    'GET /metrics': async (_, request, response) => serveMetrics(controlled.metrics(await status()), request, response),
     'POST /reload': (parameters) => controlled.reload(readConfirm(parameters)),
     'POST /confirm': controlled.confirm,
   };
@@ -60,7 +68,7 @@ export async function serveControl(
       const answer = Object.hasOwn(answers, what) ? answers[what] : undefined;
       if (!url || !answer)
         return fail(response, 404, new HeadgateError('HG_USAGE', { problem: `there is no ${what}`, command: '' }));
-      const value = await answer(url.searchParams, response);
+      const value = await answer(url.searchParams, request, response);
       if (!response.headersSent) send(response, 200, value);
     } catch (error) {
       fail(response, 409, error);
@@ -105,27 +113,4 @@ function shareRunning<T>(find: () => Promise<T>): () => Promise<T> {
     });
     return running;
   };
-}
-
-/** Sends items to one reader, which never slows anybody else: what does not fit is counted, and said when there is room again. */
-function follow(items: Observable<MonitorItem>, response: ServerResponse): void {
-  response.writeHead(200, { 'content-type': 'application/x-ndjson' }).flushHeaders();
-  let missed = 0;
-  const following = items.subscribe({
-    next: (item) => {
-      if (response.writableLength > READER_BUFFER) {
-        missed++;
-        return;
-      }
-      if (missed > 0) {
-        response.write(
-          `${JSON.stringify({ seq: item.seq, time: item.time, kind: 'missed', count: missed } satisfies MonitorItem)}\n`,
-        );
-        missed = 0;
-      }
-      response.write(`${JSON.stringify(item)}\n`);
-    },
-    complete: () => response.end(),
-  });
-  response.once('close', () => following.unsubscribe());
 }

@@ -1,5 +1,6 @@
 import {
   explainFlow,
+  formatDuration,
   formatExplanation,
   type PlainExplanation,
   type Policy,
@@ -7,7 +8,7 @@ import {
   plainExplanation,
   type Rule,
 } from '../language/index.ts';
-import { type Address, type End, type FlowFacts, HeadgateError } from '../model/index.ts';
+import { type Address, type End, type FlowFacts, HeadgateError, parseAddress } from '../model/index.ts';
 import type { FlowClassifier, FlowView } from '../pipeline/index.ts';
 import { classOf, DOWNLOAD_MAJOR, formatHandle, UPLOAD_MAJOR } from '../shape/index.ts';
 
@@ -21,6 +22,8 @@ export interface LiveExplanation extends PlainExplanation {
   /** Class number in our bits of its conntrack mark; 0: it goes by its origin. */
   readonly mark: number;
   readonly zone: number;
+  /** Ms since it began; absent: it was there before anybody looked. */
+  readonly age?: number | undefined;
   /** All of it for a person. */
   readonly text: string;
 }
@@ -45,9 +48,53 @@ export function explainLive(
   );
   if (!wanted)
     throw new HeadgateError('HG_USAGE', { problem: `--live ${text}: ${diagnostics[0]?.message}`, command: 'explain' });
+  return explainThose(text, (flow) => isMeant(wanted, flow), policy, flows, classifier);
+}
+
+/**
+ * Explains the flows of which one end is meant by `text`, as it is on its side, or as the opener's packets carry it:
+ * `10.0.0.5:443`, `[2001:db8::1]:443`, or an address alone.
+ *
+ * @throws HeadgateError HG_USAGE where it is no end; HG_NO_FLOW
+ */
+export function explainEnd(
+  text: string,
+  policy: Policy,
+  flows: Iterable<FlowView>,
+  classifier: Pick<FlowClassifier, 'decisionOf' | 'table'>,
+): LiveExplanation[] {
+  const wanted = parseEnd(text);
+  if (!wanted) throw new HeadgateError('HG_USAGE', { problem: `${text}: write ADDRESS:PORT`, command: 'why' });
+  const isOne = (flow: FlowView): boolean => {
+    if (isEnd(wanted, flow.local) || isEnd(wanted, flow.remote)) return true;
+    const { source, sourcePort, destination, destinationPort } = flow.tuple('original');
+    return (
+      isEnd(wanted, { address: source, port: sourcePort }) ||
+      isEnd(wanted, { address: destination, port: destinationPort })
+    );
+  };
+  return explainThose(text, isOne, policy, flows, classifier);
+}
+
+function parseEnd(text: string): End | undefined {
+  const whole = parseAddress(text.replace(/^\[(.*)\]$/, '$1'));
+  if (whole) return { address: whole };
+  const [, host = '', digits] = /^(.*):(\d{1,5})$/.exec(text) ?? [];
+  const address = parseAddress(host.replace(/^\[(.*)\]$/, '$1'));
+  const port = Number(digits);
+  return address && port <= 65_535 ? { address, port } : undefined;
+}
+
+function explainThose(
+  text: string,
+  isOne: (flow: FlowView) => boolean,
+  policy: Policy,
+  flows: Iterable<FlowView>,
+  classifier: Pick<FlowClassifier, 'decisionOf' | 'table'>,
+): LiveExplanation[] {
   const found: LiveExplanation[] = [];
   for (const flow of flows) {
-    if (!isMeant(wanted, flow)) continue;
+    if (!isOne(flow)) continue;
     const { rule } = classifier.decisionOf(flow.row);
     found.push(explainOne(flow, policy, rule, classifier.table.classOf(flow.row)));
     if (found.length === MOST_EXPLAINED) break;
@@ -57,17 +104,20 @@ export function explainLive(
 }
 
 function explainOne(flow: FlowView, policy: Policy, current: Rule | undefined, mark: number): LiveExplanation {
-  const { origin, protocol, zone } = flow;
+  const { origin, protocol, zone, age } = flow;
   const [local, remote] = [flow.local, flow.remote].map(({ address, port }) => ({ address, port })) as [End, End];
   const explanation = explainFlow(policy, flow, current);
   const number = classOf(policy, explanation.decision.queue);
   const classes = [formatHandle(DOWNLOAD_MAJOR, number), formatHandle(UPLOAD_MAJOR, number)] as const;
+  const began =
+    age === undefined ? 'it was there before anybody looked' : `it began ${formatDuration(Math.round(age))} ago`;
   const place = `class ${classes[0]} arriving, ${classes[1]} leaving; ${mark === 0 ? 'no class in its mark: it goes by its origin' : `class ${mark} in its mark`}`;
   return {
     // What the pipeline keeps of a flow beside is no fact of it.
     ...plainExplanation({ ...explanation, facts: { origin, protocol, local, remote } }),
     ...{ classes, mark, zone },
-    text: `${formatExplanation(explanation)}\n${place}`,
+    ...(age !== undefined && { age: Math.round(age) }),
+    text: `${formatExplanation(explanation)}\n${place}\n${began}`,
   };
 }
 

@@ -11,8 +11,11 @@ import {
   FlowClassifier,
   type FlowView,
   LiveEffects,
+  type Reading,
+  readCounters,
   runPipeline,
   type Sides,
+  Tally,
   TupleMap,
 } from '../pipeline/index.ts';
 import { type Datapath, type LinkShape, nftCarriesAll } from '../shape/index.ts';
@@ -34,6 +37,7 @@ export class Following {
   readonly #followed: BehaviorSubject<Followed>;
   readonly #close: () => void;
   readonly #refill: () => void;
+  readonly tally = new Tally();
   #counts = { overruns: 0, resyncs: 0 };
   #demand: Demand = { groups: [], counters: false, ticks: false };
   #by: FlowsStatus['by'];
@@ -69,6 +73,7 @@ export class Following {
       writeMarks: (batch) => this.#marks.writeBatch(batch),
       emit: (event) => stream.emit(event),
       listening: () => !stream.idle,
+      decided: (rule, origin) => this.tally.decided(rule, origin),
     });
     const demand = combineLatest([this.#followed, stream.flowsRead]).pipe(
       map(([now, read]) => ({ demand: demandOf(now, read), links: now.shapes.map(({ device }) => device) })),
@@ -87,6 +92,7 @@ export class Following {
         return conntrackDump(watch === undefined ? {} : { mark: { value: watch, mask: watch } });
       },
       classifier: this.#classifier,
+      took: (flows, ms) => this.tally.took(flows, ms),
       emit: (event) => {
         if (event.kind === 'overrun') this.#counts.overruns += event.count;
         else {
@@ -141,7 +147,23 @@ export class Following {
 
   /** Does something with every flow; where none is followed, with what the kernel's table has now. */
   async withFlows<T>(act: (flows: Iterable<FlowView>, classifier: FlowClassifier) => T): Promise<T> {
-    if (this.#demand.groups.length > 0) return act(this.#classifier.flows(), this.#classifier);
+    const classifier = await this.#knowing();
+    return act(classifier.flows(), classifier);
+  }
+
+  /** The same with what the kernel has counted of each; `rates`: over a second, which it takes. */
+  async withCounters<T>(
+    rates: boolean,
+    act: (flows: Iterable<FlowView>, classifier: FlowClassifier, readings: ReadonlyMap<number, Reading>) => T,
+  ): Promise<T> {
+    const classifier = await this.#knowing();
+    const readings = await readCounters(classifier.table, () => conntrackDump(), rates);
+    return act(classifier.flows(), classifier, readings);
+  }
+
+  /** What knows the flows. */
+  async #knowing(): Promise<FlowClassifier> {
+    if (this.#demand.groups.length > 0) return this.#classifier;
     const { policy, datapath } = this.#followed.value;
     const classifier = new FlowClassifier(this.#silent(policy, datapath));
     const seeing = conntrackDump().pipe(
@@ -150,7 +172,7 @@ export class Following {
       }),
     );
     await lastValueFrom(seeing, { defaultValue: undefined });
-    return act(classifier.flows(), classifier);
+    return classifier;
   }
 
   close(): void {

@@ -1,17 +1,30 @@
+import { randomBytes } from 'node:crypto';
 import { merge } from 'rxjs';
-import { checkEffects, checkLink, checkMap, checkTable, passedBy, runOperations, teardown } from '../apply/index.ts';
+import {
+  checkEffects,
+  checkLink,
+  checkMap,
+  checkTable,
+  inspect,
+  passedBy,
+  runOperations,
+  teardown,
+} from '../apply/index.ts';
 import { factSources } from '../facts/index.ts';
 import { acquireInstance, delFiles, ensureRoot, Journal, replaceApplied } from '../kernel/index.ts';
 import { linkEvents, tableEvents } from '../kernel/sources.ts';
 import type { Policy } from '../language/index.ts';
 import { type Capabilities, formatMark, HeadgateError } from '../model/index.ts';
-import type { MonitorItem } from '../monitor/index.ts';
+import type { MonitorItem, QueueFigures } from '../monitor/index.ts';
 import { MonitorStream } from '../monitor/stream.ts';
 import { Sides } from '../pipeline/index.ts';
 import {
+  type ChangedTree,
+  classOf,
   type Datapath,
   type DatapathName,
   effectOperations,
+  formatDetail,
   type IfbShape,
   type LinkShape,
   nameBeside,
@@ -21,20 +34,23 @@ import {
   tableOperation,
 } from '../shape/index.ts';
 import { type Wanted, writeApplied } from './applied.ts';
-import { requestService } from './ask.ts';
+import { getServicePid } from './ask.ts';
 import { Closers } from './closers.ts';
 import { Confirmation } from './confirmation.ts';
 import { serveControl } from './control.ts';
 import { bestDatapath, prepareDatapath } from './datapath.ts';
 import { Deadline } from './deadline.ts';
-import { explainLive } from './explain-live.ts';
+import { explainEnd, explainLive } from './explain-live.ts';
 import { finish } from './finish.ts';
 import { Following } from './following.ts';
 import { getStatus } from './get-status.ts';
 import { keepFollowing } from './keep-following.ts';
 import { LinkKeeper } from './link-keeper.ts';
 import { LinkWatch } from './link-watch.ts';
+import { listFlows, needsRates, readQuery } from './list-flows.ts';
+import { MadeTrees } from './made-trees.ts';
 import { chooseMarksHere, warnOfMarksHere, whyNotMarks } from './marks.ts';
+import { listMetrics } from './metrics.ts';
 import { clearField, recover, takeDown } from './recover.ts';
 import { changeKernel, type LoadPolicy, type ReloadResult, reloadPolicy } from './reload.ts';
 import { findInForce, getPolicyBefore, isSamePolicy } from './resume.ts';
@@ -60,7 +76,7 @@ export interface ServiceOptions {
   readonly datapath?: DatapathName | undefined;
   /** Ms in which it has to be confirmed; absent: it need not be. At most MOST_CONFIRM_MS. */
   readonly confirm?: number | undefined;
-  /** Of `bpf`: ms from when the service was last heard of, after which packets pass untouched; absent: never. */
+  /** Of `bpf` and `map`: ms from when the service was last heard of, after which packets pass untouched; absent: never. */
   readonly deadline?: number | undefined;
 }
 
@@ -96,7 +112,7 @@ async function startWith(
   let keep = false;
   try {
     const leave = await acquireInstance();
-    if (!leave) throw new HeadgateError('HG_RUNNING', { pid: (await requestService())?.pid ?? 'unknown' });
+    if (!leave) throw new HeadgateError('HG_RUNNING', { pid: (await getServicePid()) ?? 'unknown' });
     opened.add(leave);
     const { done: recovered, scene } = await recover();
     const before = await getPolicyBefore(policy);
@@ -110,7 +126,7 @@ async function startWith(
     checkEffects(policy, scene, capabilities);
     const { field, warnings } = await chooseMarksHere(policy, name, scene.field);
 
-    const stream = new MonitorStream();
+    const stream = new MonitorStream(randomBytes(4).toString('hex'));
     stream.notices.subscribe(onItem);
     const { warn } = stream;
     opened.add(() => (keep ? undefined : delFiles()));
@@ -161,18 +177,25 @@ async function startWith(
     );
     opened.add(() => watch.close());
     for (const keeper of keepers) await watch.add(keeper, inForce ? 'as it is' : 'anew');
+    const made = new MadeTrees();
+    await made.remember(inForce?.shapes ?? shapes);
     const shapesNow = () => keepers.map(({ shape }) => shape);
     const deadline =
-      name === 'bpf' ? new Deadline(options.deadline, watch, shapesNow, warn('the deadline')) : undefined;
+      name === 'bpf' || datapath.passAfter
+        ? new Deadline(options.deadline, datapath, watch, shapesNow, warn('the deadline'))
+        : undefined;
     const changeLinks = async (from: Wanted, to: Wanted, journal: Journal): Promise<readonly Operation[]> => {
       const add = (shape: LinkShape, ...looks: Parameters<LinkKeeper['begin']>) => {
         const keeper = keeperOf(shape, to.datapath);
         keeper.begin(...looks);
         return keeper;
       };
-      const changed = await changeKernel(from, to, keepers, add, capabilities, journal);
+      const odd = await made.listChanged(from.shapes);
+      const changed = await changeKernel(from, to, odd, keepers, add, capabilities, journal);
       ({ keepers } = changed);
       watch.replace(keepers);
+      await made.remember(to.shapes);
+      for (const tree of odd) stream.emit({ kind: 'warning', message: sayPutBack(tree) });
       return changed.after;
     };
     const hurry = new AbortController();
@@ -218,6 +241,7 @@ async function startWith(
         name: shape.link,
         device: shape.device,
         state,
+        ifbs: shape.ifbs.map((ifb) => ifb.name),
         upload: shape.upload !== undefined,
       })),
       queues: numberedQueues(policy).map(({ queue, number }) => ({ name: queue.name, number })),
@@ -254,16 +278,23 @@ async function startWith(
       await replaceApplied(writeApplied(record)).catch(warn('the record'));
       following.replace({ policy, shapes, datapath: made.datapath });
       await tables.become({ policy, shapes, datapath: made.datapath }).catch(warn('the tables'));
-      watch.doubt();
       return () => finishWith(after, journal, old);
     };
     let changed: Promise<unknown> = Promise.resolve();
-    /** One change after the other, each to its end; while one waits for queues to run empty, links are watched all the same. */
+    /** What was left alone, because somebody took it away again and again, is put back once more. */
+    const beginAnew = async (): Promise<void> => {
+      const scene = await inspect();
+      for (const keeper of keepers) keeper.become(keeper.shape, prepared.datapath, scene, scene);
+      tables.begin();
+    };
+    /** One change after the other, each to its end, on what was made whole and looked at again; while one waits for queues to run empty, links are watched all the same. */
     const changing = <T>(task: () => Promise<T>): Promise<T> => {
       const doing = changed
         .then(() => finishing)
+        .then(() => watch.exclusively(beginAnew).catch(warn('a look at what is there')))
         .then(() => watch.wholly(task))
-        .finally(() => finishing);
+        .finally(() => finishing)
+        .finally(() => watch.wholly(async () => {}));
       changed = doing.catch(() => {});
       return doing;
     };
@@ -272,7 +303,7 @@ async function startWith(
         const settle = await change(before, { refused: policy });
         void settle();
         const reason = 'is what ran before, and is in force again';
-        stream.emit({ kind: 'policy', state: 'changed', file: before.file, reason });
+        stream.emit({ kind: 'policy', state: 'changed', file: before.file, reason, queues: figuresOf(policy) });
       }).catch(warn('the policy that ran before could not be put back'));
     const reload = (confirm?: number): Promise<ReloadResult> =>
       changing(async () => {
@@ -299,23 +330,33 @@ async function startWith(
           });
         if ('error' in result) stream.emit({ kind: 'policy', state: 'kept', file, reason: result.error.message });
         else {
-          stream.emit({ kind: 'policy', state: 'changed', file, reason: 'was read anew, and is in force' });
+          const reason = 'was read anew, and is in force';
+          stream.emit({ kind: 'policy', state: 'changed', file, reason, queues: figuresOf(policy) });
           advise();
           for (const message of await warnOfMarksHere(policy, name, field)) stream.emit({ kind: 'warning', message });
         }
         return result;
+      }).then((result) => {
+        const open = keepers.flatMap(({ shape, state }) => (state === 'open' ? [shape.link] : []));
+        return 'error' in result || open.length === 0 ? result : { ...result, open };
       });
     const control = await serveControl({
       status: () => getStatus(status()),
       service: status,
       explain: (text) => following.withFlows((flows, classifier) => explainLive(text, policy, flows, classifier)),
+      why: (end) => following.withFlows((flows, classifier) => explainEnd(end, policy, flows, classifier)),
+      flows: (parameters) => {
+        const query = readQuery(parameters, policy);
+        return following.withCounters(needsRates(query), (...known) => listFlows(query, policy, ...known));
+      },
       reload,
       confirm: async () => {
         const confirmed = await confirmation.confirm();
         if (!confirmed) throw new HeadgateError('HG_CONFIRM');
         return confirmed;
       },
-      items: stream.items,
+      stream,
+      metrics: (now) => listMetrics(now, following.tally, stream.counts),
     });
     if (control.problem) warn('the group headgate cannot read from the control socket')(control.problem);
     opened.add(() => {
@@ -335,6 +376,7 @@ async function startWith(
         upload: upload?.rate,
         ...(shares !== undefined && { shares }),
       })),
+      queues: figuresOf(policy),
     });
     if (unconfirmed) {
       const message = `${unconfirmed.file} was not confirmed: what ran before is in force (headgate reload takes it)`;
@@ -373,11 +415,17 @@ async function startWith(
   }
 }
 
+const sayPutBack = ({ place, details }: ChangedTree): string =>
+  `somebody had changed the tree on ${place.device}, it is put back: ${details.map(formatDetail).join('; ')}`;
+
 /** A policy that has to be confirmed, or one that was not. */
 interface Trial {
   readonly unconfirmed?: Policy | undefined;
   readonly refused?: Policy | undefined;
 }
+
+const figuresOf = (policy: Policy): QueueFigures[] =>
+  policy.queues.map(({ name, share, ceiling }) => ({ name, number: classOf(policy, name), share, ceiling }));
 
 /** What a link's ifbs let through together, bit/s. */
 const rateOf = (ifbs: readonly IfbShape[]): number | undefined =>

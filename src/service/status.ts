@@ -15,6 +15,8 @@ export interface ServiceStatus extends FlowsStatus {
     readonly name: string;
     readonly device: string;
     readonly state: LinkState;
+    /** Where what arrives is to go: those of the policy in force. */
+    readonly ifbs: readonly string[];
     /** What leaves is to be shaped. */
     readonly upload: boolean;
   }[];

@@ -26,6 +26,7 @@ const SCENE: Scene = {
   table: 'none',
   field: undefined,
   arrivals: 'none',
+  formerRoots: [],
   mirrors: new Map(),
   taps: [],
 };

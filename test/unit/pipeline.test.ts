@@ -136,6 +136,12 @@ describe('classifier of flows', () => {
     expect(writes).toEqual([[5000, 5001].map((port) => ({ port, mark: SEED << 24, mask: 0x7f000000 }))]);
     expect(events[0]).toEqual({
       kind: 'flow.new',
+      id: 1,
+      began: expect.any(String),
+      because: [
+        { term: 'origin remote', value: 'remote' },
+        { term: 'local.port in 51413', value: '51413' },
+      ],
       protocol: 'tcp',
       local: '192.168.1.20:51413',
       remote: '1.1.1.1:5000',

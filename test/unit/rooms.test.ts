@@ -16,6 +16,7 @@ const ROOMS = [
   'pipeline',
   'facts',
   'service',
+  'screen',
   'lab',
   'lsp',
   'cli',

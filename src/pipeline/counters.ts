@@ -1,0 +1,63 @@
+import { concat, defer, EMPTY, ignoreElements, lastValueFrom, type Observable, tap, timer } from 'rxjs';
+import type { FlowNews } from './classifier.ts';
+import type { Counts } from './flow-memory.ts';
+import type { FlowTable } from './flow-table.ts';
+
+/** Ms between the two readings that tell rates. */
+export const RATE_MS = 1000;
+
+/** What the kernel has counted of a flow: bytes and packets since it began, and bit/s where it was read twice. */
+export interface Reading {
+  readonly bytes: Counts;
+  readonly packets: Counts;
+  readonly rate?: Counts | undefined;
+}
+
+/**
+ * Reads the counters of all flows of a table once, or twice {@link RATE_MS} apart for their rates; by row. Empty where the kernel does
+ * not count (nf_conntrack_acct).
+ */
+export async function readCounters(
+  table: FlowTable,
+  dump: () => Observable<Iterable<FlowNews>>,
+  twice: boolean,
+): Promise<ReadonlyMap<number, Reading>> {
+  const readings = new Map<number, Reading & { readonly id: number; readonly time: number }>();
+  const reading = defer(dump).pipe(
+    tap((batch) => {
+      for (const record of batch) {
+        if (record.kind !== 'dumped' || record.originalBytes === undefined) continue;
+        const row = table.find(record);
+        if (row < 0 || table.idOf(row) !== record.id) continue;
+        const { id, time } = record;
+        const before = readings.get(row);
+        const [bytes, packets] = countsOf(record, table.originOf(row) === 'local');
+        const passed = before?.id === id ? time - before.time : 0;
+        const rate = before && passed > 0 ? ratesOf(before.bytes, bytes, passed) : undefined;
+        readings.set(row, { id, time, bytes, packets, rate });
+      }
+    }),
+    ignoreElements(),
+  );
+  const again = twice ? concat(timer(RATE_MS).pipe(ignoreElements()), reading) : EMPTY;
+  await lastValueFrom(concat(reading, again), { defaultValue: undefined });
+  return readings;
+}
+
+function countsOf(record: FlowNews, local: boolean): [bytes: Counts, packets: Counts] {
+  const { originalBytes = 0, replyBytes = 0, originalPackets = 0, replyPackets = 0 } = record;
+  return local
+    ? [
+        { in: replyBytes, out: originalBytes },
+        { in: replyPackets, out: originalPackets },
+      ]
+    : [
+        { in: originalBytes, out: replyBytes },
+        { in: originalPackets, out: replyPackets },
+      ];
+}
+
+const ratesOf = (before: Counts, after: Counts, ms: number): Counts => ({
+  in: ((after.in - before.in) * 8000) / ms,
+  out: ((after.out - before.out) * 8000) / ms,
+});

@@ -1,0 +1,82 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { HeadgateError } from '../model/index.ts';
+import { type Kept, parseFilter, parseSince, type ReadOptions } from '../monitor/index.ts';
+import type { MonitorStream } from '../monitor/stream.ts';
+
+/**
+ * Answers a request for the event stream: NDJSON, or server-sent events where `Accept` says `text/event-stream`. Parameters:
+ * `since=SEQ` or `SESSION-SEQ` (of server-sent events, the header `Last-Event-ID` does the same when they come back), `follow=0`
+ * to end after what is there, and those of a filter (src/monitor/filter.ts), each as often as one likes.
+ *
+ * A reader gets what its socket takes, and is told what it missed; nothing waits for it, and nothing is kept for it.
+ *
+ * @throws HeadgateError HG_USAGE
+ */
+export function serveEvents(
+  stream: Pick<MonitorStream, 'open' | 'session'>,
+  parameters: URLSearchParams,
+  request: IncomingMessage,
+  response: ServerResponse,
+): void {
+  const { follow, ...options } = readOptions(parameters, request.headers['last-event-id']);
+  const sse = request.headers.accept?.includes('text/event-stream') === true;
+  const format = sse ? (kept: Kept) => formatSse(stream.session, kept) : ({ line }: Kept) => `${line}\n`;
+  let full = false;
+  let waiting = false;
+  let ended = !follow;
+  const pump = () => {
+    waiting = false;
+    while (!full && !response.destroyed) {
+      const kept = reader.next();
+      if (!kept) {
+        if (ended) response.end();
+        return;
+      }
+      full = !response.write(format(kept));
+    }
+  };
+  const reader = stream.open(
+    options,
+    () => {
+      // What comes in one go is sent in one.
+      if (waiting || full) return;
+      waiting = true;
+      setImmediate(pump);
+    },
+    () => {
+      ended = true;
+      pump();
+    },
+  );
+  response.writeHead(200, {
+    'content-type': sse ? 'text/event-stream' : 'application/x-ndjson',
+    'cache-control': 'no-store',
+  });
+  response.flushHeaders();
+  response.on('drain', () => {
+    full = false;
+    pump();
+  });
+  response.once('close', () => reader.close());
+  pump();
+}
+
+/** The number comes back in `Last-Event-ID`. */
+const formatSse = (session: string, { item, line }: Kept): string =>
+  `id: ${session}-${item.seq}\nevent: ${item.kind}\ndata: ${line}\n\n`;
+
+function readOptions(
+  parameters: URLSearchParams,
+  lastId: string | string[] | undefined,
+): ReadOptions & { readonly follow: boolean } {
+  const filter = parseFilter([...parameters].filter(([key]) => key !== 'since' && key !== 'follow'));
+  if (typeof filter === 'string') throw usage(filter);
+  const text = typeof lastId === 'string' ? lastId : parameters.get('since');
+  const since = text === null ? undefined : parseSince(text);
+  if (text !== null && !since) throw usage(`since ${text}: write a sequence number, or SESSION-NUMBER`);
+  const follow = parameters.get('follow') !== '0';
+  // Who does not follow asks for what is there.
+  return { filter, since: since ?? (follow ? undefined : { seq: 0 }), follow };
+}
+
+const usage = (problem: string): HeadgateError => new HeadgateError('HG_USAGE', { problem, command: 'events' });

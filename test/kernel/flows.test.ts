@@ -1,0 +1,96 @@
+// `headgate flows` and `headgate why` of a running service that follows no flows, and of one that does: by the conditions of the
+// language, with what the kernel counts. Shown on the machine's own kernel (6.18).
+
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import type { FlowList } from '../../src/service/index.ts';
+import { Gateway, INSIDE, WAN, WORLD } from './gateway.ts';
+import { Host } from './host.ts';
+import { soon } from './soon.ts';
+
+let gateway: Gateway;
+beforeEach(async () => {
+  gateway = await Gateway.build();
+});
+afterEach(() => gateway.close());
+
+const policy = (rules = '') => `link wan { device wan  download 50mbit  upload 50mbit }
+queue mine { share 60% }  queue seed { share 10% }
+rule seeders when udp and origin remote and local.port in 51413 -> seed
+${rules}default local -> mine  remote -> mine  new -> mine
+`;
+
+it('list the flows that are meant, and say why they are where they are', async () => {
+  const { box, inside, world } = gateway;
+  await box.run('sysctl', '-qw', 'net.netfilter.nf_conntrack_acct=1', 'net.netfilter.nf_conntrack_timestamp=1');
+  const file = join(gateway.folder, 'test.gate');
+  await writeFile(file, policy());
+  await gateway.serve(world, 'udp', WORLD, 5000);
+  await gateway.serve(inside, 'udp', INSIDE, 51413);
+  const program = await gateway.up(file);
+  const [asking, serving] = [await Host.start(inside), await Host.start(world)];
+  await serving.sink(WORLD, 5001);
+  await gateway.ask(inside, 'udp', WORLD, 5000, 200, 6000);
+  await gateway.ask(world, 'udp', WAN, 51413, 200, 7000);
+  await asking.tell(WORLD, 5001, 100, { from: 6001, size: 1000 });
+
+  const list = async (...args: string[]): Promise<FlowList> => {
+    const exit = await gateway.headgate('flows', '--json', ...args);
+    expect(exit, exit.stderr).toMatchObject({ status: 0, stderr: '' });
+    return JSON.parse(exit.stdout);
+  };
+  const ports = ({ flows }: FlowList) => flows.map(({ local }) => Number(local.split(':')[1]));
+  const look = async () => {
+    await soon(async () => expect((await list('--where', 'bytes.out > 90KB')).matched).toBe(1));
+    const all = await list();
+    expect(all).toMatchObject({ total: 3, matched: 3 });
+    expect(all.flows[0]).toMatchObject({
+      ...{ protocol: 'udp', local: `${INSIDE}:6001`, remote: `${WORLD}:5001`, origin: 'local', queue: 'mine' },
+      packets: { in: 0, out: expect.any(Number) },
+      age: expect.any(Number),
+    });
+    expect(ports(await list('--sort', 'local'))).toEqual([6000, 6001, 51413]);
+    expect(ports(await list('--where', 'origin remote'))).toEqual([51413]);
+    expect(ports(await list('--where', 'local.port in 6000-6010 and bytes.in = 228B'))).toEqual([6000]);
+    expect(await list('--limit', '1', '--sort', 'remote')).toMatchObject({ matched: 3, flows: [{}] });
+  };
+  // Nobody follows flows: it is the kernel that is asked.
+  expect((await gateway.status()).service).toMatchObject({ follows: [] });
+  await look();
+  let looking = true;
+  const [rated] = await Promise.all([
+    list('--where', 'rate.out > 10kbit', '--sort', 'rate').finally(() => {
+      looking = false;
+    }),
+    (async () => {
+      while (looking) await asking.tell(WORLD, 5001, 10, { from: 6001, size: 1000 });
+    })(),
+  ]);
+  expect(rated.flows.map(({ local, rate }) => [local, rate!.out > 10_000])).toEqual([[`${INSIDE}:6001`, true]]);
+
+  const why = await gateway.headgate('why', `${INSIDE}:51413`, '--json');
+  expect(JSON.parse(why.stdout)).toMatchObject([
+    { queue: 'seed', rule: 'seeders', mark: 2, classes: ['7fe0:2', '7fe1:2'], age: expect.any(Number) },
+  ]);
+  // The address that the world sees, and without a port.
+  expect(JSON.parse((await gateway.headgate('why', `${WAN}:51413`, '--json')).stdout)).toHaveLength(1);
+  expect(JSON.parse((await gateway.headgate('why', WORLD, '--json')).stdout)).toHaveLength(3);
+  const { stdout } = await gateway.headgate('why', `${WORLD}:7000`);
+  expect(stdout).toMatch(/^-> seeders .*decides/m);
+  expect(stdout).toMatch(/it would leave that with/);
+  expect(stdout).toMatch(/^class 7fe0:2 arriving, 7fe1:2 leaving; class 2 in its mark\nit began \S+ ago$/m);
+  expect(await gateway.headgate('why', '192.0.2.99:1')).toMatchObject({ status: 1 });
+  expect(await gateway.headgate('why', 'nonsense')).toMatchObject({ status: 2 });
+  const wrong = await gateway.headgate('flows', '--where', 'origin us');
+  expect(wrong).toMatchObject({ status: 2, stderr: expect.stringContaining('--where origin us: ') });
+
+  await writeFile(file, policy('rule old when age > 1h -> seed\n'));
+  expect((await gateway.headgate('reload')).status).toBe(0);
+  await soon(async () => expect((await gateway.status()).service!.flows).toMatchObject({ total: 3 }));
+  await look();
+  expect((await gateway.headgate('flows', '--sort', 'local')).stdout).toMatch(
+    /^proto +local .*\nudp +10\.0\.0\.2:6000 +-> +192\.0\.2\.2:5000 +mine +- .*\n/,
+  );
+  expect(await program.stop('SIGTERM')).toEqual({ status: 0, signal: null });
+}, 60_000);

@@ -1,0 +1,121 @@
+// The metrics of `headgate up`, scraped by Debian's Prometheus through a proxy to the control socket, and read by promtool.
+// Shown on the machine's own kernel (6.18) with Prometheus 2.42.
+
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { Program, packageFile } from '../../src/lab/index.ts';
+import { Gateway, INSIDE, WAN, WORLD } from './gateway.ts';
+import { PATIENCE } from './soon.ts';
+
+let gateway: Gateway;
+beforeEach(async () => {
+  gateway = await Gateway.build();
+});
+afterEach(() => gateway.close());
+
+const PROMETHEUS = 'http://127.0.0.1:9090';
+
+it('are what Prometheus reads, and what the kernel counts', async () => {
+  const { box, world, inside, folder } = gateway;
+  const file = join(gateway.folder, 'metrics.gate');
+  await writeFile(
+    file,
+    `link wan { device wan  download 50mbit  upload 20mbit }
+queue local { share 50% }  queue seed { share 5%  ceiling 40% }
+rule seeders when udp and origin remote and local.port in 51413 -> seed
+default local -> local  remote -> seed  new -> local
+`,
+  );
+  await box.batch('link set lo up');
+  await gateway.serve(inside, 'udp', INSIDE, 51413);
+  await gateway.serve(world, 'udp', WORLD, 5000);
+  const program = await gateway.up(file);
+  const reader = Program.start(
+    'events',
+    ['env', process.execPath, packageFile('dist/cli/headgate.js'), 'events', '--json'],
+    {
+      netns: box.name,
+    },
+  );
+  await reader.line((line) => line.includes('"resync"'), 10_000 * PATIENCE);
+
+  const id = /\d+/.exec(await box.run('readlink', '/proc/self/ns/net'))![0];
+  const proxy = Program.start(
+    'proxy',
+    [process.execPath, packageFile('test/kernel/unix-proxy.mjs'), '9000', `/run/headgate/${id}.sock`],
+    { netns: box.name },
+  );
+  await proxy.line((line) => line === 'ready', 10_000 * PATIENCE);
+  const config = join(folder, 'prometheus.yml');
+  await mkdir(join(folder, 'data'));
+  await writeFile(
+    config,
+    `scrape_configs:
+  - job_name: headgate
+    scrape_interval: 1s
+    scrape_timeout: 1s
+    static_configs: [{ targets: ['127.0.0.1:9000'] }]
+`,
+  );
+  const prometheus = Program.start(
+    'prometheus',
+    [
+      'prometheus',
+      ...[`--config.file=${config}`, `--storage.tsdb.path=${join(folder, 'data')}`],
+      '--web.listen-address=127.0.0.1:9090',
+    ],
+    { netns: box.name },
+  );
+  try {
+    await gateway.ask(world, 'udp', WAN, 51413, 200, 7000);
+    await gateway.ask(inside, 'udp', WORLD, 5000, 200, 6000);
+
+    /** All that Prometheus has, so that one look tells everything: by name, then by the labels named. */
+    const look = async () => {
+      const all = '{__name__=~"up|headgate_.*"}';
+      const found = JSON.parse(await box.run('promtool', 'query', 'instant', '-o', 'json', PROMETHEUS, all)) as {
+        metric: Record<string, string>;
+        value: [number, string];
+      }[];
+      return (name: string, ...labels: string[]): Record<string, number> =>
+        Object.fromEntries(
+          found
+            .filter(({ metric }) => metric.__name__ === name)
+            .map(({ metric, value }) => [labels.map((label) => metric[label]).join(' '), Number(value[1])]),
+        );
+    };
+    const of = await vi.waitFor(
+      async () => {
+        const seen = await look();
+        expect(seen('up')).toEqual({ '': 1 });
+        expect(seen('headgate_rule_hits_total', 'rule')).toEqual({ seeders: 1 });
+        expect(seen('headgate_default_hits_total', 'origin')).toMatchObject({ local: 1, remote: 0 });
+        expect(seen('headgate_flows', 'origin')).toMatchObject({ local: 1, remote: 1 });
+        expect(seen('headgate_queue_packets_total', 'direction', 'queue')).toMatchObject({ 'upload seed': 1 });
+        return seen;
+      },
+      { timeout: 20_000 * PATIENCE, interval: 250 },
+    );
+    expect(of('headgate_decision_latency_seconds_count')).toEqual({ '': 2 });
+    expect(of('headgate_stream_items_total', 'kind')).toMatchObject({ 'flow.new': 2, ready: 1 });
+    expect(of('headgate_link_state', 'link', 'state')).toMatchObject({ 'wan steering': 1, 'wan open': 0 });
+    expect(of('headgate_queue_ceiling_bytes_per_second', 'direction', 'queue')).toEqual({
+      ...{ 'download local': 50e6 / 8, 'download seed': 20e6 / 8 },
+      ...{ 'upload local': 20e6 / 8, 'upload seed': 1e6 },
+    });
+    expect(of('headgate_deadline_renewals_total')['']).toBeGreaterThan(0);
+    expect(of('headgate_stream_readers')).toEqual({ '': 1 });
+
+    const text = await gateway.headgate('metrics');
+    expect(text.status).toBe(0);
+    expect(await box.feed(text.stdout, 'promtool', 'check', 'metrics')).toBe('');
+    const open = (await gateway.headgate('metrics', '--openmetrics')).stdout;
+    expect(open).toMatch(/^# TYPE headgate_queue_bytes counter\n# UNIT headgate_queue_bytes bytes\n/m);
+    expect(open).toMatch(/\n# EOF\n$/);
+    for (const word of [INSIDE, WORLD, '7000']) expect(text.stdout).not.toContain(word);
+  } finally {
+    for (const one of [prometheus, proxy, reader]) await one.stop('SIGTERM');
+  }
+  expect(await program.stop('SIGTERM')).toEqual({ status: 0, signal: null });
+}, 120_000);
