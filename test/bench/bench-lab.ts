@@ -1,7 +1,7 @@
 // What the benchmarks share: a namespace with a link, programs that run in it, storms, and what they cost.
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'vitest';
@@ -119,22 +119,27 @@ export class BenchLab {
   }
 }
 
-/** Seconds of processor time of a process so far, user and system. */
+/** Seconds of processor time of all threads of a process so far, user and system, as the scheduler counts them (proc(5)). */
 export async function spentBy(pid: number): Promise<number> {
-  const [, text] = (await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ');
-  const fields = text!.split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / 100;
+  const tasks = await readdir(`/proc/${pid}/task`);
+  const texts = await Promise.all(
+    tasks.map((task) => readFile(`/proc/${pid}/task/${task}/schedstat`, 'utf8').catch(() => '0')),
+  );
+  return texts.reduce((sum, text) => sum + Number(text.split(' ')[0]), 0) / 1e9;
 }
 
 export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Resolves when a process has not used the processor for a while. */
+/** A process that uses less of the processor than this in a while is at rest: the service looks at the clock now and then. */
+const REST = 0.006;
+
+/** Resolves when a process has hardly used the processor for a while. */
 export async function rests(pid: number): Promise<number> {
   let spent = -1;
   for (let same = 0; same < 3; same++) {
     await pause(300);
     const now = await spentBy(pid);
-    if (now > spent) same = 0;
+    if (now - spent > REST) same = 0;
     spent = now;
   }
   return spent;

@@ -10,8 +10,9 @@ import { packageFile } from '../../src/lab/index.ts';
 import { BenchLab, median, native, rests, WATCHED } from './bench-lab.ts';
 import { note } from './report.ts';
 
-const FLOWS = 80_000;
-const LAG = 10_000;
+/** Few enough that the buffers of all hold what a busy machine makes them wait for. */
+const FLOWS = 30_000;
+const LAG = 5000;
 /** Flows a second: as many as the slowest can follow without a loss. */
 const RATE = 20_000;
 /** Each flow's beginning, and the end of all but the last. */
@@ -135,7 +136,7 @@ test('events without a loss', { timeout: 120_000 }, () =>
     note('events a second', [
       { what: 'the most that the service has followed without a loss', value: Math.max(...reached), unit: '' },
       { what: 'the most that were made here beside it', value: lost[0]!, unit: '' },
-      { what: 'of the 390,000 made like that, lost', value: lost[1]!, unit: '' },
+      { what: 'events of that storm lost', value: lost[1]!, unit: '' },
     ]);
   }),
 );
@@ -156,7 +157,7 @@ test('where the time of the main thread goes', { timeout: 120_000 }, () =>
     const flags = ['--cpu-prof', `--cpu-prof-dir=${lab.folder}`, '--cpu-prof-name=up.cpuprofile'];
     const program = packageFile('dist/cli/headgate.js');
     const up = await lab.start([process.execPath, ...flags, program, 'up', '--json', policy], /"ready"/);
-    lab.storm(3 * FLOWS, RATE, LAG);
+    lab.storm(8 * FLOWS, RATE, LAG);
     await rests(up.child.pid!);
     await up.end('SIGTERM');
     const profile = JSON.parse(await readFile(join(lab.folder, 'up.cpuprofile'), 'utf8')) as Profile;
