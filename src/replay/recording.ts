@@ -118,13 +118,18 @@ export class Recording {
     return this.#totals[flow * 4]! + this.#totals[flow * 4 + 1]! || 0;
   }
 
-  /** What it had carried at a time, if it came evenly from when it was told to its end; undefined: not known. */
-  totalsAt(flow: number, time: number): Totals | undefined {
-    const all = this.#totals.subarray(flow * 4, flow * 4 + 4);
-    if (Number.isNaN(all[0]!)) return undefined;
-    const [from, to] = [this.#told[flow]!, this.#ended[flow]!];
-    const part = Number.isNaN(to) || time >= to ? 1 : to === from ? 1 : (time - from) / (to - from);
-    return [0, 1, 2, 3].map((i) => Math.floor(all[i]! * part)) as unknown as Totals;
+  /**
+   * Puts into `totals` what it had carried at a time, if that came evenly from when it was told to its end. False: not known.
+   */
+  readTotals(flow: number, time: number, totals: Float64Array): boolean {
+    const at = flow * 4;
+    if (Number.isNaN(this.#totals[at]!)) return false;
+    const from = this.#told[flow]!;
+    const to = this.#ended[flow]!;
+    // Also where it has no end, or one at once.
+    const part = time < to ? (time - from) / (to - from) : 1;
+    for (let i = 0; i < 4; i++) totals[i] = Math.floor(this.#totals[at + i]! * part);
+    return true;
   }
 
   protocolOf(flow: number): number {
