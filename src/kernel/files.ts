@@ -3,5 +3,6 @@ export * from './add-text.ts';
 export * from './get-text.ts';
 export * from './lines.ts';
 export * from './machine-facts.ts';
+export * from './open-new.ts';
 export * from './read-include.ts';
 export * from './replace-text.ts';

@@ -17,6 +17,7 @@ const ROOMS = [
   'facts',
   'replay',
   'service',
+  'screen',
   'lab',
   'lsp',
   'cli',
