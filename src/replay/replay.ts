@@ -67,7 +67,7 @@ export function replay(recording: Recording, policy: Policy): Outcome {
     if (row >= 0) last[flow] = places.get(classifier.decisionOf(row).queue)!;
   };
   const read = (flow: number) => {
-    if (news.moveTo(flow, 'dumped', clock)) classifier.read(news);
+    if (news.moveTo(flow, 'dumped', clock)) classifier.update(news);
   };
   const settle = () => {
     while (classifier.settle());
@@ -146,6 +146,7 @@ class Replayed implements FlowNews {
   readonly mark = 0;
   readonly status = 0;
   readonly tcpState: undefined;
+  readonly helper: undefined;
   readonly stop: undefined;
   time = 0;
   start: number | undefined;
