@@ -2,11 +2,13 @@ import { stdin, stdout } from 'node:process';
 import type { Command } from 'commander';
 import { HeadgateError } from '../model/index.ts';
 import { drawFrame, figuresOf, SORTS, type Style, Terminal, type View } from '../screen/index.ts';
-import { requestStatus } from '../service/ask.ts';
+import { requestFlows, requestStatus } from '../service/ask.ts';
 import type { Status } from '../service/index.ts';
 import { wantsColor } from './output.ts';
 
 const INTERVAL_MS = 1000;
+/** Flows that are asked for: more than one scrolls through. */
+const MOST_FLOWS = 200;
 
 export function addTopCommand(program: Command): void {
   program
@@ -41,7 +43,7 @@ function watch(first: Status): Promise<void> {
   };
   let look = { status: first, at: performance.now() };
   let view: View = {
-    ...{ figures: figuresOf(look), flows: undefined, sort: SORTS[0], filter: '', typing: false, paused: false },
+    ...{ figures: figuresOf(look), list: undefined, sort: SORTS[0], filter: '', typing: false, paused: false },
     ...{ help: false, scroll: 0, clock: clock() },
   };
   const draw = () => terminal.draw(drawFrame(view, { ...style, columns: terminal.columns, rows: terminal.rows }));
@@ -51,30 +53,50 @@ function watch(first: Status): Promise<void> {
   };
 
   return new Promise((resolve, reject) => {
-    let timer: NodeJS.Timeout;
     let ended = false;
     const leave = () => {
       ended = true;
-      clearTimeout(timer);
+      for (const timer of timers) clearTimeout(timer);
       terminal.close();
     };
     const end = () => {
       leave();
       resolve();
     };
-    const poll = async () => {
-      try {
-        if (!view.paused) {
-          const next = { status: await requestStatus(), at: performance.now() };
+    const timers = new Set<NodeJS.Timeout>();
+    const again = (look: () => Promise<void>, ms: number) => {
+      const timer = setTimeout(async () => {
+        timers.delete(timer);
+        try {
+          if (!view.paused) await look();
+          if (!ended) again(look, INTERVAL_MS);
+        } catch (error) {
           if (ended) return;
-          if (!view.paused) change({ figures: figuresOf(next, look), clock: clock() });
-          look = next;
+          leave();
+          reject(error);
         }
-      } catch (error) {
-        leave();
-        return reject(error);
-      }
-      if (!ended) timer = setTimeout(poll, INTERVAL_MS);
+      }, ms);
+      timers.add(timer);
+    };
+    const lookAtQueues = async () => {
+      const next = { status: await requestStatus(), at: performance.now() };
+      if (!view.paused && !ended) change({ figures: figuresOf(next, look), clock: clock() });
+      look = next;
+    };
+    const lookAtFlows = async () => {
+      if (view.typing) return;
+      const { sort, filter } = view;
+      const where = filter === '' ? {} : { where: filter };
+      const parameters = new URLSearchParams({ sort, limit: String(MOST_FLOWS), ...where });
+      const more = await requestFlows(parameters).then(
+        (list): Partial<View> => ({ list, problem: undefined }),
+        (error): Partial<View> => {
+          // What was typed is no condition; the other questions tell of all else that may be wrong.
+          if (!(error instanceof HeadgateError) || error.code !== 'HG_USAGE') throw error;
+          return { problem: error.message };
+        },
+      );
+      if (!view.paused && !ended && view.filter === filter && view.sort === sort) change(more);
     };
     const press = (name: string, text: string | undefined) => {
       if (view.help) return change({ help: false });
@@ -84,14 +106,15 @@ function watch(first: Status): Promise<void> {
     };
     terminal.open(press, end, draw);
     draw();
-    timer = setTimeout(poll, INTERVAL_MS);
+    again(lookAtQueues, INTERVAL_MS);
+    again(lookAtFlows, 0);
   });
 }
 
 /** What a key does to what is shown. */
 function pressed(view: View, name: string, text: string | undefined, rows: number): Partial<View> {
   const scrolled = (by: number) => ({
-    scroll: Math.max(0, Math.min(view.scroll + by, (view.flows?.length ?? 0) - 1)),
+    scroll: Math.max(0, Math.min(view.scroll + by, (view.list?.flows.length ?? 0) - 1)),
   });
   if (text === '?') return { help: true };
   if (text === '/') return { typing: true, problem: undefined };

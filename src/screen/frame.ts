@@ -1,14 +1,18 @@
 import { stripVTControlCharacters } from 'node:util';
 import { formatRate, type Origin, type Rate } from '../model/index.ts';
+import type { FlowList, ListedFlow } from '../service/index.ts';
 import type { Figures, QueueFigure } from './figures.ts';
-import { type FlowLine, SORTS, type Sort, sortFlows } from './flows.ts';
+
+/** What flows are sorted by, in the order in which the key goes through it. */
+export const SORTS = ['rate', 'bytes', 'age', 'queue'] as const;
+export type Sort = (typeof SORTS)[number];
 
 /** What is to be shown. */
 export interface View {
   /** Undefined before the first answer. */
   readonly figures: Figures | undefined;
-  /** Undefined where the service gives none. */
-  readonly flows: readonly FlowLine[] | undefined;
+  /** In their order; undefined before they were asked for. */
+  readonly list: FlowList | undefined;
   readonly sort: Sort;
   /** Condition of the policy language that flows have to meet; `typing` while it is being typed. */
   readonly filter: string;
@@ -160,35 +164,37 @@ function drawBar({ rate = 0, share, ceil }: QueueFigure, width: number, { unicod
 
 const ORIGIN_PAINT: Readonly<Record<Origin, readonly Paint[]>> = { local: [], remote: ['yellow'], new: ['dim'] };
 
-/** A column of the flows: its head, its width (negative: to the right), and the least width of a terminal that shows it. */
+/** A column of the flows besides which they are: its head, its width (negative: to the right), and the least width of a terminal that shows it. */
 const COLUMNS: readonly {
   readonly head: string;
   readonly width: number;
   readonly from: number;
-  readonly of: (flow: FlowLine) => string;
+  readonly of: (flow: ListedFlow) => string;
 }[] = [
   { head: 'opened', width: 7, from: 60, of: ({ origin }) => origin },
   { head: 'queue', width: 9, from: 50, of: ({ queue }) => queue },
   { head: 'rule', width: 20, from: 100, of: ({ rule = '' }) => rule },
-  { head: 'in', width: -9, from: 30, of: ({ rateIn }) => short(rateIn) },
-  { head: 'out', width: -9, from: 40, of: ({ rateOut }) => short(rateOut) },
+  { head: 'in', width: -9, from: 30, of: ({ rate }) => short(rate?.in) },
+  { head: 'out', width: -9, from: 40, of: ({ rate }) => short(rate?.out) },
 ];
 
-function drawFlows({ flows, sort, scroll, filter }: View, style: Style, room: number, paint: Painter): string[] {
-  if (room < 2 || flows === undefined) return [];
+function drawFlows({ list, scroll, filter }: View, style: Style, room: number, paint: Painter): string[] {
+  if (room < 2 || list === undefined) return [];
   const columns = COLUMNS.filter(({ from }) => style.columns >= from);
   const first = columns.reduce((left, { width }) => left - Math.abs(width) - 1, style.columns);
   const line = (who: string, cell: (column: (typeof COLUMNS)[number]) => string): string =>
     [cut(who, first).padEnd(first), ...columns.map((column) => align(cell(column), column.width))].join(' ');
   const lines = [
     paint(
-      line('flow', ({ head }) => head),
+      line(filter ? `${list.matched} of ${list.total} flows` : `${list.total} flows`, ({ head }) => head),
       'inverse',
     ),
   ];
-  if (flows.length === 0) lines.push(cut(filter ? 'no flow meets the condition' : 'no flows', style.columns));
-  for (const flow of sortFlows(flows, sort).slice(scroll, scroll + room - 1)) {
-    const who = `${flow.protocol} ${flow.name === undefined ? flow.remote : `${flow.name} ${flow.remote}`} ${flow.local}`;
+  if (list.flows.length === 0) lines.push(cut(filter ? 'no flow meets the condition' : 'no flows', style.columns));
+  for (const flow of list.flows.slice(scroll, scroll + room - 1)) {
+    const who = [flow.protocol, flow.domains?.[0], flow.remote, flow.process ?? flow.unit, flow.local]
+      .filter((part) => part !== undefined)
+      .join(' ');
     lines.push(
       paint(
         line(who, ({ of }) => of(flow)),

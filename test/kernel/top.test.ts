@@ -61,6 +61,21 @@ it('shows queues and their rates, takes keys and another size, and gives the ter
     expect(await screen()).toMatch(/^local +█.* \d+(\.\d+)?kbit +2mbit/m);
   });
 
+  // The flows that it asked for itself, by a condition, and what is no condition.
+  await shows(/^udp 192\.0\.2\.2:5000 10\.0\.0\.2:\d+ +local +local /m);
+  await keys('/');
+  await keys('-l', 'remote.port 5001');
+  await shows(/^where: remote\.port 5001_/m);
+  await keys('Enter');
+  await shows(/^no flow meets the condition/m);
+  await keys('/', 'BSpace', '0', 'Enter');
+  await shows(/^\d+ of \d+ flows/m);
+  await shows(/^udp 192\.0\.2\.2:5000 /m);
+  await keys('/', 'x', 'Enter');
+  await shows(/^--where remote\.port 5000x: .* no unit/m);
+  await keys('/', 'Escape');
+  await shows(/^\d+ flows/m);
+
   await keys('p');
   await shows(/^PAUSED/m);
   await keys('?');

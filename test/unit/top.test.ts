@@ -1,8 +1,8 @@
 // What `headgate top` shows, as lines: no terminal here (test/kernel/top.test.ts has a real one).
 
 import { expect, it } from 'vitest';
-import { drawFrame, type FlowLine, figuresOf, type Style, sortFlows, type View } from '../../src/screen/index.ts';
-import type { QueueStatus, Status } from '../../src/service/index.ts';
+import { drawFrame, figuresOf, type Style, type View } from '../../src/screen/index.ts';
+import type { ListedFlow, QueueStatus, Status } from '../../src/service/index.ts';
 
 const queue = (name: string, n: number, bytes: number, drops = 0): QueueStatus => ({
   ...{ name, device: 'hg-wan', classid: `7fe0:${n}`, leaf: 'fq_codel', rate: 25e6, ceil: 50e6 },
@@ -19,12 +19,13 @@ const status = (...queues: QueueStatus[]): Status => ({
 });
 const before = { status: status(queue('local', 1, 1_000_000), queue('seed', 2, 0, 10)), at: 1000 };
 const now = { status: status(queue('local', 1, 6_000_000), queue('seed', 2, 0, 30)), at: 3000 };
-const flow = (remote: string, more: Partial<FlowLine> = {}): FlowLine => ({
-  ...{ protocol: 'tcp', local: '10.0.0.2:4000', remote, origin: 'local', queue: 'local', rateIn: 1e6, rateOut: 1e5 },
+const flow = (remote: string, more: Partial<ListedFlow> = {}): ListedFlow => ({
+  ...{ protocol: 'tcp', local: '10.0.0.2:4000', remote, origin: 'local', queue: 'local', rate: { in: 1e6, out: 1e5 } },
   ...more,
 });
+const listOf = (...flows: ListedFlow[]) => ({ total: 500, matched: flows.length, flows });
 const view = (more: Partial<View> = {}): View => ({
-  ...{ figures: figuresOf(now, before), flows: undefined, sort: 'rate', filter: '', typing: false, paused: false },
+  ...{ figures: figuresOf(now, before), list: undefined, sort: 'rate', filter: '', typing: false, paused: false },
   ...{ help: false, scroll: 0, clock: '10:02:11', ...more },
 });
 const plain: Style = { columns: 80, rows: 24, color: false, unicode: false };
@@ -68,18 +69,26 @@ it.each([
     }
 });
 
-it('sorts flows, scrolls, and says when there is none', () => {
-  const flows = [flow('a', { rateIn: 1, bytes: 9 }), flow('b', { rateIn: 5, bytes: 1 }), flow('c', { queue: 'a' })];
-  expect(sortFlows(flows, 'rate').map(({ remote }) => remote)).toEqual(['c', 'b', 'a']);
-  expect(sortFlows(flows, 'bytes').map(({ remote }) => remote)).toEqual(['a', 'b', 'c']);
-  expect(sortFlows(flows, 'queue').map(({ remote }) => remote)).toEqual(['c', 'b', 'a']);
-  const lines = drawFrame(view({ flows, scroll: 1 }), plain);
-  expect(lines[5]).toMatch(/^tcp b 10\.0\.0\.2:4000 /);
-  expect(drawFrame(view({ flows: [], filter: 'p2p' }), plain)[5]).toBe('no flow meets the condition');
+it('shows flows with what is known of them, scrolls, and says when there is none', () => {
+  const list = listOf(
+    flow('192.0.2.1:443'),
+    flow('192.0.2.2:443', { domains: ['cdn.example.org'], process: 'curl', origin: 'remote' }),
+    flow('192.0.2.3:443', { rate: undefined }),
+  );
+  const lines = drawFrame(view({ list }), plain);
+  expect(lines[4]).toMatch(/^500 flows +opened +queue +in +out$/);
+  expect(lines[5]).toMatch(/^tcp 192\.0\.2\.1:443 10\.0\.0\.2:4000 +local +local +1mbit +100kbit$/);
+  expect(lines[6]).toMatch(/^tcp cdn\.example\.org 192\.0\.2\.2:443 curl 1.*~ remote /);
+  expect(lines[7]).toMatch(/ - +-$/);
+  expect(drawFrame(view({ list, scroll: 2 }), plain)[5]).toMatch(/^tcp 192\.0\.2\.3:443/);
+  const none = drawFrame(view({ list: listOf(), filter: 'p2p' }), plain);
+  expect(none[4]).toMatch(/^0 of 500 flows/);
+  expect(none[5]).toBe('no flow meets the condition');
 });
 
 it('sends nothing to the terminal that others wrote to move it', () => {
-  const name = '\u001b]0;owned\u0007\u001b[2Jx\u009b1m\ny';
-  const text = drawFrame(view({ flows: [flow('192.0.2.1:1', { name, queue: '\u001b[31mq' })] }), plain).join('|');
+  const process = '\u001b]0;owned\u0007\u001b[2Jx\u009b1m\ny';
+  const list = listOf(flow('192.0.2.1:1', { process, domains: [process], queue: '\u001b[31mq' }));
+  const text = drawFrame(view({ list, problem: process }), plain).join('|');
   expect(text).not.toMatch(/[\u0000-\u001f\u007f-\u009f]/);
 });
