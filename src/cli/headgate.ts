@@ -39,6 +39,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   flows: async () => (await import('./flows.ts')).addFlowsCommand,
   why: async () => (await import('./why.ts')).addWhyCommand,
   metrics: async () => (await import('./metrics.ts')).addMetricsCommand,
+  record: async () => (await import('./record.ts')).addRecordCommand,
+  replay: async () => (await import('./replay.ts')).addReplayCommand,
   tap: async () => (await import('./tap.ts')).addTapCommand,
   capture: async () => (await import('./capture.ts')).addCaptureCommand,
   check: async () => (await import('./check.ts')).addCheckCommand,

@@ -336,7 +336,7 @@ export class FlowClassifier {
     const because = rule && kind !== 'flow.end' ? becauseOf(rule, this.#view, this.#policy) : undefined;
     const note = { id: this.table.idOf(row), queue, rule: rule?.name, because, before };
     const began = this.table.beganOf(row);
-    const end = kind === 'flow.end' ? endOf(began, this.live.now, last) : { began };
+    const end = kind === 'flow.end' ? endOf(this.#view.origin, began, this.live.now, last) : { began };
     this.#options.emit(flowEvent(kind, this.#view, { ...note, ...end }));
   }
 }
