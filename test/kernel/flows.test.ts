@@ -73,9 +73,21 @@ it('list the flows that are meant, and say why they are where they are', async (
 
   const why = await gateway.headgate('why', `${INSIDE}:51413`, '--json');
   expect(JSON.parse(why.stdout)).toMatchObject([
-    { queue: 'seed', rule: 'seeders', mark: 2, classes: ['7fe0:2', '7fe1:2'], age: expect.any(Number) },
+    {
+      queue: 'seed',
+      rule: 'seeders',
+      mark: 2,
+      classes: ['7fe0:2', '7fe1:2'],
+      age: expect.any(Number),
+      decided: expect.any(Number),
+    },
   ]);
   // The address that the world sees, and without a port.
+  const [{ filters }] = JSON.parse(why.stdout) as [{ filters: string[] }];
+  expect(filters).toEqual([
+    expect.stringMatching(/^wan ingress filter pref \d+ bpf$/),
+    expect.stringMatching(/^wan 7fe1: filter pref \d+ bpf$/),
+  ]);
   expect(JSON.parse((await gateway.headgate('why', `${WAN}:51413`, '--json')).stdout)).toHaveLength(1);
   expect(JSON.parse((await gateway.headgate('why', WORLD, '--json')).stdout)).toHaveLength(3);
   const { stdout } = await gateway.headgate('why', `${WORLD}:7000`);
