@@ -133,7 +133,7 @@ function explainOne(flow: FlowView, { policy, filters }: Asked, classifier: Clas
       formatExplanation(explanation),
       place,
       ...filters,
-      `${began}; decided so ${formatDuration(decided)} ago`,
+      `${began}; decided so ${decided === 0 ? 'just now' : `${formatDuration(decided)} ago`}`,
     ].join('\n'),
   };
 }

@@ -10,21 +10,15 @@ import {
   UPLOAD_MAJOR,
 } from '../shape/index.ts';
 
-/** What gives the packets of these links their classes, a line each: `wan ingress filter pref 32736 bpf`, `wan chain netdev headgate arrive-wan`. */
-export async function listClassifiers(shapes: readonly LinkShape[], datapath: Datapath): Promise<string[]> {
-  const lines = await Promise.all(
-    shapes.flatMap(({ device, ifbs, upload }) => [
-      ...(ifbs.length > 0
-        ? [
-            datapath.hook
-              ? describe(device, 'ingress')
-              : [`${device} chain ${ARRIVAL_FAMILY} ${TABLE} ${arrivalChain(device)}`],
-          ]
-        : []),
-      ...(upload ? [describe(device, formatHandle(UPLOAD_MAJOR))] : []),
-    ]),
-  );
-  return lines.flat();
+/** What gives the packets of these links their classes: `wan ingress filter pref 32736 bpf`, `wan chain netdev headgate arrive-wan`. */
+export async function listClassifiers(shapes: readonly LinkShape[], { hook }: Datapath): Promise<string[]> {
+  const lines: string[] = [];
+  for (const { device, ifbs, upload } of shapes) {
+    if (ifbs.length > 0 && hook) lines.push(...(await describe(device, 'ingress')));
+    else if (ifbs.length > 0) lines.push(`${device} chain ${ARRIVAL_FAMILY} ${TABLE} ${arrivalChain(device)}`);
+    if (upload) lines.push(...(await describe(device, formatHandle(UPLOAD_MAJOR))));
+  }
+  return lines;
 }
 
 async function describe(device: string, parent: string): Promise<string[]> {
