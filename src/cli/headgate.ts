@@ -37,6 +37,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   events: async () => (await import('./events.ts')).addEventsCommand,
   flows: async () => (await import('./flows.ts')).addFlowsCommand,
   why: async () => (await import('./why.ts')).addWhyCommand,
+  web: async () => (await import('./web.ts')).addWebCommand,
   metrics: async () => (await import('./metrics.ts')).addMetricsCommand,
   tap: async () => (await import('./tap.ts')).addTapCommand,
   check: async () => (await import('./check.ts')).addCheckCommand,

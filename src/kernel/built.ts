@@ -1,4 +1,4 @@
-// Where make puts what it builds in native-shim. By ../../, from src/kernel and from dist/bundle.
+// What is built: by make in native-shim, and of src/web by src/setup/bundle.mjs. By ../../, from src/kernel and from dist/bundle.
 
 import { fileURLToPath } from 'node:url';
 
@@ -11,3 +11,6 @@ export const CLASSIFIER_OBJECT = built('steer.bpf.o');
 
 /** The program that sends frames as they are given to it. */
 export const INJECT = built('inject');
+
+/** A file of the web page. */
+export const pageFile = (name: string): string => fileURLToPath(new URL(`../../dist/web/${name}`, import.meta.url));

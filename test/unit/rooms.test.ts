@@ -16,6 +16,7 @@ const ROOMS = [
   'pipeline',
   'facts',
   'service',
+  'web',
   'lab',
   'lsp',
   'cli',
@@ -98,6 +99,7 @@ describe('the whole tree', () => {
 
   it('has no type error', () => {
     tool('tsc', '-p', 'tsconfig.json');
+    tool('tsc', '-p', 'src/web/tsconfig.json');
   });
 
   it('is formatted and free of lint', () => {

@@ -1,0 +1,70 @@
+import type { MonitorItem } from '../monitor/index.ts';
+import type { Connection } from './connection.ts';
+import { ask } from './service.ts';
+
+/** Ms until the stream is opened again. */
+const AGAIN_MS = 1000;
+
+/** Reads the event stream, and goes on where it was when it breaks off: what is kept no more comes as a gap. */
+export class Feed {
+  readonly #connection: Connection;
+  readonly #onItems: (items: readonly MonitorItem[]) => void;
+  #running: AbortController | undefined;
+  #session: string | undefined;
+  #seq = 0;
+
+  constructor(connection: Connection, onItems: (items: readonly MonitorItem[]) => void) {
+    this.#connection = connection;
+    this.#onItems = onItems;
+  }
+
+  /** Reads by this filter (`origin=remote`), from the first item that is still kept. @throws Refused where it has a mistake */
+  async open(filter: URLSearchParams): Promise<void> {
+    this.close();
+    this.#session = undefined;
+    const running = new AbortController();
+    this.#running = running;
+    // The first answer says whether the filter is good; what comes then is read on and on.
+    const first = await this.#request(filter, running.signal);
+    void this.#follow(filter, running.signal, first);
+  }
+
+  close(): void {
+    this.#running?.abort();
+    this.#running = undefined;
+  }
+
+  #request(filter: URLSearchParams, signal: AbortSignal): Promise<Response> {
+    const at = this.#session === undefined ? '0' : `${this.#session}-${this.#seq}`;
+    return ask(`/events?${filter}`, signal, { 'last-event-id': at });
+  }
+
+  async #follow(filter: URLSearchParams, signal: AbortSignal, first: Response): Promise<void> {
+    let response: Response | undefined = first;
+    while (!signal.aborted && !this.#connection.refused) {
+      try {
+        response ??= await this.#request(filter, signal);
+        await this.#read(response.body!);
+      } catch (error) {
+        this.#connection.failed(error);
+      }
+      response = undefined;
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+    }
+  }
+
+  async #read(body: ReadableStream<Uint8Array>): Promise<void> {
+    const decoder = new TextDecoder();
+    let rest = '';
+    const reader = body.getReader();
+    // Not every browser lets one iterate over a stream.
+    for (let next = await reader.read(); !next.done; next = await reader.read()) {
+      const lines = (rest + decoder.decode(next.value, { stream: true })).split('\n');
+      rest = lines.pop()!;
+      const items = lines.map((line) => JSON.parse(line) as MonitorItem);
+      for (const item of items) if (item.kind === 'stream') this.#session = item.session;
+      this.#seq = items.at(-1)?.seq ?? this.#seq;
+      this.#onItems(items);
+    }
+  }
+}
