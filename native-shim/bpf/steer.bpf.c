@@ -12,7 +12,8 @@
  *   the filters behind it are asked; there `pick` matches the classes that it is configured for, with a mirred of its own.
  * - `egress`, as the classifier of the device's HTB root:
  *     tc filter replace dev wan parent 7fe1: protocol all prio 10 handle 1 bpf obj steer.bpf.o sec egress
- *   Returns the class; 0 leaves the packet to HTB's default. Writes nothing into the packet.
+ *   Returns the class; 0 leaves the packet to HTB's default. Writes nothing into the packet, but while somebody captures:
+ *   then skb->priority says the class, by which native-shim/programs/capture.c knows the packet behind the queue.
  * - `tin`, as the classifier of the device's cake root, which would take a class that is returned for a flow, but asks
  *   its filters before it looks at skb->priority: sets that to the class, and returns 0.
  *
@@ -75,6 +76,22 @@ static __always_inline bool has_expired(void)
 
 	/* The coarse clock, a tick behind at most, is read without asking the hardware. */
 	return value && *value && bpf_ktime_get_coarse_ns() >= *value;
+}
+
+/* One value: CLOCK_MONOTONIC in ns, until which `egress` tells the class in the packet (src/cli/capture.ts); 0: it does not. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} captured SEC(".maps");
+
+static __always_inline bool is_captured(void)
+{
+	__u32 key = 0;
+	const __u64 *value = bpf_map_lookup_elem(&captured, &key);
+
+	return value && *value && bpf_ktime_get_coarse_ns() < *value;
 }
 
 static __always_inline void count(__u32 key)
@@ -276,13 +293,17 @@ SEC("pick")
 int steer_pick(struct __sk_buff *skb)
 {
 	__u64 minor = skb->priority ^ config.major;
+	bool mine = false;
 
 	/* Two fixed places: that an index fits, the verifier does not see. */
 	if (minor < 64)
-		return config.picked[0] >> minor & 1 ? MATCH : LEAVE_ALONE;
-	if (minor < STEER_PICKABLE)
-		return config.picked[1] >> (minor - 64) & 1 ? MATCH : LEAVE_ALONE;
-	return LEAVE_ALONE;
+		mine = config.picked[0] >> minor & 1;
+	else if (minor < STEER_PICKABLE)
+		mine = config.picked[1] >> (minor - 64) & 1;
+	if (!mine)
+		return LEAVE_ALONE;
+	skb->priority &= ~STEER_SECOND_SET;
+	return MATCH;
 }
 
 static __always_inline __u32 class_leaving(struct __sk_buff *skb)
@@ -296,7 +317,11 @@ static __always_inline __u32 class_leaving(struct __sk_buff *skb)
 SEC("egress")
 int steer_egress(struct __sk_buff *skb)
 {
-	return class_leaving(skb);
+	__u32 class = class_leaving(skb);
+
+	if (class && is_captured())
+		skb->priority = class;
+	return class;
 }
 
 SEC("tin")

@@ -11,6 +11,12 @@
 /* Above every class number that fits into the mark. */
 #define STEER_PICKABLE 128
 
+/*
+ * In `major`, of every other generation of `sort` and `pick`: so a packet that one `sort` has classified is picked by
+ * its own picks, while those of another policy stand beside. Above every minor; the class that it is picked for has it not.
+ */
+#define STEER_SECOND_SET 0x8000
+
 /* Symbol `config` in .rodata: patched in the object file, since plain tc has no other way to configure a program. */
 struct steer_config {
 	__u32 major;	     /* of the classes, in the upper 16 bits: 0x7fe00000 is 7fe0: */

@@ -16,7 +16,7 @@
 
 #include <stdint.h>
 
-#define HG_ABI 5 /* changes with every change of a record or a function; hg_abi() returns it */
+#define HG_ABI 6 /* changes with every change of a record or a function; hg_abi() returns it */
 
 /* What happened, where, and the kernel's own words for it (extended ACK), when it said any. */
 struct hg_error {
@@ -42,7 +42,8 @@ enum hg_kind {
 	HG_PAYLOAD = 14, /* NFLOG: what a packet carries */
 	HG_TC_GONE = 15,    /* rtnetlink: a qdisc, class, filter or chain of a device has been removed or replaced */
 	HG_TABLE_GONE = 16, /* nftables: a table, or something in it but the elements of its sets, has been removed */
-	/* ENOBUFS: the kernel dropped messages for this socket; head.count: overruns told at once. It stands where the
+	/* The kernel dropped messages for this socket; head.count: how many, where it copies them into a ring, else how often it
+	 * said so (ENOBUFS). It stands where the
 	 * loss was: behind it nothing is missing, so that a dump begun now makes good what is missing before it. */
 	HG_OVERRUN = 32,
 	HG_FAILED = 33,  /* the source has ended; head.count: errno */
@@ -61,6 +62,7 @@ enum hg_flag { /* which optional fields of a record hold something */
 	HG_F_FRAGMENT = 1 << 10, /* packet: a fragment after the first, so no ports */
 	HG_F_STATUS = 1 << 11,
 	HG_F_MAC = 1 << 12,
+	HG_F_HELPER = 1 << 13,
 };
 
 struct hg_head { /* 16 bytes, first in every record */
@@ -77,7 +79,7 @@ struct hg_tuple { /* 40 bytes */
 	uint8_t icmp_type, icmp_code; /* ICMP and ICMPv6 */
 };
 
-struct hg_flow { /* 168 bytes; zone to original is the flow's identity, 44 bytes in one piece */
+struct hg_flow { /* 184 bytes; zone to original is the flow's identity, 44 bytes in one piece */
 	struct hg_head head;
 	uint32_t id; /* CTA_ID: reused by the kernel, and not unique in a large table */
 	uint32_t status; /* IPS_* of linux/netfilter/nf_conntrack_common.h */
@@ -91,6 +93,7 @@ struct hg_flow { /* 168 bytes; zone to original is the flow's identity, 44 bytes
 	struct hg_tuple original;
 	struct hg_tuple reply;
 	uint8_t tcp_state; /* TCP_CONNTRACK_* */
+	char helper[16];   /* its conntrack helper's name, padded with NUL (NF_CT_HELPER_NAME_LEN) */
 	uint8_t pad[3];
 };
 
@@ -178,10 +181,12 @@ struct hg_tc_stat { /* 96 bytes: one qdisc or one class */
 
 struct hg_source_stats {
 	uint64_t records;  /* put into the ring so far */
-	uint64_t overruns; /* ENOBUFS seen so far */
+	uint64_t overruns; /* ENOBUFS seen so far; by_ring: events that found no room in the kernel's ring */
 	uint64_t ring_full; /* times the thread had to wait for the owner */
 	uint32_t receive_buffer; /* SO_RCVBUF as the kernel reports it: twice what it grants */
 	uint32_t waiting; /* records in the ring now */
+	uint32_t by_ring; /* 1: the kernel copies events into a ring; 0: it queues them at the socket */
+	uint32_t pad;
 };
 
 struct hg_source;
@@ -201,9 +206,10 @@ uint32_t hg_abi(void);
 /* Leaves flows between loopback addresses out, in the kernel. */
 #define HG_NO_LOOPBACK 16
 /* Follows conntrack events. groups: HG_GROUP_*, and HG_NO_LOOPBACK. With every overrun the receive buffer doubles, up to
- * `most_buffer`. Records: struct hg_flow. */
+ * `most_buffer`. `copier`: path of copy-events.bpf.o, which has the kernel copy events into a ring of `receive_buffer` bytes,
+ * that does not grow; without it (NULL), or where it cannot be loaded (CAP_BPF, Linux 5.8), they come by the socket. Records: struct hg_flow. */
 struct hg_source *hg_conntrack_open(const char *netns, uint32_t groups, uint32_t receive_buffer, uint32_t most_buffer,
-				    uint32_t ring, struct hg_error *error);
+				    const char *copier, uint32_t ring, struct hg_error *error);
 
 /* Dumps the conntrack table on a socket of its own: HG_DUMP_START, HG_DUMPED..., HG_DUMP_END. An interrupted dump
  * (NLM_F_DUMP_INTR) is begun again, at most `attempts` times in all. Where mask is not 0 the kernel sends only

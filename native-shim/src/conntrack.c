@@ -9,7 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "source.h"
+#include "dump.h"
+#include "event-ring.h"
 
 int hg_conntrack_socket(const char *netns, uint32_t receive_buffer, struct hg_error *error)
 {
@@ -74,7 +75,7 @@ static uint8_t read_u8(const struct nlattr *attr)
 /* Sorts what is nested in an attribute, which may be NULL. */
 static void nested(const struct nlattr **table, uint16_t max, const struct nlattr *attr)
 {
-	hg_attrs(table, max, attr ? mnl_attr_get_payload(attr) : NULL, attr ? mnl_attr_get_payload_len(attr) : 0);
+	hg_attrs(table, max, hg_attr(attr, 0), attr ? attr->nla_len - (size_t)NLA_HDRLEN : 0);
 }
 
 static bool read_addresses(uint8_t family, const struct nlattr *attr, struct hg_tuple *tuple)
@@ -171,6 +172,25 @@ static void read_tcp_state(struct hg_flow *flow, const struct nlattr *attr)
 	flow->tcp_state = read_u8(tcp[CTA_PROTOINFO_TCP_STATE]);
 }
 
+/* ctnetlink_dump_helpinfo(): in the event of a new flow, and in dumps. */
+static void read_helper(struct hg_flow *flow, const struct nlattr *attr)
+{
+	const struct nlattr *help[CTA_HELP_MAX + 1], *name;
+	size_t length;
+
+	if (!attr)
+		return;
+	nested(help, CTA_HELP_MAX, attr);
+	name = help[CTA_HELP_NAME];
+	if (!name)
+		return;
+	length = strnlen(mnl_attr_get_payload(name), mnl_attr_get_payload_len(name));
+	if (length > sizeof(flow->helper))
+		length = sizeof(flow->helper);
+	flow->head.flags |= HG_F_HELPER;
+	memcpy(flow->helper, mnl_attr_get_payload(name), length);
+}
+
 /* Attributes as ctnetlink_fill_info() in net/netfilter/nf_conntrack_netlink.c puts them. */
 static bool pack(struct hg_flow *flow, const struct nlmsghdr *message)
 {
@@ -195,6 +215,7 @@ static bool pack(struct hg_flow *flow, const struct nlmsghdr *message)
 	read_counters(flow, attrs[CTA_COUNTERS_ORIG], &flow->original_packets, &flow->original_bytes);
 	read_counters(flow, attrs[CTA_COUNTERS_REPLY], &flow->reply_packets, &flow->reply_bytes);
 	read_tcp_state(flow, attrs[CTA_PROTOINFO]);
+	read_helper(flow, attrs[CTA_HELP]);
 	return true;
 }
 
@@ -240,7 +261,8 @@ static int receive(struct hg_source *source, void *state, const void *datagram, 
 const struct hg_source_ops hg_conntrack_ops = { .record_size = sizeof(struct hg_flow), .receive = receive };
 
 HG_EXPORT struct hg_source *hg_conntrack_open(const char *netns, uint32_t groups, uint32_t receive_buffer,
-					      uint32_t most_buffer, uint32_t ring, struct hg_error *error)
+					      uint32_t most_buffer, const char *copier, uint32_t ring,
+					      struct hg_error *error)
 {
 	static const struct {
 		uint32_t wanted;
@@ -250,22 +272,27 @@ HG_EXPORT struct hg_source *hg_conntrack_open(const char *netns, uint32_t groups
 		{ HG_GROUP_UPDATE, NFNLGRP_CONNTRACK_UPDATE },
 		{ HG_GROUP_DESTROY, NFNLGRP_CONNTRACK_DESTROY },
 	};
+	bool no_loopback = groups & HG_NO_LOOPBACK;
 	struct hg_source *source;
+	struct hg_feed *feed;
 	int fd = hg_conntrack_socket(netns, receive_buffer, error);
+	int status = 0;
 
 	if (fd < 0)
 		return NULL;
-	if ((groups & HG_NO_LOOPBACK) && hg_filter_loopback(fd, error)) {
+	feed = copier ? hg_event_ring_open(fd, copier, receive_buffer, no_loopback) : NULL;
+	if (!feed && no_loopback)
+		status = hg_filter_loopback(fd, error);
+	for (size_t i = 0; status == 0 && i < sizeof(table) / sizeof(table[0]); i++)
+		if (groups & table[i].wanted)
+			status = hg_netlink_join(fd, table[i].group, error);
+	if (status) {
+		if (feed)
+			feed->close(feed);
 		close(fd);
 		return NULL;
 	}
-	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
-		if ((groups & table[i].wanted) && hg_netlink_join(fd, table[i].group, error)) {
-			close(fd);
-			return NULL;
-		}
-	}
-	source = hg_source_start(&hg_conntrack_ops, NULL, fd, ring, error);
+	source = hg_source_start_fed(&hg_conntrack_ops, NULL, fd, feed, ring, error);
 	if (source)
 		hg_source_let_grow(source, most_buffer);
 	return source;

@@ -66,18 +66,21 @@ int hg_netlink_status(const struct nlmsghdr *message)
 
 void hg_attrs(const struct nlattr **table, uint16_t max, const void *data, size_t length)
 {
-	const struct nlattr *attr = data;
+	const uint8_t *at = data;
 
 	memset(table, 0, (max + 1u) * sizeof(*table));
-	while (mnl_attr_ok(attr, (int)length)) {
-		size_t step = MNL_ALIGN(attr->nla_len);
+	while (length >= NLA_HDRLEN) {
+		const struct nlattr *attr = (const void *)at;
+		size_t step = NLA_ALIGN(attr->nla_len);
 
-		if (mnl_attr_get_type(attr) <= max)
-			table[mnl_attr_get_type(attr)] = attr;
+		if (attr->nla_len < NLA_HDRLEN || attr->nla_len > length)
+			break;
+		if ((attr->nla_type & NLA_TYPE_MASK) <= max)
+			table[attr->nla_type & NLA_TYPE_MASK] = attr;
 		if (step >= length)
 			break;
 		length -= step;
-		attr = mnl_attr_next(attr);
+		at += step;
 	}
 }
 

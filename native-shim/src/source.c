@@ -25,17 +25,21 @@
 #define MIN_RING 64u
 #define MAX_RING (1u << 22)
 #define LINGER_NS 1000000 /* under load the doorbell rings at most that often */
+/* From so many records a second on a waking costs more than what it brings, so it rings less often still. */
+#define BUSY_RECORDS 16000
+#define BUSY_LINGER_NS 4000000
 #define BATCH 32	  /* datagrams read by one call */
 #define ROUNDS 16	  /* such calls before the doorbell has its turn */
 #define DATAGRAM_BYTES 32768
 #define STACK_BYTES (256 << 10)
-/* A socket buffer from this size on holds what comes in one linger: then the thread sleeps through it, and reads
+/* A socket buffer from this size on, as a feed does, holds what comes in one linger: then the thread sleeps through it, and reads
  * hundreds of messages on one waking (docs/architecture.md, "Batches"). */
-#define NAP_BUFFER (2u << 20)
+#define NAP_BUFFER (8u << 20)
 
 struct hg_source {
 	const struct hg_source_ops *ops;
 	void *state;
+	struct hg_feed *feed; /* NULL: all comes by the socket */
 	int fd, wake, bell[2];
 	uint8_t *ring;
 	uint32_t mask;
@@ -46,6 +50,7 @@ struct hg_source {
 	/* the thread's own */
 	uint64_t now_ns;      /* CLOCK_REALTIME of the last read */
 	int64_t last_ring_ns; /* CLOCK_MONOTONIC */
+	int64_t linger_ns;
 	uint32_t announced;   /* head when the doorbell rang last */
 	bool lingering;
 	uint32_t overruns;	  /* seen, and not yet said */
@@ -87,9 +92,14 @@ static void poke(int fd)
 
 static void ring_now(struct hg_source *s)
 {
-	s->announced = atomic_load(&s->head);
-	s->last_ring_ns = monotonic_ns();
-	s->lingering = false;
+	int64_t now = monotonic_ns(), since = now - s->last_ring_ns;
+	uint32_t head = atomic_load(&s->head);
+	bool busy = (head - s->announced) * 1000000000ll >= BUSY_RECORDS * since;
+
+	s->linger_ns = busy && since >= LINGER_NS ? BUSY_LINGER_NS : LINGER_NS;
+	s->announced = head;
+	s->last_ring_ns = now;
+	s->lingering = s->linger_ns == BUSY_LINGER_NS;
 	/* A full pipe (EAGAIN) rings already, a closed one (EPIPE) has nobody left to hear. */
 	if (!atomic_exchange(&s->rung, true))
 		while (write(s->bell[1], "", 1) < 0 && errno == EINTR)
@@ -100,7 +110,7 @@ static void ring_unless_early(struct hg_source *s)
 {
 	if (s->announced == atomic_load(&s->head))
 		s->lingering = false;
-	else if (monotonic_ns() - s->last_ring_ns < LINGER_NS)
+	else if (monotonic_ns() - s->last_ring_ns < s->linger_ns)
 		s->lingering = true;
 	else
 		ring_now(s);
@@ -109,18 +119,18 @@ static void ring_unless_early(struct hg_source *s)
 /* Sleeps until the socket or the owner has something, or the linger is over. */
 static void wait_for_input(struct hg_source *s)
 {
-	struct pollfd fds[] = { { s->fd, POLLIN, 0 }, { s->wake, POLLIN, 0 } };
+	struct pollfd fds[] = { { s->wake, POLLIN, 0 }, { s->fd, POLLIN, 0 }, { s->feed ? s->feed->fd : -1, POLLIN, 0 } };
 	struct timespec left = { 0, 0 };
 	uint64_t pokes;
 
 	if (s->lingering) {
-		int64_t due = s->last_ring_ns + LINGER_NS - monotonic_ns();
+		int64_t due = s->last_ring_ns + s->linger_ns - monotonic_ns();
 
 		left.tv_nsec = due > 0 ? (long)due : 0;
-		if (s->receive_buffer >= NAP_BUFFER)
-			fds[0].events = 0;
 	}
-	if (ppoll(fds, 2, s->lingering ? &left : NULL, NULL) > 0 && fds[1].revents)
+	if (ppoll(fds, s->lingering && (s->feed || s->receive_buffer >= NAP_BUFFER) ? 1 : 3, s->lingering ? &left : NULL,
+		  NULL) > 0 &&
+	    fds[0].revents)
 		(void)!read(s->wake, &pokes, sizeof(pokes));
 }
 
@@ -162,8 +172,10 @@ void *hg_source_put(struct hg_source *s, uint16_t kind)
 
 void hg_source_commit(struct hg_source *s)
 {
-	atomic_fetch_add_explicit(&s->stat_records, 1, memory_order_relaxed);
-	atomic_fetch_add(&s->head, 1);
+	/* The thread alone writes both. */
+	atomic_store_explicit(&s->stat_records, atomic_load_explicit(&s->stat_records, memory_order_relaxed) + 1,
+			      memory_order_relaxed);
+	atomic_store(&s->head, atomic_load_explicit(&s->head, memory_order_relaxed) + 1);
 }
 
 void hg_source_say(struct hg_source *s, uint16_t kind, uint16_t flags, uint32_t count)
@@ -175,6 +187,17 @@ void hg_source_say(struct hg_source *s, uint16_t kind, uint16_t flags, uint32_t 
 	head->flags = flags;
 	head->count = count;
 	hg_source_commit(s);
+}
+
+int hg_source_receive(struct hg_source *s, const void *datagram, size_t length)
+{
+	return s->ops->receive(s, s->state, datagram, length);
+}
+
+void hg_source_lost(struct hg_source *s, uint32_t count)
+{
+	atomic_fetch_add(&s->stat_overruns, count);
+	hg_source_say(s, HG_OVERRUN, 0, count);
 }
 
 int hg_source_fd(const struct hg_source *s)
@@ -251,8 +274,7 @@ static int read_batch(struct hg_source *s, bool *empty)
 		else if (s->messages[i].msg_len == 0)
 			status = -ECONNRESET; /* netlink has no empty datagrams: the peer of a test has closed */
 		else
-			status = s->ops->receive(s, s->state, s->buffers + (size_t)i * DATAGRAM_BYTES,
-						 s->messages[i].msg_len);
+			status = hg_source_receive(s, s->buffers + (size_t)i * DATAGRAM_BYTES, s->messages[i].msg_len);
 	}
 	return status;
 }
@@ -270,6 +292,18 @@ static int read_socket(struct hg_source *s)
 	return status;
 }
 
+/* Also a socket with a feed is read: the kernel tells there what it had no memory for. */
+static int read_all(struct hg_source *s)
+{
+	int status = 0;
+
+	if (s->feed) {
+		s->now_ns = realtime_ns();
+		status = s->feed->read(s->feed, s);
+	}
+	return status < 0 ? status : read_socket(s);
+}
+
 static void *run(void *arg)
 {
 	struct hg_source *s = arg;
@@ -279,7 +313,7 @@ static void *run(void *arg)
 	status = s->ops->start ? s->ops->start(s, s->state) : 0;
 	while (status == 0 && !atomic_load(&s->stop)) {
 		wait_for_input(s);
-		status = read_socket(s);
+		status = read_all(s);
 		ring_unless_early(s);
 	}
 	if (status < 0)
@@ -290,6 +324,8 @@ static void *run(void *arg)
 
 static void free_source(struct hg_source *s)
 {
+	if (s->feed)
+		s->feed->close(s->feed);
 	free(s->state);
 	free(s->ring);
 	free(s->buffers);
@@ -352,10 +388,18 @@ static int start_thread(struct hg_source *s)
 struct hg_source *hg_source_start(const struct hg_source_ops *ops, void *state, int fd, uint32_t ring,
 				  struct hg_error *error)
 {
+	return hg_source_start_fed(ops, state, fd, NULL, ring, error);
+}
+
+struct hg_source *hg_source_start_fed(const struct hg_source_ops *ops, void *state, int fd, struct hg_feed *feed,
+				      uint32_t ring, struct hg_error *error)
+{
 	struct hg_source *s = aligned_alloc(64, (sizeof(*s) + 63) / 64 * 64);
 	int code;
 
 	if (!s) {
+		if (feed)
+			feed->close(feed);
 		free(state);
 		close(fd);
 		hg_fail(error, ENOMEM, "malloc", NULL);
@@ -364,7 +408,9 @@ struct hg_source *hg_source_start(const struct hg_source_ops *ops, void *state, 
 	memset(s, 0, sizeof(*s));
 	s->ops = ops;
 	s->state = state;
+	s->feed = feed;
 	s->fd = fd;
+	s->linger_ns = LINGER_NS;
 	s->wake = s->bell[0] = s->bell[1] = -1;
 	s->last_ring_ns = monotonic_ns() - LINGER_NS;
 	s->receive_buffer = read_buffer_size(s);
@@ -415,6 +461,7 @@ HG_EXPORT void hg_source_get_stats(struct hg_source *s, struct hg_source_stats *
 		.ring_full = atomic_load(&s->stat_full),
 		.receive_buffer = s->receive_buffer,
 		.waiting = atomic_load(&s->head) - atomic_load(&s->tail),
+		.by_ring = s->feed != NULL,
 	};
 }
 

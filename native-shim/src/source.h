@@ -18,9 +18,23 @@ struct hg_source_ops {
 	int (*overrun)(struct hg_source *source, void *state);
 };
 
+/* Another way than the socket for messages to come: the thread waits for both, and reads this first. */
+struct hg_feed {
+	int fd; /* for poll(2) */
+	/* Hands some messages on (hg_source_receive), not all at once. 0 or -errno. */
+	int (*read)(struct hg_feed *feed, struct hg_source *source);
+	void (*close)(struct hg_feed *feed);
+};
+
 /* Starts a thread that reads `fd`. Takes fd and state (free(3)), also when it fails. */
 struct hg_source *hg_source_start(const struct hg_source_ops *ops, void *state, int fd, uint32_t ring,
 				  struct hg_error *error);
+/* The same with a feed, which it takes likewise, and which may be NULL. */
+struct hg_source *hg_source_start_fed(const struct hg_source_ops *ops, void *state, int fd, struct hg_feed *feed,
+				      uint32_t ring, struct hg_error *error);
+/* What a feed calls: a message has come; so many have been lost up to here. */
+int hg_source_receive(struct hg_source *source, const void *datagram, size_t length);
+void hg_source_lost(struct hg_source *source, uint32_t count);
 /* Has the socket's receive buffer double with every overrun, as long as it holds at most so many bytes. */
 void hg_source_let_grow(struct hg_source *source, uint32_t bytes);
 int hg_source_fd(const struct hg_source *source);

@@ -16,12 +16,13 @@ static void a_full_tcp_event(void)
 	CHECK(parse(&f, build_flow(buffer, &TCP4, true)));
 	CHECK(f.head.kind == HG_NEW);
 	CHECK(f.head.flags == (HG_F_PORTS | HG_F_STATUS | HG_F_MARK | HG_F_TIMEOUT | HG_F_START | HG_F_STOP |
-			       HG_F_COUNTERS | HG_F_TCP_STATE));
+			       HG_F_COUNTERS | HG_F_TCP_STATE | HG_F_HELPER));
 	CHECK(f.id == 0xcafe && f.status == 0x18e && f.mark == 0x0300beef && f.timeout == 431999);
 	CHECK(f.start_ns == 1700000000123456789ull && f.stop_ns == 1700000001123456789ull);
 	CHECK(f.original_packets == 7 && f.original_bytes == 1ull << 40);
 	CHECK(f.reply_packets == 9 && f.reply_bytes == 3000);
 	CHECK(f.zone == 7 && f.family == AF_INET && f.protocol == IPPROTO_TCP && f.tcp_state == 3);
+	CHECK(strcmp(f.helper, "ftp") == 0);
 	CHECK(memcmp(f.original.src, TCP4.original_src, 16) == 0 && memcmp(f.original.dst, TCP4.original_dst, 16) == 0);
 	CHECK(memcmp(f.reply.src, TCP4.reply_src, 16) == 0 && memcmp(f.reply.dst, TCP4.reply_dst, 16) == 0);
 	CHECK(f.original.src_port == 40000 && f.original.dst_port == 443);

@@ -7,6 +7,7 @@ import {
   MIRROR_FAMILIES,
   shaperMajor,
   TABLE,
+  type TreePlace,
   UPLOAD_MAJOR,
 } from '../shape/index.ts';
 
@@ -62,6 +63,15 @@ export async function listTables(run: RunThere): Promise<Map<string, string>> {
     }),
   );
   return new Map(found.filter(([, text]) => text !== ''));
+}
+
+/** The same of trees alone, by their devices. @throws HeadgateError HG_KERNEL */
+export async function listTrees(places: readonly TreePlace[], run: RunThere): Promise<Map<string, string>> {
+  const found = places.map(
+    async ({ device, major }) =>
+      [device, await listTree(device, told(run), major === UPLOAD_MAJOR ? isOfUpload : () => true)] as const,
+  );
+  return new Map(await Promise.all(found));
 }
 
 /** What is not there says nothing. */

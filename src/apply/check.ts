@@ -3,7 +3,9 @@ import { CAPABILITIES, type Capabilities, type CapabilitySource, HeadgateError }
 import {
   ARRIVAL_FAMILY,
   type Datapath,
+  describeRoot,
   ensureCreates,
+  isPutBack,
   type LinkShape,
   TABLE,
   tapsOf,
@@ -23,14 +25,12 @@ export function checkLink(shape: LinkShape, scene: Scene, datapath: Pick<Datapat
     throw new HeadgateError('HG_NO_DEVICE', { device, devices: namesOf(scene) });
 
   checkIfbs(shape, scene);
-  const { roots, filters: foreign } = othersOn(scene, device);
-  const [root] = roots;
-  if (shape.upload && root) throw new HeadgateError('HG_QDISC_TAKEN', { device, found: `${root.kind} ${root.handle}` });
-
+  checkRootFree(shape, scene);
   checkCreate(shape, scene, datapath);
 
   // What does not stand on the hook comes after all that others have there.
   if (shape.ifbs.length === 0 || !hook) return;
+  const { filters: foreign } = othersOn(scene, device);
   if (foreign.length > 0)
     throw new HeadgateError('HG_FILTER_TAKEN', {
       device,
@@ -40,6 +40,17 @@ export function checkLink(shape: LinkShape, scene: Scene, datapath: Pick<Datapat
   const chains = passedBy(shape, scene, { hook });
   if (chains.length > 0 && !shape.bypass)
     throw new HeadgateError('HG_CHAIN_TAKEN', { device, found: chains.join(', ') });
+}
+
+/** Makes sure that the place of the upload's tree is not somebody else's, or is given up for it. @throws HeadgateError HG_QDISC_TAKEN */
+export function checkRootFree(
+  { device, upload, replacesRoot }: Pick<LinkShape, 'device' | 'upload' | 'replacesRoot'>,
+  scene: Scene,
+): void {
+  const [root] = upload ? othersOn(scene, device).roots : [];
+  if (!root || (replacesRoot && isPutBack(root.kind))) return;
+  const why = replacesRoot ? ' (of a kind that cannot be put back)' : '';
+  throw new HeadgateError('HG_QDISC_TAKEN', { device, found: `${describeRoot(root)}${why}` });
 }
 
 /** Makes sure that nobody else has devices of these names. @throws HeadgateError HG_IFB_TAKEN */

@@ -1,7 +1,8 @@
-import { getTcStats, type TcStat } from '../kernel/index.ts';
+import { getTcStats, listCountingRules, type TcStat } from '../kernel/index.ts';
 import {
+  ARRIVAL_FAMILY,
+  arrivalChain,
   type Datapath,
-  DOWNLOAD_MAJOR,
   type HeldLink,
   type HeldTree,
   handle,
@@ -10,8 +11,9 @@ import {
   type Operation,
   ROOT,
   rootMajor,
-  type Tree,
-  UPLOAD_MAJOR,
+  TABLE,
+  type TreePlace,
+  treesOf,
 } from '../shape/index.ts';
 import { isRedirected, type Scene } from './inspect.ts';
 import { holdsFilters } from './read-back.ts';
@@ -20,21 +22,20 @@ import { holdsFilters } from './read-back.ts';
 export async function getHeld(shape: LinkShape, scene: Scene, datapath: Datapath): Promise<HeldLink> {
   const { device, ifbs, upload } = shape;
   const indexOf = new Map(scene.devices.map(({ name, index }) => [name, index]));
-  const wanted: [string, number, Tree][] = [
-    ...ifbs.map(({ name, tree }): [string, number, Tree] => [name, DOWNLOAD_MAJOR, tree]),
-    ...(upload ? [[device, UPLOAD_MAJOR, upload] satisfies [string, number, Tree]] : []),
-  ];
-  const trees = wanted.flatMap(([on, major, tree]): [string, HeldTree][] => {
-    const index = indexOf.get(on);
-    const held = index === undefined ? undefined : heldTree(getTcStats(undefined, index), major, tree);
-    return held ? [[on, held]] : [];
+  const trees = treesOf([shape]).flatMap((place): [string, HeldTree][] => {
+    const index = indexOf.get(place.device);
+    const held = index === undefined ? undefined : heldTree(getTcStats(undefined, index), place);
+    return held ? [[place.device, held]] : [];
   });
   const own = scene.ifbs.filter(({ device: ifb }) => ifbs.some(({ name }) => name === ifb.name));
   return {
     ifbs: new Map(own.map(({ device: ifb, ownership }) => [ifb.name, ownership])),
     trees: new Map(trees),
     hook: scene.hooks.has(device),
-    redirected: ifbs.length > 0 && isRedirected(scene, device) && (await holds(datapath.redirect(device, ifbs))),
+    redirected:
+      ifbs.length > 0 &&
+      isRedirected(scene, device) &&
+      (datapath.map ? await forwards(shape) : await holds(datapath.redirect(device, ifbs))),
     classified: upload === undefined || (await holds(datapath.classifyLeaving(device, upload))),
   };
 }
@@ -42,7 +43,14 @@ export async function getHeld(shape: LinkShape, scene: Scene, datapath: Datapath
 const holds = async (operation: Operation | undefined): Promise<boolean> =>
   !operation?.filters || holdsFilters(operation.filters);
 
-function heldTree(stats: readonly TcStat[], major: number, tree: Tree): HeldTree | undefined {
+/** The chain of the device, of datapath `map`, leads to its ifbs. */
+async function forwards({ device, ifbs }: LinkShape): Promise<boolean> {
+  const rules = await listCountingRules(ARRIVAL_FAMILY, TABLE);
+  const led = rules.flatMap(({ chain, forwardsTo }) => (chain === arrivalChain(device) ? [forwardsTo] : []));
+  return ifbs.every(({ name }) => led.includes(name)) && led.length === ifbs.length;
+}
+
+function heldTree(stats: readonly TcStat[], { major, tree }: TreePlace): HeldTree | undefined {
   const root = handle(rootMajor(tree, major), 0);
   if (!stats.some((s) => !s.isClass && s.parent === ROOT && s.handle === root)) return undefined;
   const classes = stats.filter((s) => s.isClass && s.handle >>> 16 === major).map((s) => s.handle & 0xffff);

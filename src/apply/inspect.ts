@@ -27,6 +27,7 @@ import {
   TAP_ALIAS,
   UPLOAD_MAJOR,
 } from '../shape/index.ts';
+import { type FormerRoot, listFormerRoots } from './root-qdisc.ts';
 
 /** What of Headgate, and of others on its devices, is in the kernel now. Read from the kernel alone. */
 export interface Scene {
@@ -48,6 +49,8 @@ export interface Scene {
   readonly mirrors: ReadonlyMap<MirrorFamily, Whose>;
   /** Names of the taps that we made. */
   readonly taps: readonly string[];
+  /** What stood at the roots of devices before our trees. */
+  readonly formerRoots: readonly FormerRoot[];
 }
 
 export type Whose = 'none' | 'ours' | 'foreign';
@@ -92,6 +95,7 @@ export async function inspect(where: Where = {}): Promise<Scene> {
     arrivals: tables.get(ARRIVAL_FAMILY)?.whose ?? 'none',
     mirrors: new Map(MIRROR_FAMILIES.flatMap((f) => (tables.has(f) ? [[f, tables.get(f)!.whose]] : []))),
     taps: devices.filter(({ kind, alias }) => kind === 'ifb' && alias === TAP_ALIAS).map(({ name }) => name),
+    formerRoots: await listFormerRoots(devices, where),
   };
 }
 

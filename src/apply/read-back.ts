@@ -1,6 +1,13 @@
-import { getTcStats, listDevices, listFilters, type Where } from '../kernel/index.ts';
+import { getRootQdisc, getTcStats, listDevices, listFilters, type Where } from '../kernel/index.ts';
 import { HeadgateError } from '../model/index.ts';
-import { describeFilter, type Operation, type TreeObject, type TreePlace, treeObjects } from '../shape/index.ts';
+import {
+  describeFilter,
+  type Operation,
+  type RootPlace,
+  type TreeObject,
+  type TreePlace,
+  treeObjects,
+} from '../shape/index.ts';
 
 type Asked = NonNullable<Operation['filters']>;
 
@@ -55,6 +62,13 @@ export async function checkTree(place: TreePlace, where: Where = {}): Promise<vo
     .find((asked) => !held.includes(asked));
   if (missing === undefined) return;
   throw new HeadgateError('HG_TREE_CHANGED', { device: place.device, asked: missing, held: held.join('; ') });
+}
+
+/** Makes sure that a device's root qdisc is this one, to the last option. @throws HeadgateError HG_TREE_CHANGED */
+export async function checkRoot({ device, root }: RootPlace, where: Where = {}): Promise<void> {
+  const held = await getRootQdisc(device, where);
+  if (held?.told === root.told) return;
+  throw new HeadgateError('HG_TREE_CHANGED', { device, asked: root.told, held: held?.told ?? 'nothing' });
 }
 
 function describe({ kind, handle, parent, isClass, rates }: TreeObject): string {

@@ -1,5 +1,5 @@
 import { runCommand, type Where } from '../kernel/index.ts';
-import type { Command } from '../model/index.ts';
+import { HeadgateError } from '../model/index.ts';
 import {
   ARRIVAL_FAMILY,
   hooksOf,
@@ -14,17 +14,10 @@ import {
   TABLE,
   UNSHAPED,
 } from '../shape/index.ts';
+import { putBackRoots } from './former-root.ts';
 import { inspect, listOurMirrors, type Scene, uploadMajor } from './inspect.ts';
-
-/** A removal, and what to call it. */
-export interface Removal {
-  readonly about: string;
-  /** For people: the traffic that it touches, where it touches any. */
-  readonly touches?: string | undefined;
-  readonly command: Command;
-  /** An ifb stays as long as something may lead to it, or is known to be ours by its alias alone. */
-  readonly of?: 'hook' | 'ifb' | undefined;
-}
+import { checkRoot } from './read-back.ts';
+import type { Removal } from './removal.ts';
 
 /**
  * What has to go so that nothing of ours is left, in the one safe order: filters first, so that no redirect ever
@@ -75,6 +68,7 @@ export function teardownOf(scene: Scene): Removal[] {
       touches: 'what waits to leave is lost, and for milliseconds what leaves',
       command: removeUpload(device, major),
     })),
+    ...putBackRoots(scene),
     ...hooks,
     // What copies to a tap goes before the tap.
     ...listOurMirrors(scene).map((family) => ({
@@ -113,32 +107,37 @@ const PASSES = 2;
  * Takes everything of ours down and returns what that was. Goes on where a removal fails, but for ifbs that something may
  * still be redirected to: those stay.
  *
- * @throws HeadgateError HG_KERNEL the first failure, where something is left at the end
+ * @throws HeadgateError HG_KERNEL the first failure, where something is left at the end; HG_TREE_CHANGED: what was put back is not as it was
  */
 export async function teardown(where: Where = {}): Promise<Removal[]> {
   const done: Removal[] = [];
   let failures: unknown[] = [];
+  let changed: HeadgateError | undefined;
   for (let pass = 0; pass < PASSES; pass++) {
     const removals = await inspect(where).then(teardownOf, (error: unknown) => error);
     if (!Array.isArray(removals)) {
       failures.push(removals);
       continue;
     }
-    if (removals.length === 0) return done;
     failures = [];
-    let hooked = false;
+    let [hooked, rootless] = [false, false];
     for (const removal of removals as Removal[]) {
-      if (removal.of === 'ifb' && hooked) continue;
-      await runCommand(removal.command, where).then(
-        () => done.push(removal),
-        (error: unknown) => {
-          failures.push(error);
-          hooked ||= removal.of === 'hook';
-        },
-      );
+      if ((removal.of === 'ifb' && hooked) || (removal.of === 'former' && rootless)) continue;
+      try {
+        await runCommand(removal.command, where);
+        done.push(removal);
+        if (removal.root) await checkRoot(removal.root, where);
+      } catch (error) {
+        if (error instanceof HeadgateError && error.code === 'HG_TREE_CHANGED') changed = error;
+        else failures.push(error);
+        hooked ||= removal.of === 'hook';
+        rootless ||= removal.of === 'root';
+      }
     }
-    if (failures.length === 0) return done;
+    if (failures.length === 0) break;
   }
+  if (changed) throw changed;
+  if (failures.length === 0) return done;
   // An object may have gone by itself between the look and the removal: only what is still there is a failure.
   if (teardownOf(await inspect(where)).length > 0) throw failures[0];
   return done;

@@ -2,16 +2,18 @@ import type { Concern } from '../model/index.ts';
 import type { Evidence } from './doctor-evidence.ts';
 
 /** Flows that go past netfilter by a flowtable, or past the kernel by the card: with what part of the traffic they are. */
-export function checkOffload({ readings: { offload }, wants }: Evidence): Concern[] {
-  const { flowtables, flows, offloaded, hardware, bytes, offloadedBytes, counted } = offload;
+export function checkOffload({ readings: { offload, conntrack }, wants }: Evidence): Concern[] {
+  const { flowtables, offloaded, hardware, looked, bytes, offloadedBytes, counted } = offload;
+  const of = (part: number) =>
+    conntrack.count === undefined ? `${part} flows` : `${part} of ${conntrack.count} flows`;
   const devices = wants.links.map(({ device }) => device);
   const share = (part: number, whole: number) => `${Math.round((100 * part) / whole)} %`;
   const ofBytes = flowtables.some(({ counter }) => !counter)
     ? '; how many bytes is not known, since a flowtable without `counter` tells nobody'
     : bytes > 0
-      ? `, ${share(offloadedBytes, bytes)} of the bytes of ${counted === flows ? 'all' : `the ${counted} that are counted`}`
+      ? `, ${share(offloadedBytes, bytes)} of the bytes of ${counted === conntrack.count ? 'all' : counted === looked ? `the ${looked} that were looked at` : `the ${counted} that are counted`}`
       : '';
-  const measured = offloaded === 0 ? 'no flow at the moment' : `${offloaded} of ${flows} flows at the moment${ofBytes}`;
+  const measured = offloaded === 0 ? 'no flow at the moment' : `${of(offloaded)} at the moment${ofBytes}`;
   return [
     ...flowtables
       .filter((table) => table.devices.some((device) => devices.includes(device)))
@@ -29,7 +31,7 @@ export function checkOffload({ readings: { offload }, wants }: Evidence): Concer
           {
             check: 'hardware-offload',
             severity: 'problem',
-            what: `${hardware} of ${flows} flows run in the card: no qdisc ever sees their packets`,
+            what: `${of(hardware)} run in the card: no qdisc ever sees their packets`,
             advice: 'take `flags offload` from the flowtable (firewall4: option flow_offloading_hw 0)',
           } as const,
         ]

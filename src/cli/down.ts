@@ -3,7 +3,7 @@ import { acquireInstance, ensureRoot } from '../kernel/index.ts';
 import { HeadgateError } from '../model/index.ts';
 import { print, printJson } from './output.ts';
 
-/** How long a running service has to take itself down. */
+/** How long a running service has to take itself down, and one that was killed to be gone. */
 const PATIENCE_MS = 10_000;
 
 export function addDownCommand(program: Command): void {
@@ -12,31 +12,75 @@ export function addDownCommand(program: Command): void {
     .description(
       'stop the running headgate, and take down what a killed `up`, or `up --keep`, has left: filters first, then trees, then ifbs',
     )
+    .option('--left', 'take down only what nobody runs any more; a running headgate goes on, and the exit status is 4')
     .option('--json', 'print one JSON object: {removed: [...]}')
     .addHelpText(
       'after',
-      '\nExample:\n  sudo headgate down\n\nExit status: 0 nothing of ours is left, 4 a running headgate did not stop',
+      `
+Example:
+  sudo headgate down
+
+A headgate that hangs, and has not stopped after 10 s, is killed (kill -9), and everything taken down for it. One of
+systemd's would then be started again: systemctl stop headgate.
+Exit status: 0 nothing of ours is left, 4 a running headgate could not be stopped`,
     )
-    .action(async (options: { json?: boolean }) => {
+    .action(async (options: { json?: boolean; left?: boolean }) => {
       ensureRoot('removing qdiscs and devices');
-      const { requestService, takeDown } = await import('../service/index.ts');
-      const pid = (await requestService())?.pid;
-      if (pid !== undefined) process.kill(pid, 'SIGTERM');
-      const leave = await leaveOf(pid);
-      const removed = await takeDown().finally(leave);
-      if (pid !== undefined) removed.unshift(`stop headgate (pid ${pid})`);
+      const { takeDown } = await import('../service/index.ts');
+      const { leave, stopped } = options.left ? await leaveNow() : await stopAndLeave();
+      const removed = [...stopped, ...(await takeDown().finally(leave))];
       if (options.json) printJson({ removed });
       else print(removed.length === 0 ? 'nothing of headgate is here' : removed.join('\n'));
     });
 }
 
-/** Waits for the place of the service that was told to stop. @throws HeadgateError HG_RUNNING */
-async function leaveOf(pid: number | undefined): Promise<() => void> {
-  const end = Date.now() + PATIENCE_MS;
+/** The place of the service, and what became of who had it. */
+interface Place {
+  readonly leave: () => Promise<void>;
+  readonly stopped: readonly string[];
+}
+
+/** @throws HeadgateError HG_RUNNING */
+async function leaveNow(): Promise<Place> {
+  const leave = await acquireInstance();
+  if (leave) return { leave, stopped: [] };
+  throw new HeadgateError('HG_RUNNING', { pid: (await getPid()) ?? 'unknown' });
+}
+
+/**
+ * Has whoever has the place leave it: what is killed leaves a journal, by which all it has begun is taken down.
+ *
+ * @throws HeadgateError HG_RUNNING
+ */
+async function stopAndLeave(): Promise<Place> {
+  const pid = await getPid();
+  const stopped: string[] = [];
+  if (pid !== undefined) {
+    signal(pid, 'SIGTERM');
+    stopped.push(`stop headgate (pid ${pid})`);
+  }
+  let end = Date.now() + (pid === undefined ? 0 : PATIENCE_MS);
   for (;;) {
     const leave = await acquireInstance();
-    if (leave) return leave;
-    if (pid === undefined || Date.now() > end) throw new HeadgateError('HG_RUNNING', { pid: pid ?? 'unknown' });
+    if (leave) return { leave, stopped };
+    if (Date.now() > end) {
+      if (pid === undefined || stopped.length > 1 || (await getPid()) !== pid)
+        throw new HeadgateError('HG_RUNNING', { pid: pid ?? 'unknown' });
+      signal(pid, 'SIGKILL');
+      stopped.push(`kill headgate (pid ${pid}), which did not stop`);
+      end = Date.now() + PATIENCE_MS;
+    }
     await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+const getPid = async (): Promise<number | undefined> => (await import('../service/index.ts')).getServicePid();
+
+/** It may have ended by itself. */
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
 }

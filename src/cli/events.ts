@@ -1,5 +1,5 @@
-import { createInterface } from 'node:readline';
 import type { Command } from 'commander';
+import { linesOf } from '../kernel/files.ts';
 import { HeadgateError } from '../model/index.ts';
 import { formatItem, type MonitorItem } from '../monitor/index.ts';
 import { requestEvents } from '../service/ask.ts';
@@ -52,7 +52,7 @@ Exit status: 0 headgate was stopped, or Ctrl-C, or all is printed; 2 no such fil
       process.once('SIGTERM', stop);
       process.stdout.once('error', stop);
       try {
-        for await (const line of createInterface({ input: response })) show(line, options.json === true);
+        for await (const line of linesOf(response.setEncoding('utf8'))) show(line, options.json === true);
       } catch (error) {
         if (!asked) throw new HeadgateError('HG_NOT_RUNNING', {}, { cause: error });
       }

@@ -8,6 +8,7 @@ import {
   DATAPATHS,
   type DatapathName,
   ensureCreates,
+  formatDetail,
   formatScript,
   planOperations,
   qdiscsOf,
@@ -45,11 +46,15 @@ export function addPlanCommand(program: Command): void {
         'print a POSIX shell script of ip, tc and nft commands instead, which does it all by hand on a box without headgate',
       ).conflicts('json'),
     )
-    .option('--json', 'print one JSON object: {datapath, changes: [{action, about, touches}], differences, anew}')
+    .option(
+      '--json',
+      'print one JSON object: {datapath, changes: [{action, about, touches, details}], differences, anew, confirm}',
+    )
     .addOption(
-      new Option('--datapath <name>', 'how packets find their class (default: the best that works here)').choices([
-        ...DATAPATHS,
-      ]),
+      new Option(
+        '--datapath <name>',
+        'how packets find their class (default: that of the running headgate, else the best that works here)',
+      ).choices([...DATAPATHS]),
     )
     .option('--device <device>', 'network device of the link, in place of what the policy says')
     .option('--download <rate>', 'rate of what arrives')
@@ -112,10 +117,18 @@ async function showPlan(policy: Policy, { datapath, json }: PlanOptions): Promis
   const plan = await makePlan(policy, datapath);
   if (plan.changes.length > 0) process.exitCode = 2;
   if (json) return printJson(plan);
+  const { confirm } = plan;
+  if (confirm)
+    print(
+      `A ${confirm.what} waits to be confirmed, until ${confirm.until}: this is from what it made, and comes after that.\n`,
+    );
   if (plan.changes.length === 0) return print(`nothing to do: the kernel has what ${policy.file} wants`);
   if (plan.anew !== undefined) print(`What is there is taken down first, and made anew: ${plan.anew}.\n`);
-  for (const { action, about, touches } of plan.changes)
-    print(`${SIGNS[action]} ${about}${touches === 'none' ? '' : `\n    traffic: ${touches}`}`);
+  for (const { action, about, touches, details = [] } of plan.changes) {
+    print(`${SIGNS[action]} ${about}`);
+    for (const detail of details) print(`    ${formatDetail(detail)}`);
+    if (touches !== 'none') print(`    traffic: ${touches}`);
+  }
   const of = (action: Change['action']) => plan.changes.filter((change) => change.action === action).length;
   print(
     `\n${of('add')} to add, ${of('change')} to change in place, ${of('replace')} to replace, ${of('remove')} to remove; datapath ${plan.datapath}`,

@@ -13,7 +13,7 @@ export function addReloadCommand(program: Command): void {
       '--confirm <time>',
       'the policy before comes back unless `headgate confirm` comes within this time, such as 60s',
     )
-    .option('--json', 'print one JSON object: {policy, diagnostics} or {error, diagnostics}')
+    .option('--json', 'print one JSON object: {policy, diagnostics, confirm, open} or {error, diagnostics}')
     .addHelpText(
       'after',
       `
@@ -31,6 +31,9 @@ Exit status: 0 the new policy is in force; 1 the old one stays: mistakes, or oth
       if ('policy' in result) {
         const waits = result.confirm ? `; ${confirmNotice(result.confirm.until)}, or the one before comes back` : '';
         if (!options.json) print(`${result.policy}: was read anew, and is in force${waits}`);
+        const open = result.open?.join(', ');
+        if (open)
+          note(`headgate: what arrives passes unshaped on ${open}: headgate status and headgate events say more`);
         return;
       }
       const error = new HeadgateError(result.error.code, result.error.fields);

@@ -1,10 +1,9 @@
 import type { Command } from 'commander';
-import { ensureRoot } from '../kernel/index.ts';
-import { type Count, formatRate, HeadgateError } from '../model/index.ts';
-import { requestStatus } from '../service/ask.ts';
+import { type Count, formatRate } from '../model/index.ts';
 import type { DirectionStatus, FlowsStatus, IfbStatus, LinkStatus, PolicerStatus, Status } from '../service/index.ts';
 import { confirmNotice } from './options.ts';
 import { print, printJson, table } from './output.ts';
+import { getStatusHere } from './status-here.ts';
 
 export function addStatusCommand(program: Command): void {
   program
@@ -22,19 +21,11 @@ For root, and members of the group headgate (docs/systemd). To root it shows wha
 Exit status: 0 something of headgate is here; 3 not root, nor in the group; 6 nothing is here`,
     )
     .action(async (options: { json?: boolean }) => {
-      const status = await requestStatus().catch(readKernel);
+      const status = await getStatusHere();
       if (options.json) printJson(status);
       else print(format(status));
       if (!status.running && status.links.length === 0) process.exitCode = 6;
     });
-}
-
-/** What is left where no service answers. @throws HeadgateError HG_NOT_ROOT; the error, where it is another */
-async function readKernel(error: unknown): Promise<Status> {
-  if (!(error instanceof HeadgateError) || error.code !== 'HG_NOT_RUNNING') throw error;
-  ensureRoot('reading queues and counters where no service runs');
-  const { getStatus } = await import('../service/index.ts');
-  return getStatus(undefined);
 }
 
 function format({ running, tracking, marks, service, links, policers }: Status): string {
@@ -62,16 +53,18 @@ function format({ running, tracking, marks, service, links, policers }: Status):
     );
   if (!tracking)
     lines.push(
-      'warning: the nft table inet headgate is gone (nft flush ruleset?): start headgate again to track connections',
+      service
+        ? 'warning: the nft table inet headgate is gone (nft flush ruleset?): the service puts it back'
+        : 'warning: the nft table inet headgate is gone (nft flush ruleset?): connections may not be tracked; start headgate again',
     );
   return [...lines, ...links.flatMap(formatLink), ...formatPolicers(policers)].join('\n');
 }
 
-function formatFlows({ flows, refused }: FlowsStatus): string {
+function formatFlows({ flows, refused, by }: FlowsStatus): string {
   if (!flows) return 'flows are not followed: the rules in force are the kernel’s alone';
   const { total, local, remote, live } = flows;
   const origins = `local ${local}, remote ${remote}, new ${flows.new}`;
-  return `flows ${total}: ${origins}${live ? `; ${live} may be taken by live rules` : ''}${refused ? `; no room for ${refused}` : ''}`;
+  return `flows ${total}: ${origins}${live ? `; ${live} may be taken by live rules` : ''}${refused ? `; no room for ${refused}` : ''}${by ? `; events by ${by}` : ''}`;
 }
 
 function formatLink(link: LinkStatus): string[] {

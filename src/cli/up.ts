@@ -42,7 +42,7 @@ export function addUpCommand(program: Command): void {
     .option('--confirm <time>', 'take everything back unless `headgate confirm` comes within this time, such as 60s')
     .option(
       '--deadline <time>',
-      'datapath bpf: let packets pass untouched once headgate was not heard of for so long (default: 60s; with --keep: never)',
+      'datapaths bpf and map: let packets pass untouched once headgate was not heard of for so long (default: 60s; with --keep: never)',
     )
     .option('--web <address>', 'serve a page to look at it, on 127.0.0.1:PORT or [::1]:PORT alone: docs/monitoring.md')
     .option('--json', 'print one JSON object a line: ready, links, overruns, resyncs (flows: headgate events)')

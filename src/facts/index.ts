@@ -1,18 +1,14 @@
 import { CgroupPaths } from '../kernel/index.ts';
-import { packetPayloads } from '../kernel/sources.ts';
+import { linkEvents, packetPayloads, packetSamples } from '../kernel/sources.ts';
 import type { Sides } from '../pipeline/index.ts';
-import { NAMES_GROUP } from '../shape/index.ts';
+import { NAMES_GROUP, OPENING_GROUP } from '../shape/index.ts';
 import { nameSource } from './names.ts';
+import { openingSource } from './opening.ts';
 import type { KnownSource } from './source.ts';
 import { swarmSource } from './swarms.ts';
 import { processSource, whoSource } from './who.ts';
 
-export { nameSource } from './names.ts';
-export type { Finder } from './sockets.ts';
 export type { KnownSource } from './source.ts';
-export { PEER_LIFE, THRESHOLDS } from './swarm-port.ts';
-export { swarmSource } from './swarms.ts';
-export { processSource, whoSource } from './who.ts';
 
 /** Whatever finds out facts of flows, in this network namespace. None is open until a rule asks for one of its facts. */
 export function factSources(sides: Pick<Sides, 'isOwn'>): readonly KnownSource[] {
@@ -23,5 +19,6 @@ export function factSources(sides: Pick<Sides, 'isOwn'>): readonly KnownSource[]
     whoSource({ isOwn, cgroups }),
     processSource({ isOwn, cgroups }),
     swarmSource(),
+    openingSource({ samples: packetSamples({ group: OPENING_GROUP }), links: linkEvents() }),
   ];
 }

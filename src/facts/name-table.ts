@@ -1,4 +1,4 @@
-import { oldestOf } from './oldest.ts';
+import { oldestOf } from '../pipeline/index.ts';
 
 /** Addresses that have names, at most; beyond it those that were told of longest ago lose them. */
 export const MOST_ADDRESSES = 20_000;

@@ -1,12 +1,11 @@
-import { asyncScheduler, interval, Observable, type SchedulerLike, type Subscriber } from 'rxjs';
+import { asyncScheduler, interval, type Observable, type SchedulerLike, type Subscriber } from 'rxjs';
 import type { PayloadItem } from '../kernel/index.ts';
-import { PROTOCOLS } from '../model/index.ts';
+import { keyOfAddress, PROTOCOLS } from '../model/index.ts';
 import type { AskedFlow, FactAnswer } from '../pipeline/index.ts';
 import { readAnswer } from './dns-answer.ts';
 import { DnsStreams } from './dns-stream.ts';
-import { keyOf } from './key.ts';
 import { NameTable } from './name-table.ts';
-import type { KnownSource } from './source.ts';
+import { type KnownSource, whileOpen } from './source.ts';
 
 /** How often names that have ended are forgotten, ms. */
 const SWEEP_MS = 60_000;
@@ -21,29 +20,24 @@ export function nameSource(
   samples: Observable<readonly PayloadItem[]>,
   scheduler: SchedulerLike = asyncScheduler,
 ): KnownSource {
-  let names: Names | undefined;
-  return {
-    word: 'domain',
-    supplies: ['domains'],
-    answers: new Observable<FactAnswer>((subscriber) => {
-      const opened = new Names(subscriber, () => scheduler.now());
-      names = opened;
-      subscriber.add(() => {
-        if (names === opened) names = undefined;
-      });
-      subscriber.add(interval(SWEEP_MS, scheduler).subscribe(() => opened.sweep()));
+  return whileOpen(
+    {
+      word: 'domain',
+      supplies: ['domains'],
+      blind: 'encrypted DNS (DoT, DoH, DoQ) is not seen, nor what was asked before',
+    },
+    (subscriber) => {
+      const names = new Names(subscriber, () => scheduler.now());
+      subscriber.add(interval(SWEEP_MS, scheduler).subscribe(() => names.sweep()));
       subscriber.add(
         samples.subscribe({
-          next: (batch) => opened.take(batch),
+          next: (batch) => names.take(batch),
           error: (error) => subscriber.error(error),
         }),
       );
-    }),
-    ask: (flow) => names?.ask(flow),
-    end: (flow) => names?.end(flow),
-    counts: () => names?.counts ?? {},
-    blind: 'encrypted DNS (DoT, DoH, DoQ) is not seen, nor what was asked before',
-  };
+      return names;
+    },
+  );
 }
 
 class Names {
@@ -82,14 +76,14 @@ class Names {
     const found = readAnswer(message);
     if (found.length > 0) this.#answers++;
     for (const { address, names, ttl } of found) {
-      const key = keyOf(address);
+      const key = keyOfAddress(address);
       this.#table.add(key, names, ttl * 1000);
       for (const flow of this.#flows.get(key)?.keys() ?? []) this.#tell(key, flow);
     }
   }
 
   ask(flow: AskedFlow): void {
-    const key = keyOf(flow.remote.address);
+    const key = keyOfAddress(flow.remote.address);
     const flows = this.#flows.get(key) ?? new Map<AskedFlow, readonly string[]>();
     this.#flows.set(key, flows.set(flow, []));
     this.#tell(key, flow);
@@ -108,7 +102,7 @@ class Names {
   }
 
   end(flow: AskedFlow): void {
-    const key = keyOf(flow.remote.address);
+    const key = keyOfAddress(flow.remote.address);
     const flows = this.#flows.get(key);
     flows?.delete(flow);
     if (flows?.size === 0) this.#flows.delete(key);

@@ -1,8 +1,8 @@
-import { asyncScheduler, Observable, type SchedulerLike, type Subscriber } from 'rxjs';
+import { asyncScheduler, type SchedulerLike, type Subscriber } from 'rxjs';
 import type { LocalSocket, SocketQuery } from '../kernel/index.ts';
 import { type Address, PROTOCOLS } from '../model/index.ts';
-import type { AskedFlow, FactAnswer, SuppliedFacts } from '../pipeline/index.ts';
-import { oldestOf } from './oldest.ts';
+import { type AskedFlow, type FactAnswer, oldestOf, type SuppliedFacts } from '../pipeline/index.ts';
+import type { OpenSource } from './source.ts';
 
 /** Flows that wait to be looked up; beyond it the oldest are not, and nothing is known of their sockets. */
 export const MOST_WAITING = 50_000;
@@ -24,43 +24,13 @@ export interface SocketOptions {
   readonly scheduler?: SchedulerLike | undefined;
 }
 
-/** Looks up the local socket of each flow that ends on this box, once, and has it described. */
-export class Sockets {
-  readonly #options: SocketOptions;
-  #opened: Opened | undefined;
-
-  constructor(options: SocketOptions) {
-    this.#options = options;
-  }
-
-  readonly answers = new Observable<FactAnswer>((subscriber) => {
-    const opened = new Opened(this.#options, subscriber);
-    this.#opened = opened;
-    subscriber.add(() => {
-      opened.close();
-      if (this.#opened === opened) this.#opened = undefined;
-    });
-  });
-
-  get counts(): Readonly<Record<string, number>> {
-    return this.#opened?.counts ?? {};
-  }
-
-  ask(flow: AskedFlow): void {
-    this.#opened?.ask(flow);
-  }
-
-  end(flow: AskedFlow): void {
-    this.#opened?.end(flow);
-  }
-}
-
-class Opened {
+/** Looks up the local socket of each flow that ends on this box, once, and has it described. To be closed with the subscriber. */
+export class Sockets implements OpenSource {
   readonly #options: SocketOptions;
   readonly #subscriber: Subscriber<FactAnswer>;
   readonly #finder: Finder;
   /** Asked about and not looked up yet, the oldest first. */
-  readonly #waiting = new Set<AskedFlow>();
+  readonly #waiting = new Map<AskedFlow, SocketQuery>();
   /** Looked up, and not described yet. */
   readonly #described = new Set<AskedFlow>();
   #running = false;
@@ -72,6 +42,7 @@ class Opened {
     this.#options = options;
     this.#subscriber = subscriber;
     this.#finder = options.open();
+    subscriber.add(() => this.#close());
   }
 
   get counts() {
@@ -79,9 +50,10 @@ class Opened {
   }
 
   ask(flow: AskedFlow): void {
-    if (!queryOf(flow, this.#options.isOwn)) return;
-    this.#waiting.add(flow);
-    for (const oldest of oldestOf(this.#waiting, MOST_WAITING)) {
+    const query = queryOf(flow, this.#options.isOwn);
+    if (!query) return;
+    this.#waiting.set(flow, query);
+    for (const oldest of oldestOf<AskedFlow>(this.#waiting, MOST_WAITING)) {
       this.#waiting.delete(oldest);
       this.#dropped++;
     }
@@ -93,7 +65,7 @@ class Opened {
     this.#described.delete(flow);
   }
 
-  close(): void {
+  #close(): void {
     this.#waiting.clear();
     this.#described.clear();
     this.#finder.close();
@@ -113,11 +85,10 @@ class Opened {
     );
   }
 
-  #lookUp(flows: readonly AskedFlow[]): void {
-    const queries = flows.map((flow) => queryOf(flow, this.#options.isOwn)!);
+  #lookUp(waiting: readonly (readonly [AskedFlow, SocketQuery])[]): void {
     try {
-      for (const [i, socket] of this.#finder.find(queries).entries()) {
-        if (socket) this.#describe(flows[i]!, socket).catch((error) => this.#subscriber.error(error));
+      for (const [i, socket] of this.#finder.find(waiting.map(([, query]) => query)).entries()) {
+        if (socket) this.#describe(waiting[i]![0], socket).catch((error) => this.#subscriber.error(error));
         else this.#none++;
       }
     } catch (error) {
@@ -133,12 +104,12 @@ class Opened {
   }
 }
 
-function* take<T>(set: Set<T>, most: number): Generator<T> {
+function* take<K, V>(all: Map<K, V>, most: number): Generator<[K, V]> {
   let left = most;
-  for (const item of set) {
+  for (const entry of all) {
     if (left-- === 0) return;
-    set.delete(item);
-    yield item;
+    all.delete(entry[0]);
+    yield entry;
   }
 }
 

@@ -77,10 +77,6 @@ export class SwarmPort {
     return this.#peers.has(peer);
   }
 
-  peers(): IterableIterator<string> {
-    return this.#peers.keys();
-  }
-
   /** A flow with a peer begins; `called`: the port of theirs that ours opened it to. True: whether it is a swarm has changed. */
   add(peer: string, called: number | undefined): boolean {
     const known = this.#peers.get(peer);

@@ -1,8 +1,7 @@
-import { asyncScheduler, interval, Observable, type SchedulerLike, type Subscriber } from 'rxjs';
-import type { AskedFlow, FactAnswer } from '../pipeline/index.ts';
-import { keyOf } from './key.ts';
-import { oldestOf } from './oldest.ts';
-import type { KnownSource } from './source.ts';
+import { asyncScheduler, interval, type SchedulerLike, type Subscriber } from 'rxjs';
+import { keyOfAddress } from '../model/index.ts';
+import { type AskedFlow, type FactAnswer, oldestOf } from '../pipeline/index.ts';
+import { type KnownSource, whileOpen } from './source.ts';
 import { SwarmPort } from './swarm-port.ts';
 
 /** Ports that are remembered; beyond it those that nothing has come to for longest are forgotten. */
@@ -18,23 +17,11 @@ const FIRST_FREE_PORT = 1024;
  * port, or when the same host has opened it to one of the swarm's peers.
  */
 export function swarmSource(scheduler: SchedulerLike = asyncScheduler): KnownSource {
-  let swarms: Swarms | undefined;
-  return {
-    word: 'p2p',
-    supplies: ['p2p'],
-    everyFlow: true,
-    answers: new Observable<FactAnswer>((subscriber) => {
-      const opened = new Swarms(subscriber, () => scheduler.now());
-      swarms = opened;
-      subscriber.add(() => {
-        if (swarms === opened) swarms = undefined;
-      });
-      subscriber.add(interval(SWEEP_MS, scheduler).subscribe(() => opened.sweep()));
-    }),
-    ask: (flow) => swarms?.ask(flow),
-    end: (flow) => swarms?.end(flow),
-    counts: () => swarms?.counts ?? {},
-  };
+  return whileOpen({ word: 'p2p', supplies: ['p2p'], everyFlow: true }, (subscriber) => {
+    const swarms = new Swarms(subscriber, () => scheduler.now());
+    subscriber.add(interval(SWEEP_MS, scheduler).subscribe(() => swarms.sweep()));
+    return swarms;
+  });
 }
 
 /** An inside host. */
@@ -72,7 +59,7 @@ class Membership {
     if (this.#port.isSwarm) return this.#port;
     const { origin, remote } = this.#flow;
     if (origin !== 'local' || remote.port! < FIRST_FREE_PORT) return undefined;
-    const peer = keyOf(remote.address);
+    const peer = keyOfAddress(remote.address);
     return [...this.#host.swarms].find((swarm) => swarm.has(peer));
   }
 }
@@ -103,8 +90,8 @@ class Swarms {
   ask(flow: AskedFlow): void {
     const { origin, local, remote } = flow;
     if (origin === 'new' || local.port === undefined || remote.port === undefined) return;
-    const { host, port } = this.#placeOf(keyOf(local.address), local.port);
-    const peer = keyOf(remote.address);
+    const { host, port } = this.#placeOf(keyOfAddress(local.address), local.port);
+    const peer = keyOfAddress(remote.address);
     const isNew = !port.has(peer);
     const turned = port.add(peer, origin === 'local' ? remote.port : undefined);
     const membership = new Membership(host, port, flow);
@@ -118,9 +105,9 @@ class Swarms {
 
   end(flow: AskedFlow): void {
     const { local, remote } = flow;
-    const name = `${local.port} ${keyOf(local.address)}`;
-    const host = this.#hosts.get(keyOf(local.address));
-    const peer = keyOf(remote.address);
+    const name = `${local.port} ${keyOfAddress(local.address)}`;
+    const host = this.#hosts.get(keyOfAddress(local.address));
+    const peer = keyOfAddress(remote.address);
     const flows = host?.flows.get(peer);
     if (!host || !flows?.delete(flow)) return;
     if (flows.size === 0) host.flows.delete(peer);

@@ -10,10 +10,9 @@ import {
   SocketFinder,
 } from '../kernel/index.ts';
 import type { Address } from '../model/index.ts';
-import type { SuppliedFact, SuppliedFacts } from '../pipeline/index.ts';
-import { oldestOf } from './oldest.ts';
+import { oldestOf, type SuppliedFact, type SuppliedFacts } from '../pipeline/index.ts';
 import { type Finder, Sockets } from './sockets.ts';
-import type { KnownSource } from './source.ts';
+import { type KnownSource, whileOpen } from './source.ts';
 import { unitOf } from './unit-of.ts';
 
 export interface WhoOptions {
@@ -80,14 +79,8 @@ function socketSource(
   { isOwn, open = () => SocketFinder.open(), scheduler }: WhoOptions,
   describe: (socket: LocalSocket) => Promise<SuppliedFacts>,
 ): KnownSource {
-  const sockets = new Sockets({ open, isOwn, describe, scheduler });
-  return {
-    word,
-    supplies,
-    answers: sockets.answers,
-    ask: (flow) => sockets.ask(flow),
-    end: (flow) => sockets.end(flow),
-    counts: () => sockets.counts,
-    blind: 'sockets of other network namespaces (containers) are not seen',
-  };
+  return whileOpen(
+    { word, supplies, blind: 'sockets of other network namespaces (containers) are not seen' },
+    (subscriber) => new Sockets({ open, isOwn, describe, scheduler }, subscriber),
+  );
 }

@@ -41,6 +41,9 @@ export const VERDICT_MAP = 'verdicts';
  */
 export const DEADLINE_MAP = 'deadline';
 
+/** The map of `egress` whose one value is the time, as of CLOCK_MONOTONIC in ns, until which it tells the class in the packet; 0: it does not. */
+export const CAPTURED_MAP = 'captured';
+
 /**
  * The counters by their place in the map: `enum steer_verdict` of native-shim/bpf/steer.h, where each is explained.
  * Packets each. Those in {@link OUTCOMES} add up to the packets seen; the others tell how it came about, and overlap.
@@ -104,7 +107,8 @@ function checkConfig(config: ClassifierConfig): void {
       throw new RangeError(`classifier: ${name} is ${value}, not within ${least}..${most}`);
   };
   check('major', 0x10000, 0xffff0000);
-  if (config.major % 0x10000 !== 0) throw new RangeError('classifier: major has bits of a minor');
+  // But that of STEER_SECOND_SET.
+  if ((config.major & 0x7fff) !== 0) throw new RangeError('classifier: major has bits of a minor');
   check('markMask', 0, 0xffffffff);
   check('markShift', 0, 31);
   for (const name of ['localClass', 'remoteClass', 'newClass'] as const) check(name, 1, 0xffff);

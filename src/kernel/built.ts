@@ -9,8 +9,14 @@ export const SHIM_LIBRARY = built('libheadgate.so');
 /** The classifier: an object with a program for each direction (native-shim/bpf/steer.bpf.c). */
 export const CLASSIFIER_OBJECT = built('steer.bpf.o');
 
+/** The socket filter that copies conntrack events into a ring (native-shim/bpf/copy-events.bpf.c). */
+export const COPIER_OBJECT = built('copy-events.bpf.o');
+
 /** The program that sends frames as they are given to it. */
 export const INJECT = built('inject');
+
+/** The program that writes the packets of queues as pcap (native-shim/programs/capture.c). */
+export const CAPTURE = built('capture');
 
 /** A file of the web page. */
 export const pageFile = (name: string): string => fileURLToPath(new URL(`../../dist/web/${name}`, import.meta.url));

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
 import { type Argv, HeadgateError } from '../model/index.ts';
 
 /** Debian's name for the package that holds a tool, where it differs from the tool's. */
@@ -139,10 +139,7 @@ export function readFailedLines(stderr: string): FailedLine[] {
 }
 
 /** Starts a command that goes on; its standard output and error are pipes unless `stdio` says otherwise. */
-export function start(
-  argv: Argv,
-  options: Where & { readonly stdio?: 'pipe' | 'inherit' | 'ignore' } = {},
-): ChildProcess {
+export function start(argv: Argv, options: Where & { readonly stdio?: StdioOptions } = {}): ChildProcess {
   const [tool, args] = within(argv, options);
   return spawn(tool, args, { stdio: options.stdio ?? 'pipe' });
 }

@@ -1,4 +1,4 @@
-import type { Count } from '../model/index.ts';
+import { type Count, formatMark } from '../model/index.ts';
 import type { TcAction, TcFilter, TcMatch, U32Key } from '../shape/index.ts';
 import { isGone, run, type Where } from './command.ts';
 
@@ -135,7 +135,7 @@ function readFlowerKeys(keys: Readonly<Record<string, unknown>>): Record<string,
   const read: Record<string, string> = {};
   for (const [name, value] of Object.entries(keys)) {
     if (name === 'ct_mark_mask') continue;
-    if (name === 'ct_mark') read[name] = `${hex(Number(value))}/0x${keys.ct_mark_mask}`;
+    if (name === 'ct_mark') read[name] = `${formatMark(Number(value))}/0x${keys.ct_mark_mask}`;
     else if (name === 'ip_flags') read[name] = Object.keys(value as object).join('/');
     else read[name] = String(value);
   }
@@ -171,5 +171,3 @@ function readAction(action: TcJsonAction): TcAction | undefined {
       return undefined;
   }
 }
-
-const hex = (value: number): string => `0x${value.toString(16).padStart(8, '0')}`;

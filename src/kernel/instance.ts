@@ -5,7 +5,7 @@ import { HeadgateError } from '../model/index.ts';
 import { getStatePath, inStateFolder, STATE_FOLDER } from './machine.ts';
 import { getSocketPeer } from './peer.ts';
 import { hasRight } from './rights.ts';
-import { tryLock } from './shim/index.ts';
+import { type Peer, tryLock } from './shim/index.ts';
 
 /**
  * In the abstract namespace of unix(7), of which each network namespace has its own: it is seen from where another /run
@@ -37,6 +37,15 @@ export async function acquireInstance(): Promise<(() => Promise<void>) | undefin
     await rm(path, { force: true });
     await lock.close();
   };
+}
+
+/**
+ * Process that has the place, also one that hangs. Undefined: nobody has, or who cannot be told, since a user who is not
+ * root has the name, or since it is not seen from our process namespace.
+ */
+export async function getInstancePid(): Promise<number | undefined> {
+  const holder = await getHolder();
+  return holder?.uid === 0 && holder.pid > 0 ? holder.pid : undefined;
 }
 
 /**
@@ -93,16 +102,16 @@ async function takeName(): Promise<Server | 'taken' | undefined> {
     server.unref();
   });
   if (bound) return server;
-  return (await holderOf(NAME)) === 0 ? 'taken' : undefined;
+  return (await getHolder())?.uid === 0 ? 'taken' : undefined;
 }
 
-/** User id of the process that listens there; undefined where none does. */
-function holderOf(path: string): Promise<number | undefined> {
+/** The process that listens at {@link NAME}, also one that hangs: the kernel connects, and knows who began to listen (unix(7), SO_PEERCRED). */
+function getHolder(): Promise<Peer | undefined> {
   return new Promise((resolve) => {
-    const socket = connect({ path });
+    const socket = connect({ path: NAME });
     socket.once('error', () => resolve(undefined));
     socket.once('connect', () => {
-      resolve(getSocketPeer(socket).uid);
+      resolve(getSocketPeer(socket));
       socket.destroy();
     });
   });

@@ -1,5 +1,5 @@
 import { type Count, NOTHING } from '../model/index.ts';
-import { run, type Where } from './command.ts';
+import { isGone, run, type Where } from './command.ts';
 import { listLegacyTables } from './legacy-tables.ts';
 
 /** A network device as `ip -details link` tells it; only what Headgate looks at. */
@@ -33,6 +33,15 @@ export interface Qdisc {
   /** `7fe0:`; `0:` for what the kernel attached by itself. */
   readonly handle: string;
   readonly root: boolean;
+}
+
+/** What stands at a device's root, in tc's own words. */
+export interface ToldRoot extends Pick<Qdisc, 'kind' | 'handle'> {
+  readonly options: Readonly<Record<string, unknown>>;
+  /** All of it in words, but for counters and for what differs from device to device: equal words, equal qdiscs. */
+  readonly told: string;
+  /** Qdiscs of its classes. */
+  readonly children: number;
 }
 
 interface IpLink {
@@ -74,6 +83,27 @@ export async function listQdiscs(where: Where = {}): Promise<Qdisc[]> {
     where,
   );
   return qdiscs.map((q) => ({ device: q.dev, kind: q.kind, handle: q.handle, root: q.root === true }));
+}
+
+/** The root qdisc of a device; undefined where the device or its root is not there. */
+export async function getRootQdisc(device: string, where: Where = {}): Promise<ToldRoot | undefined> {
+  const argv = ['tc', '-json', '-raw', '-details', 'qdisc', 'show', 'dev', device] as const;
+  const qdiscs = await json<ToldRoot & { root?: boolean; parent?: string; refcnt?: number }>(argv, where).catch(
+    (error) => {
+      if (isGone(error)) return [];
+      throw error;
+    },
+  );
+  const found = qdiscs.find(({ root }) => root);
+  if (!found) return undefined;
+  const { kind, handle, options = {}, refcnt: _, ...more } = found;
+  return {
+    kind,
+    handle,
+    options,
+    told: JSON.stringify({ kind, handle, options, ...more }),
+    children: qdiscs.filter(({ parent }) => parent?.startsWith(handle)).length,
+  };
 }
 
 /** A chain or flowtable that sees what arrives on a device before tc hands it on. */

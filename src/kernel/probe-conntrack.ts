@@ -37,7 +37,7 @@ export async function probeConntrack(trial: ConntrackTrial) {
     firstOf(
       'following conntrack events',
       FLOW,
-      (shim, error) => shim.hg_conntrack_open(netns, GROUP_NEW, 0, 0, 64, error),
+      (shim, error) => shim.hg_conntrack_open(netns, GROUP_NEW, 0, 0, null, 64, error),
       patience,
       (records, count) =>
         [...new ConntrackBatch(new FlowRecord(records), count)].some(({ kind }) => kind === 'new') || undefined,

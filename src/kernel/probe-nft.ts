@@ -1,3 +1,4 @@
+import { formatMark } from '../model/index.ts';
 import { PORT_HERE, PORT_THERE, request } from './probe-frames.ts';
 import type { Attempt, Place, Trial } from './probe-trial.ts';
 
@@ -6,11 +7,10 @@ export const LOG_GROUP = 7;
 
 /** A class in our bits of the mark. */
 export const MARK = { value: 0x01000000, mask: 0x7f000000 };
-const hex = (bits: number): string => `0x${(bits >>> 0).toString(16).padStart(8, '0')}`;
-export const MARK_TEXT = hex(MARK.value);
-export const MASK_TEXT = hex(MARK.mask);
+export const MARK_TEXT = formatMark(MARK.value);
+export const MASK_TEXT = formatMark(MARK.mask);
 /** Changes no bit that is not ours. */
-const SET_MARK = `ct mark set ct mark and ${hex(~MARK.mask)} or ${MARK_TEXT}`;
+const SET_MARK = `ct mark set ct mark and ${formatMark(~MARK.mask >>> 0)} or ${MARK_TEXT}`;
 
 /** nft's name for the one counter that a trial's ruleset may have. */
 export const ownCounter = ({ device }: Place): string => `${device}-own`;

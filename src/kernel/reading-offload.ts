@@ -1,7 +1,6 @@
 import { lastValueFrom, takeWhile, tap } from 'rxjs';
 import { run } from './command.ts';
 import { type ConntrackDumpOptions, conntrackDump } from './sources.ts';
-import { getSysctl } from './sysctl.ts';
 
 /** A flowtable of nft, by which established flows go past netfilter. */
 export interface Flowtable {
@@ -17,14 +16,14 @@ export interface Flowtable {
 /** What of the traffic goes past netfilter, as conntrack tells. */
 export interface OffloadReading {
   readonly flowtables: readonly Flowtable[];
-  readonly flows: number;
-  /** Of these, those with IPS_OFFLOAD, and with IPS_HW_OFFLOAD. */
+  /** Flows with IPS_OFFLOAD, and with IPS_HW_OFFLOAD. */
   readonly offloaded: number;
   readonly hardware: number;
   /**
-   * Of the first {@link SAMPLE} entries, and where none is offloaded of none: bytes of flows that are counted
-   * (nf_conntrack_acct), of these the offloaded ones', and how many are counted. Of the bytes that the card has sent not all are.
+   * Entries that were looked at for what they carried: the first {@link SAMPLE}, and none where none is offloaded. Of these: their bytes
+   * where they are counted (nf_conntrack_acct), the offloaded ones' bytes, and how many are counted. Of the bytes that the card has sent not all are.
    */
+  readonly looked: number;
   readonly bytes: number;
   readonly offloadedBytes: number;
   readonly counted: number;
@@ -42,16 +41,15 @@ export async function getOffload(): Promise<OffloadReading> {
   // A kernel without flowtables calls the question invalid.
   const flowtables = readFlowtables(await run(['nft', 'list', 'flowtables']).catch(() => ''));
   const { offloaded, hardware } = await sum({ status: IPS_OFFLOAD });
-  const { flows: looked, bytes, offloadedBytes, counted } = await sum({}, offloaded > 0 ? SAMPLE : 0);
-  const flows = Number((await getSysctl('net/netfilter/nf_conntrack_count')) ?? looked);
-  return { flowtables, flows, offloaded, hardware, bytes, offloadedBytes, counted };
+  const sample = await sum({}, offloaded > 0 ? SAMPLE : 0);
+  return { ...sample, flowtables, offloaded, hardware };
 }
 
 type Total = { -readonly [K in keyof Omit<OffloadReading, 'flowtables'>]: number };
 
 /** Adds up the entries that the kernel tells of, the first `most` of them. */
 async function sum(options: ConntrackDumpOptions, most = Infinity): Promise<Total> {
-  const total = { flows: 0, offloaded: 0, hardware: 0, bytes: 0, offloadedBytes: 0, counted: 0 };
+  const total = { looked: 0, offloaded: 0, hardware: 0, bytes: 0, offloadedBytes: 0, counted: 0 };
   if (most === 0) return total;
   const counting = conntrackDump(options).pipe(
     tap((batch) => {
@@ -59,7 +57,7 @@ async function sum(options: ConntrackDumpOptions, most = Infinity): Promise<Tota
         if (kind === 'dumpStart') for (const key of Object.keys(total)) total[key as keyof typeof total] = 0;
         else if (kind === 'dumped') add(total, status, bytes);
     }),
-    takeWhile(() => total.flows < most),
+    takeWhile(() => total.looked < most),
   );
   await lastValueFrom(counting, { defaultValue: undefined });
   return total;
@@ -69,7 +67,7 @@ async function sum(options: ConntrackDumpOptions, most = Infinity): Promise<Tota
 export function add(total: Total, status: number, bytes: number | undefined): void {
   const hardware = (status & IPS_HW_OFFLOAD) !== 0;
   const offloaded = hardware || (status & IPS_OFFLOAD) !== 0;
-  total.flows++;
+  total.looked++;
   if (offloaded) total.offloaded++;
   if (hardware) total.hardware++;
   if (bytes === undefined) return;

@@ -1,4 +1,5 @@
 import { Observable } from 'rxjs';
+import { COPIER_OBJECT } from './built.ts';
 import { kernelError } from './shim/error.ts';
 import { ConntrackBatch, FlowRecord } from './shim/flow-record.ts';
 import { FLOW, KIND, type Layout, LINK, PACKET, PAYLOAD } from './shim/layout.ts';
@@ -15,9 +16,9 @@ export const MAX_BATCH = 256;
 const MAX_PAYLOADS = 64;
 /** Records that wait in the shim before it stops reading its socket. */
 export const DEFAULT_RING = 16_384;
-/** Bytes that wait in the kernel before it drops: some 6,000 events. */
+/** Bytes that wait in the kernel before it drops: some 32,000 events in a ring, 6,000 at a socket. */
 export const DEFAULT_RECEIVE_BUFFER = 8 << 20;
-/** With every overrun the buffer of conntrack events doubles, up to this. */
+/** With every overrun the buffer of conntrack events doubles, up to this; a ring stays as it is. */
 export const MOST_RECEIVE_BUFFER = 64 << 20;
 
 export interface SourceOptions {
@@ -38,6 +39,8 @@ export interface ConntrackEventOptions extends SourceOptions {
   readonly receiveBuffer?: number | undefined;
   /** What it may grow to; default {@link MOST_RECEIVE_BUFFER}. */
   readonly mostBuffer?: number | undefined;
+  /** Receives by the socket alone, not by a ring; default: by a ring, where the rights and the kernel allow it. */
+  readonly bySocket?: boolean | undefined;
   /** Flows between loopback addresses, too; by default the kernel keeps them from us, since they cross no link. */
   readonly loopback?: boolean | undefined;
 }
@@ -75,7 +78,8 @@ const AF = { any: 0, 4: 2, 6: 10 } as const;
  */
 export function conntrackEvents(options: ConntrackEventOptions = {}): Observable<ConntrackBatch> {
   const { netns = null, ring = DEFAULT_RING, receiveBuffer = DEFAULT_RECEIVE_BUFFER } = options;
-  const { mostBuffer = MOST_RECEIVE_BUFFER, loopback = false } = options;
+  const { mostBuffer = MOST_RECEIVE_BUFFER, loopback = false, bySocket = false } = options;
+  const copier = bySocket ? null : COPIER_OBJECT;
   const groups = (options.groups ?? ['new', 'update', 'destroy']).reduce(
     (bits, group) => bits | GROUPS[group],
     loopback ? 0 : NO_LOOPBACK,
@@ -84,7 +88,7 @@ export function conntrackEvents(options: ConntrackEventOptions = {}): Observable
     'following conntrack events',
     FLOW,
     options,
-    (shim, error) => shim.hg_conntrack_open(netns, groups, receiveBuffer, mostBuffer, ring, error),
+    (shim, error) => shim.hg_conntrack_open(netns, groups, receiveBuffer, mostBuffer, copier, ring, error),
     flowBatches,
   );
 }

@@ -129,7 +129,7 @@ export const CATALOGUE = {
     severity: 'error',
     message: 'a {block} has no setting "{found}"',
     about:
-      'A link has `device`, `download`, `upload`, `overhead`, `tree`, `numtxqueues`, `ifb per`, `share tree with`, `bypass`, `conntrack`; a queue has `share`, `ceiling`, `leaf`, `fair by`.',
+      'A link has `device`, `download`, `upload`, `overhead`, `tree`, `numtxqueues`, `ifb per`, `share tree with`, `bypass`, `replace`, `conntrack`; a queue has `share`, `ceiling`, `leaf`, `fair by`.',
     fails: 'link dsl { uplaod 20mbit }',
     passes: 'link dsl { upload 20mbit }',
   },

@@ -20,7 +20,7 @@ import { readAnyRate, readChoice, readDuration, readNumber, readSize, readValue 
 import type { Token } from './lexer.ts';
 import { resolveLet, type Scope } from './scope.ts';
 import type { FactSyntax, FlowSyntax, OperandSyntax } from './syntax.ts';
-import { COUNTED, DSCPS, isSubject, SUBJECTS } from './vocabulary.ts';
+import { COUNTED, DSCPS, isOneOf, isSubject, SUBJECTS } from './vocabulary.ts';
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 type Facts = Mutable<Partial<FlowFacts>>;
@@ -248,11 +248,7 @@ function readFact(fact: FactSyntax, { facts, rates, counts, members }: Gathered,
 
 /** Values are words of the language first, and names of constants only then. */
 const isWordly = (word: string): boolean =>
-  word === 'p2p' ||
-  word === 'local' ||
-  word === 'remote' ||
-  word === 'dscp' ||
-  (isSubject(word) && SUBJECTS[word] === 'origin');
+  isOneOf(['p2p', 'local', 'remote', 'dscp'], word) || (isSubject(word) && SUBJECTS[word] === 'origin');
 
 function singleToken(operand: OperandSyntax, what: string, { diagnostics }: Scope): Token | undefined {
   if (operand.kind === 'range') diagnostics.add('no-range', operand, { what });

@@ -6,10 +6,10 @@ import type { LinkPolicy } from './policy.ts';
 import { resolveToken, type Scope } from './scope.ts';
 import { type Defined, settingsOf, settingValue } from './settings.ts';
 import type { LinkSyntax, SettingSyntax } from './syntax.ts';
-import { BYPASSES, CONNTRACKS, IFB_PER, TREES } from './vocabulary.ts';
+import { BYPASSES, CONNTRACKS, IFB_PER, REPLACES, TREES } from './vocabulary.ts';
 
 /** Settings that are of the tree, and so of the link whose tree it is. */
-const OF_TREE = ['download', 'upload', 'overhead', 'tree', 'numtxqueues', 'ifb'] as const;
+const OF_TREE = ['download', 'upload', 'overhead', 'tree', 'numtxqueues', 'ifb', 'replace'] as const;
 
 /** Transmit queues that an ifb may be given. */
 const MOST_TXQUEUES = 256;
@@ -37,6 +37,7 @@ export function checkLinks(links: readonly Defined<LinkSyntax>[], scope: Scope):
       bypass: read('bypass', (token) =>
         readChoice(token, 'one of the hooks that can be passed by', BYPASSES, diagnostics),
       ),
+      replace: read('replace', (token) => readChoice(token, 'what can be replaced', REPLACES, diagnostics)),
       conntrack: read('conntrack', (token) => readChoice(token, 'one of the ways to ask', CONNTRACKS, diagnostics)),
       ifbPer: read('ifb', (token) => readChoice(token, 'what an ifb can be for', IFB_PER, diagnostics)),
       shareTreeWith: checkShare(link.name.text, settings, sharing, scope),

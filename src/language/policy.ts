@@ -49,6 +49,8 @@ export interface LinkPolicy {
   readonly shareTreeWith?: string | undefined;
   /** Other people's nft chains of family netdev that the redirect may switch off for what arrives; absent: none. */
   readonly bypass?: 'netdev-ingress' | undefined;
+  /** A root qdisc of somebody else makes room for the upload's, and is put back; absent: the link is refused. */
+  readonly replace?: 'root-qdisc' | undefined;
   /** `create`: a packet that arrives with no conntrack entry makes one, before it is classified. Default query. */
   readonly conntrack?: 'query' | 'create' | undefined;
 }

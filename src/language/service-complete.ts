@@ -16,6 +16,7 @@ import {
   IFB_PER,
   isSubject,
   LEAVES,
+  REPLACES,
   SETTINGS,
   STATEMENTS,
   SUBJECTS,
@@ -106,6 +107,7 @@ function valuesOf(key: string, names: (...kinds: SymbolKind[]) => Completion[]):
   if (key === 'leaf') return words(...LEAVES);
   if (key === 'tree') return words(...TREES);
   if (key === 'bypass') return words(...BYPASSES);
+  if (key === 'replace') return words(...REPLACES);
   if (key === 'conntrack') return words(...CONNTRACKS);
   if (key === 'ifb') return words(...IFB_PER);
   if (key === 'fair') return words(...FAIRNESS);

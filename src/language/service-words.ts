@@ -77,6 +77,8 @@ export const WORDS: Readonly<Record<string, string>> = {
   numtxqueues: 'Transmit queues of each ifb, for as many processors to hand packets on; unless written, one.',
   bypass: "What may be passed by unseen: `netdev-ingress`, other people's nft chains at the link's ingress hook.",
   'netdev-ingress': "Chains of nft's family netdev at hook ingress, and flowtables.",
+  replace: 'What of others makes room for the upload while Headgate runs: `root-qdisc`, put back at the end.',
+  'root-qdisc': "The device's own root qdisc, where somebody has chosen one that has no classes.",
   conntrack: 'What an unknown packet that arrives does: `query`, nothing; `create`, it makes its conntrack entry.',
   query: 'What arrives is looked up in conntrack, and nothing more.',
   create:

@@ -91,6 +91,12 @@ export function* leavesOf(condition: Condition): Generator<Leaf> {
   }
 }
 
+/** The same of a rule: of what it waits for, then of what ends it. */
+export function* leavesOfRule({ when, until }: Pick<Rule, 'when' | 'until'>): Generator<Leaf> {
+  yield* leavesOf(when);
+  if (until) yield* leavesOf(until);
+}
+
 type Parts = Pick<Rule, 'when' | 'until' | 'effects'>;
 
 /** Which tier decides a rule, and the words that make it so. */
@@ -110,15 +116,14 @@ export function needsOf(rules: readonly Rule[]): Needs {
   let update = false;
   const live = rules.some((rule) => rule.tier.kind === 'live');
   // Kernel rules, too: they take part in what is the first to match.
-  for (const { when, until, effects } of live ? rules : []) {
-    for (const condition of until ? [when, until] : [when])
-      for (const leaf of leavesOf(condition)) {
-        const { needs, update: its } = originOf(leaf);
-        for (const source of needs) sources.add(source);
-        if (leaf.kind === 'count' && leaf.by === 'unit') sources.add('sockets');
-        update ||= its === true;
-      }
-    if (until || effects.some(adds)) sources.add('timers');
+  for (const rule of live ? rules : []) {
+    for (const leaf of leavesOfRule(rule)) {
+      const { needs, update: its } = originOf(leaf);
+      for (const source of needs) sources.add(source);
+      if (leaf.kind === 'count' && leaf.by === 'unit') sources.add('sockets');
+      update ||= its === true;
+    }
+    if (rule.until || rule.effects.some(adds)) sources.add('timers');
   }
   const has = (source: Source): boolean => sources.has(source);
   return {

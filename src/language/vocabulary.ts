@@ -108,7 +108,19 @@ export const VALUES: Readonly<Partial<Record<SubjectType, readonly string[]>>> =
 };
 
 export const SETTINGS = {
-  link: ['device', 'download', 'upload', 'overhead', 'tree', 'numtxqueues', 'ifb', 'share', 'bypass', 'conntrack'],
+  link: [
+    'device',
+    'download',
+    'upload',
+    'overhead',
+    'tree',
+    'numtxqueues',
+    'ifb',
+    'share',
+    'bypass',
+    'replace',
+    'conntrack',
+  ],
   queue: ['share', 'ceiling', 'leaf', 'fair'],
 } as const;
 
@@ -116,6 +128,8 @@ export const LEAVES: readonly Leaf[] = ['bfifo', 'fq_codel', 'sfq', 'cake', 'tbf
 export const TREES: readonly TreeKind[] = ['htb', 'prio', 'cake'];
 /** What a link's packets may pass by unseen, when its policy says so. */
 export const BYPASSES = ['netdev-ingress'] as const;
+/** What of others on a link makes room while Headgate runs, when its policy says so. */
+export const REPLACES = ['root-qdisc'] as const;
 /** What is done on arrival where conntrack knows nothing of a packet. */
 export const CONNTRACKS = ['query', 'create'] as const;
 /** Of what each has an ifb of its own, when a link's policy says so. */

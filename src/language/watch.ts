@@ -4,21 +4,11 @@ import { Compiler } from './decide-code.ts';
 import { findByIndex, findInTurn } from './decide-index.ts';
 import { setContents } from './evaluate.ts';
 import { type Condition, type Policy, RATE_WINDOW, type Rule } from './policy.ts';
-import { leavesOf } from './tier.ts';
+import { leavesOf, leavesOfRule } from './tier.ts';
 
 type Of<K extends Condition['kind']> = Extract<Condition, { kind: K }>;
 /** A fact of a flow that conntrack's events do not tell. */
-export type AskedFact =
-  | 'device'
-  | 'mac'
-  | 'dscp'
-  | 'user'
-  | 'process'
-  | 'unit'
-  | 'cgroup'
-  | 'domains'
-  | 'helper'
-  | 'p2p';
+export type AskedFact = 'device' | 'mac' | 'dscp' | 'user' | 'process' | 'unit' | 'cgroup' | 'domains' | 'p2p';
 
 /** What the decision on a flow still hangs on, once its identity is known. Shared by all flows of which it is the same. */
 export interface Watch {
@@ -94,6 +84,7 @@ const IDENTITY: ReadonlySet<Condition['kind']> = new Set([
   'port',
   'zone',
   'nat',
+  'helper',
 ]);
 
 /** Holds where the condition can come to hold (`may`), or, below a `not`, where it surely does. */
@@ -115,7 +106,7 @@ function possible(condition: Condition, may: boolean): Condition {
 }
 
 function watchOf(rules: readonly Rule[]): Watch {
-  const leaves = rules.flatMap(({ when, until }) => [...leavesOf(when), ...(until ? leavesOf(until) : [])]);
+  const leaves = rules.flatMap((rule) => [...leavesOfRule(rule)]);
   const measures = leaves.filter((leaf) => leaf.kind === 'measure');
   const valuesOf = (measure: 'age' | 'idle') =>
     ascending(measures.filter((leaf) => leaf.measure === measure).map(({ value }) => value));
@@ -154,7 +145,6 @@ function askedBy({ kind }: Condition): AskedFact[] {
     case 'process':
     case 'unit':
     case 'cgroup':
-    case 'helper':
     case 'p2p':
       return [kind];
     default:
@@ -164,11 +154,7 @@ function askedBy({ kind }: Condition): AskedFact[] {
 
 /** All comparisons of a policy with how many flows or peers there are. */
 export const countsOf = ({ rules }: Policy): readonly Of<'count'>[] =>
-  rules.flatMap(({ when, until }) =>
-    [when, ...(until ? [until] : [])].flatMap((condition) =>
-      [...leavesOf(condition)].filter((leaf) => leaf.kind === 'count'),
-    ),
-  );
+  rules.flatMap((rule) => [...leavesOfRule(rule)].filter((leaf) => leaf.kind === 'count'));
 
 /** What somebody has to be asked for, so that the policy's live rules can be decided; nothing where it has none. */
 export const factsAskedBy = ({ rules }: Policy): ReadonlySet<AskedFact> =>

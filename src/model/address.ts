@@ -20,6 +20,13 @@ export function sameAddress(a: Address, b: Address): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
+/** An address as a key of maps: a character for each byte. */
+export const keyOfAddress = (address: Address): string =>
+  // Spread takes several times as long.
+  address.length === 4
+    ? String.fromCharCode(address[0]!, address[1]!, address[2]!, address[3]!)
+    : String.fromCharCode(...address);
+
 /** Reads an IPv4 or IPv6 address (RFC 4291, with `::` and a dotted tail); undefined where the text is none. */
 export function parseAddress(text: string): Address | undefined {
   return text.includes(':') ? parseIpv6(text) : parseIpv4(text);

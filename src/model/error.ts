@@ -64,6 +64,11 @@ export const ERRORS = {
     message: 'there is no tap of ours named {name}.',
     hint: 'Taps here: {taps}. A rule makes one while headgate runs: mirror to NAME',
   },
+  HG_NO_QUEUE: {
+    exit: 3,
+    message: 'there is no queue {name} in the kernel{where}.',
+    hint: 'Queues here: {queues}. `headgate status` shows them',
+  },
   HG_IFB_TAKEN: {
     exit: 4,
     message: 'a device named {ifb} exists and is not ours.',
@@ -72,7 +77,7 @@ export const ERRORS = {
   HG_QDISC_TAKEN: {
     exit: 4,
     message: '{device} has a root qdisc that is not ours: {found}.',
-    hint: 'Remove it (tc qdisc del dev {device} root), or leave upload out of the link to shape arriving packets only.',
+    hint: 'Remove it (tc qdisc del dev {device} root), write `replace root-qdisc` into the link, which puts it back at the end, if it has no classes; or leave upload out to shape arriving packets only.',
   },
   HG_FILTER_TAKEN: {
     exit: 4,
@@ -117,7 +122,7 @@ export const ERRORS = {
   HG_RUNNING: {
     exit: 4,
     message: 'headgate runs here already (pid {pid}).',
-    hint: 'headgate status shows it; headgate down stops it.',
+    hint: 'headgate status shows it; headgate down stops it, also where it hangs.',
   },
   HG_NOT_RUNNING: {
     exit: 6,

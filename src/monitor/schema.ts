@@ -21,6 +21,8 @@ const place = z.object({
   rule: z.string().optional().describe('Absent: the default of its origin'),
 });
 
+const passed = z.object({ bytes: count, packets: count });
+
 const flow = z.object({
   kind: z
     .enum(['flow.new', 'flow.known', 'flow.update', 'flow.end'])
@@ -54,6 +56,8 @@ const flow = z.object({
     ),
   bytes: count.optional().describe('flow.end: both directions together; needs nf_conntrack_acct'),
   packets: count.optional(),
+  in: passed.optional().describe('The same of what arrived, and of what left'),
+  out: passed.optional(),
 });
 
 const events = {

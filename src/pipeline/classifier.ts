@@ -40,6 +40,7 @@ export type FlowNews = Pick<
   | 'stop'
   | 'time'
   | 'tcpState'
+  | 'helper'
   | 'hasPorts'
   | 'originalBytes'
   | 'replyBytes'
@@ -171,6 +172,7 @@ export class FlowClassifier {
       silent: seen !== 'event',
       class: number,
       nat: natOf(record.status),
+      helper: record.helper,
       // One that a later look finds is as young as what was lost.
       began: record.start ?? (seen === 'start' ? Number.NaN : this.live.now),
     });
@@ -187,11 +189,10 @@ export class FlowClassifier {
     return true;
   }
 
-  /** A flow has changed: its TCP state, or its mark by somebody else. */
+  /** Takes what an event, or a reading of the counters, says of a flow that is known. */
   update(record: FlowNews): void {
     const row = this.table.find(record);
-    if (row < 0 || this.table.idOf(row) !== record.id) return;
-    this.#note(row, record);
+    if (row >= 0 && this.table.idOf(row) === record.id) this.#note(row, record);
   }
 
   /** A flow has ended. */
@@ -203,18 +204,13 @@ export class FlowClassifier {
   /** Removes flows that a resync found gone. */
   ended(rows: readonly number[]): void {
     for (const row of rows) this.#end(row);
+    this.flush();
   }
 
-  /** Takes a reading of the counters of a flow. */
-  read(record: FlowNews): void {
-    const row = this.table.find(record);
-    if (row >= 0 && this.table.idOf(row) === record.id) this.#note(row, record);
-  }
-
-  /** Forgets every flow; nothing in the kernel changes. */
+  /** Forgets every flow. Marks stay; members of sets go with the next {@link flush}, unless the flow is seen again before. */
   clear(): void {
     for (const row of [...this.table.rows()]) {
-      this.#view.moveTo(row);
+      this.#unmeet(row);
       this.live.end(row);
       this.table.del(row);
     }
@@ -294,7 +290,7 @@ export class FlowClassifier {
     // Where we cannot place the ends, the kernel's own view by direction stands.
     const byOrigin = !rule || (origin !== 'new' && queue === this.#policy.defaults[origin]);
     const number = settled ? first : byOrigin ? this.#byOrigin[origin] : this.#classes.get(queue)!;
-    this.#place(row, number === 0 ? this.#classes.get(queue) : number);
+    this.#place(number === 0 ? this.#classes.get(queue) : number);
     this.marks.request(row, this.#field, number, watched);
   }
 
@@ -311,17 +307,22 @@ export class FlowClassifier {
     memory.effects = met;
   }
 
-  #end(row: number, record?: FlowNews): void {
+  /** Has all effects of a flow end, and the view stand on it. */
+  #unmeet(row: number): void {
     const view = this.#view.moveTo(row);
-    this.#place(row, undefined);
     for (const rule of this.live.memoryOf(row)?.effects ?? []) this.#options.effects?.del(view, rule);
+  }
+
+  #end(row: number, record?: FlowNews): void {
+    this.#unmeet(row);
+    this.#place(undefined);
     this.#emit('flow.end', row, record);
     this.live.end(row);
     this.table.del(row);
   }
 
   /** Has the flow's arriving packets go to a class, or where unknown ones go. */
-  #place(_row: number, number: number | undefined): void {
+  #place(number: number | undefined): void {
     const { map } = this.#options;
     const { origin, zone, protocol } = this.#view;
     if (!map || origin === 'new' || zone !== 0) return;
@@ -335,7 +336,7 @@ export class FlowClassifier {
     const because = rule && kind !== 'flow.end' ? becauseOf(rule, this.#view, this.#policy) : undefined;
     const note = { id: this.table.idOf(row), queue, rule: rule?.name, because, before };
     const began = this.table.beganOf(row);
-    const end = kind === 'flow.end' ? endOf(began, this.live.now, last) : { began };
+    const end = kind === 'flow.end' ? endOf(this.#view.origin, began, this.live.now, last) : { began };
     this.#options.emit(flowEvent(kind, this.#view, { ...note, ...end }));
   }
 }

@@ -1,28 +1,22 @@
-import type { Address } from '../model/index.ts';
-import { textOf } from './company.ts';
+import { type Address, keyOfAddress } from '../model/index.ts';
+import { oldestOf } from './oldest.ts';
 
-/** Addresses that rules have put into one set, at most; beyond, the one that was put there longest ago leaves. */
+/** Addresses that rules have put into one set, at most; beyond, those that were put there longest ago leave. */
 export const MAX_MEMBERS = 65_536;
 /** Between two looks for those whose time has come, ms. */
 const LOOK_MS = 250;
 
 /** The sets that rules fill: who was put there leaves again after its time. */
 export class DynamicSets {
-  readonly #changed: (set: string, address: string) => void;
+  readonly #changed: (address: string) => void;
   /** By set, until when, ms since 1970; in the order in which they were put there last. */
   readonly #members = new Map<string, Map<string, number>>();
   /** Nobody leaves before. */
   #next = Number.POSITIVE_INFINITY;
-  #evicted = 0;
 
-  /** @param changed is told, by {@link textOf}, an address that has come into a set, or left it */
-  constructor(changed: (set: string, address: string) => void) {
+  /** @param changed is told, by {@link keyOfAddress}, an address that has come into a set, or left it */
+  constructor(changed: (address: string) => void) {
     this.#changed = changed;
-  }
-
-  /** Addresses that left before their time, since a set was full. */
-  get evicted(): number {
-    return this.#evicted;
   }
 
   get size(): number {
@@ -32,12 +26,12 @@ export class DynamicSets {
   }
 
   has(set: string, address: Address): boolean {
-    return this.#members.get(set)?.has(textOf(address)) === true;
+    return this.#members.get(set)?.has(keyOfAddress(address)) === true;
   }
 
   /** Puts an address into a set until a time, ms since 1970, or has it stay until then. */
   add(set: string, member: Address, until: number): void {
-    const address = textOf(member);
+    const address = keyOfAddress(member);
     let members = this.#members.get(set);
     if (!members) {
       members = new Map();
@@ -48,13 +42,11 @@ export class DynamicSets {
     members.set(address, Math.max(until, before ?? until));
     if (before !== undefined) return;
     this.#next = Math.min(this.#next, until);
-    if (members.size > MAX_MEMBERS) {
-      const [oldest] = members.keys();
-      members.delete(oldest!);
-      this.#evicted++;
-      this.#changed(set, oldest!);
+    for (const oldest of oldestOf(members, MAX_MEMBERS)) {
+      members.delete(oldest);
+      this.#changed(oldest);
     }
-    this.#changed(set, address);
+    this.#changed(address);
   }
 
   /** Has those leave whose time has come. */
@@ -69,7 +61,7 @@ export class DynamicSets {
     this.#next = Math.max(next, now + LOOK_MS);
     for (const [set, address] of gone) {
       this.#members.get(set)!.delete(address);
-      this.#changed(set, address);
+      this.#changed(address);
     }
   }
 

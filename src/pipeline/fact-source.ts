@@ -1,11 +1,10 @@
 import type { Observable } from 'rxjs';
+import type { AskedFact } from '../language/index.ts';
 import type { FlowFacts, Tuple } from '../model/index.ts';
 
 /** What conntrack does not tell of a flow, and something else has to find out. */
-export type SuppliedFacts = Partial<
-  Pick<FlowFacts, 'device' | 'mac' | 'dscp' | 'user' | 'process' | 'unit' | 'cgroup' | 'domains' | 'p2p'>
->;
-export type SuppliedFact = keyof SuppliedFacts;
+export type SuppliedFact = AskedFact;
+export type SuppliedFacts = Partial<Pick<FlowFacts, SuppliedFact>>;
 
 /** A flow as a source is asked about it: one object from the question to the flow's end, so that it can be a key. */
 export interface AskedFlow extends Pick<FlowFacts, 'origin' | 'protocol' | 'local' | 'remote'> {

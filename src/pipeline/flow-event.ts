@@ -1,5 +1,5 @@
 import type { Term } from '../language/index.ts';
-import { type End, formatAddress, protocolName } from '../model/index.ts';
+import { type End, formatAddress, type Origin, protocolName } from '../model/index.ts';
 import type { FlowEvent } from '../monitor/index.ts';
 import type { FlowView } from './flow-view.ts';
 
@@ -7,27 +7,39 @@ import type { FlowView } from './flow-view.ts';
 export interface FlowEnd {
   readonly start?: number | undefined;
   readonly stop?: number | undefined;
-  readonly bytes?: number | undefined;
-  readonly packets?: number | undefined;
+  readonly originalBytes?: number | undefined;
+  readonly replyBytes?: number | undefined;
+  readonly originalPackets?: number | undefined;
+  readonly replyPackets?: number | undefined;
 }
 
 /**
  * What is told of an end. `heard` is when we were told of the flow, and decided it; where that was by its event, the kernel
  * says only now how long it had been there. A dump says so at once, and then they are the same.
  */
-export function endOf(heard: number, now: number, { start, stop, bytes, packets }: FlowEnd = {}): NoteOfEnd {
+export function endOf(origin: Origin, heard: number, now: number, end: FlowEnd = {}): NoteOfEnd {
+  const { start, stop } = end;
   const began = start ?? heard;
   const age = (stop ?? now) - began;
   return {
     began,
     duration: Number.isNaN(age) ? undefined : age,
     unknown: start !== undefined && heard !== start ? heard - start : undefined,
-    bytes,
-    packets,
+    ...passedOf(origin, end),
   };
 }
 
-type NoteOfEnd = Pick<FlowNote, 'began' | 'duration' | 'unknown' | 'bytes' | 'packets'>;
+function passedOf(
+  origin: Origin,
+  { originalBytes, replyBytes = 0, originalPackets = 0, replyPackets = 0 }: FlowEnd,
+): Pick<FlowNote, 'in' | 'out'> {
+  if (originalBytes === undefined) return {};
+  const original = { bytes: originalBytes, packets: originalPackets };
+  const reply = { bytes: replyBytes, packets: replyPackets };
+  return origin === 'local' ? { in: reply, out: original } : { in: original, out: reply };
+}
+
+type NoteOfEnd = Pick<FlowNote, 'began' | 'duration' | 'unknown' | 'in' | 'out'>;
 
 /** What is told of a flow beside what the view shows. */
 export interface FlowNote {
@@ -42,15 +54,15 @@ export interface FlowNote {
   /** Ms: its age at its end, and how much of that went by before it was decided. */
   readonly duration?: number | undefined;
   readonly unknown?: number | undefined;
-  readonly bytes?: number | undefined;
-  readonly packets?: number | undefined;
+  readonly in?: FlowEvent['in'];
+  readonly out?: FlowEvent['out'];
 }
 
 /** An item of the event stream about the flow that the view stands on. */
 export const flowEvent = (
   kind: FlowEvent['kind'],
   flow: Pick<FlowView, 'protocol' | 'local' | 'remote' | 'origin' | 'zone'>,
-  { id, queue, rule, because, before, began, duration, unknown, bytes, packets }: FlowNote,
+  { id, queue, rule, because, before, began, duration, unknown, in: arrived, out: left }: FlowNote,
 ): FlowEvent => ({
   kind,
   id,
@@ -68,7 +80,13 @@ export const flowEvent = (
   ...(!Number.isNaN(began) && { began: new Date(began).toISOString() }),
   ...(duration !== undefined && { duration: ms(duration) }),
   ...(unknown !== undefined && { unknown: ms(unknown) }),
-  ...(bytes !== undefined && { bytes, packets }),
+  ...(arrived &&
+    left && {
+      bytes: arrived.bytes + left.bytes,
+      packets: arrived.packets + left.packets,
+      in: arrived,
+      out: left,
+    }),
 });
 
 /** To the microsecond. Clocks of two sources may differ by less than they say. */

@@ -7,6 +7,9 @@ export interface Counts {
   readonly out: number;
 }
 
+/** Of all flows without a `for`: a map of its own is much of what a flow would cost. */
+const NOTHING_HELD = new Map<number, number>();
+
 /** What is remembered of one flow while a live rule may come to take it. */
 export class FlowMemory {
   readonly row: number;
@@ -24,13 +27,14 @@ export class FlowMemory {
   /** When a packet of it was counted last, ms since 1970, as near as the readings tell. */
   lastPacket: number | undefined;
   /** By timer, since when what a `for` waits on has held, ms since 1970. */
-  readonly heldSince = new Map<number, number>();
+  readonly heldSince: Map<number, number>;
   /** Where it stands among what becomes due: DueTimes. */
   slot: number | undefined;
 
   constructor(row: number, watch: Watch, fresh?: number) {
     this.row = row;
     this.watch = watch;
+    this.heldSince = watch.held.length > 0 ? new Map() : NOTHING_HELD;
     this.#fresh = fresh;
     this.lastPacket = fresh;
   }
@@ -49,14 +53,16 @@ export class FlowMemory {
 
   /** When time alone may change something next, ms since 1970; Infinity: never. `began` is that of the flow. */
   nextDue(now: number, began: number): number {
+    const { ages, idles, held } = this.watch;
+    if (ages.length + idles.length + held.length === 0) return Number.POSITIVE_INFINITY;
     let due = Number.POSITIVE_INFINITY;
     // A comparison with `>` holds a moment later than one with `>=`.
     const consider = (time: number) => {
       if (time >= now && time < due) due = time;
     };
-    for (const age of this.watch.ages) consider(began + age);
-    if (this.lastPacket !== undefined) for (const idle of this.watch.idles) consider(this.lastPacket + idle);
-    for (const { timer, for: ms } of this.watch.held) {
+    for (const age of ages) consider(began + age);
+    if (this.lastPacket !== undefined) for (const idle of idles) consider(this.lastPacket + idle);
+    for (const { timer, for: ms } of held) {
       const since = this.heldSince.get(timer);
       if (since !== undefined) consider(since + ms);
     }

@@ -17,7 +17,7 @@ const ROW = {
   id: 21,
   /** Of the last resync that saw it: see {@link FlowTable.endDump}. */
   generation: 22,
-  /** Origin, how it was found, TCP state, NAT. */
+  /** Origin, how it was found, TCP state, NAT, helper. */
   state: 23,
   /** Class numbers: in the mark as far as we know, and as the kernel first told it. */
   classes: 24,
@@ -35,6 +35,9 @@ const WITH_PORTS = 1 << 4;
 const TCP_KNOWN = 1 << 5;
 const TCP_SHIFT = 8;
 const NAT_SHIFT = 12;
+const HELPER_SHIFT = 16;
+/** Names of helpers that are told apart; of a flow with another one it is not known. The kernel has a dozen. */
+const MAX_HELPERS = 255;
 const FIRST_ROWS = 1024;
 
 /** What is known of a flow when it comes into the table. */
@@ -51,6 +54,7 @@ export interface FlowStart {
   readonly class: number;
   /** IPS_SRC_NAT | IPS_DST_NAT of its status, shifted to bits 0 and 1. */
   readonly nat: number;
+  readonly helper?: string | undefined;
   /** Ms since 1970. */
   readonly began: number;
 }
@@ -60,7 +64,7 @@ export interface FlowStart {
  * reconciled by generation. An end that comes while the dump runs leaves a tombstone, since the dump's own socket may
  * still hold the flow.
  *
- * A flow is a row of {@link ROW_WORDS} words in one ArrayBuffer, found by {@link KeyIndex}: 112 bytes and 8 to 32 of the
+ * A flow is a row of {@link ROW_WORDS} words in one ArrayBuffer, found by {@link KeyIndex}: 112 bytes and 16 to 32 of the
  * index. Rows are numbers, and are used again after a flow's end. When it is full, the newest find no room.
  */
 export class FlowTable {
@@ -70,6 +74,7 @@ export class FlowTable {
   #halves = new Uint16Array(this.#words.buffer);
   #doubles = new Float64Array(this.#words.buffer);
   readonly #index = new KeyIndex();
+  readonly #helpers: string[] = [];
   readonly #perOrigin: Record<Origin, number> = { local: 0, remote: 0, new: 0 };
   /** Rows below it have been used. */
   #end = 0;
@@ -126,7 +131,8 @@ export class FlowTable {
       ORIGINS.indexOf(start.origin) |
       (start.silent ? SILENT : 0) |
       (start.ports ? WITH_PORTS : 0) |
-      (start.nat << NAT_SHIFT);
+      (start.nat << NAT_SHIFT) |
+      (this.#numberOf(start.helper) << HELPER_SHIFT);
     own[at + ROW.classes] = start.class | (start.class << 8);
     own[at + ROW.rule] = 0;
     this.#doubles[(at + ROW.began) >> 1] = start.began;
@@ -206,6 +212,11 @@ export class FlowTable {
     return (this.#words[row * ROW_WORDS + ROW.state]! >> NAT_SHIFT) & 3;
   }
 
+  /** Name of its conntrack helper. */
+  helperOf(row: number): string | undefined {
+    return this.#helpers[((this.#words[row * ROW_WORDS + ROW.state]! >> HELPER_SHIFT) & 255) - 1];
+  }
+
   /** TCP_CONNTRACK_*; undefined where it was not told. */
   tcpStateOf(row: number): number | undefined {
     const state = this.#words[row * ROW_WORDS + ROW.state]!;
@@ -277,6 +288,14 @@ export class FlowTable {
 
   wordOf(row: number): number {
     return row * ROW_WORDS;
+  }
+
+  /** 1 + the name's place in the list; 0: none. */
+  #numberOf(helper: string | undefined): number {
+    if (helper === undefined) return 0;
+    const place = this.#helpers.indexOf(helper);
+    if (place >= 0) return place + 1;
+    return this.#helpers.length < MAX_HELPERS ? this.#helpers.push(helper) : 0;
   }
 
   #take(): number {

@@ -44,7 +44,7 @@ class Slot implements End {
 }
 
 /**
- * The facts of the flow in one row of the table, with NAT undone (facts.ts). It stands on one row at a time; moving it
+ * The facts of the flow in one row of the table, with NAT undone ({@link FlowFacts}). It stands on one row at a time; moving it
  * allocates nothing, and what it gives out is overwritten by the next move.
  */
 export class FlowView implements FlowFacts {
@@ -108,6 +108,10 @@ export class FlowView implements FlowFacts {
 
   get nat(): { readonly source: boolean; readonly destination: boolean } {
     return NAT[this.#table.natOf(this.row)]!;
+  }
+
+  get helper(): string | undefined {
+    return this.#table.helperOf(this.row);
   }
 
   get tcpState(): TcpState | undefined {
@@ -185,8 +189,6 @@ export class FlowView implements FlowFacts {
   get p2p(): FlowFacts['p2p'] {
     return this.#facts?.p2p;
   }
-  /** Nobody tells it: docs/limits.md. */
-  readonly helper: undefined;
 }
 
 const NAT = [0, 1, 2, 3].map((bits) => ({ source: (bits & 1) !== 0, destination: (bits & 2) !== 0 }));

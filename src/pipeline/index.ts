@@ -8,6 +8,7 @@ export * from './flow-table.ts';
 export type { FlowView } from './flow-view.ts';
 export * from './live-effects.ts';
 export type { LiveOptions } from './live-flows.ts';
+export { oldestOf } from './oldest.ts';
 export * from './pipeline.ts';
 export * from './sides.ts';
 export * from './tally.ts';

@@ -1,6 +1,14 @@
 import type { Policy, Rule } from '../language/index.ts';
 import type { Command } from '../model/index.ts';
-import { changeMembers, flushMembers, type LiveEffect, liveEffects, type Member, mapKeyOf } from '../shape/index.ts';
+import {
+  changeMembers,
+  flushMembers,
+  type LiveEffect,
+  liveEffects,
+  MAX_TUPLES,
+  type Member,
+  mapKeyOf,
+} from '../shape/index.ts';
 import type { FlowView } from './flow-view.ts';
 import { TupleMap } from './tuple-map.ts';
 
@@ -31,7 +39,8 @@ export class LiveEffects implements EffectSink {
   /** The policy's own sets are in the kernel, and whatever is in them an earlier run has left. */
   follow(policy: Policy): void {
     const effects = liveEffects(policy);
-    const commands = { change: changeMembers, flush: () => flushMembers(effects) };
+    const full = `a rule's set has room for ${MAX_TUPLES} flows of each family; packets of others are not policed or mirrored`;
+    const commands = { full, change: changeMembers, flush: () => flushMembers(effects) };
     this.#effects = new Map(effects.map((effect) => [effect.rule, effect]));
     this.#members = effects.length > 0 ? new TupleMap(this.#run, this.#failed, commands) : undefined;
     this.refill();

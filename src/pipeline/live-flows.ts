@@ -9,8 +9,8 @@ import {
   setContents,
   type Watch,
 } from '../language/index.ts';
-import type { Address, CountKey, FlowFacts } from '../model/index.ts';
-import { Company, textOf } from './company.ts';
+import { type Address, type CountKey, type FlowFacts, keyOfAddress } from '../model/index.ts';
+import { Company } from './company.ts';
 import { DueTimes } from './due-times.ts';
 import { DynamicSets } from './dynamic-sets.ts';
 import { FactDesk } from './fact-desk.ts';
@@ -56,7 +56,7 @@ export class LiveFlows implements Surroundings {
     this.#table = table;
     this.#now = now;
     this.view = new FlowView(table, this);
-    this.sets = new DynamicSets((_, address) => this.#soil(this.#byMember.get(address) ?? []));
+    this.sets = new DynamicSets((address) => this.#soil(this.#byMember.get(address) ?? []));
     this.#desk = new FactDesk(sources, (row, before) => this.#answered(row, before), failed);
     this.setTime();
   }
@@ -101,7 +101,7 @@ export class LiveFlows implements Surroundings {
     const counts = countsOf(policy);
     this.#findWatch = createWatch(policy);
     this.#contents = setContents(policy);
-    this.#company = counts.length > 0 ? new Company(policy, (row) => this.dirty.add(row)) : undefined;
+    this.#company = counts.length > 0 ? new Company(counts, (row) => this.dirty.add(row)) : undefined;
     this.#countsUnits = counts.some(({ by }) => by === 'unit');
     this.sets.keep(new Set(policy.sets.map(({ name }) => name)));
     this.dirty.clear();
@@ -116,16 +116,21 @@ export class LiveFlows implements Surroundings {
   /** A flow has come, on whose row the view stands. `before`: what was remembered of it under another policy. */
   begin(row: number, fresh: boolean, before?: FlowMemory): FlowMemory | undefined {
     const watch = this.#findWatch(this.view);
-    this.#ask(row, watch);
     this.#company?.add(row, this.view, watch);
-    if (!watch) return undefined;
+    const memory = watch && this.#watch(row, watch, fresh, before);
+    // A source may answer at once, and is heard like any other time then: of a flow that is known.
+    this.#ask(row, watch);
+    this.view.refresh();
+    return memory;
+  }
+
+  #watch(row: number, watch: Watch, fresh: boolean, before: FlowMemory | undefined): FlowMemory {
     const memory = new FlowMemory(row, watch, fresh ? this.#table.beganOf(row) : undefined);
     if (before?.bytes && before.packets) memory.read(this.#time, before.bytes, before.packets);
     this.#memories.set(row, memory);
     if (watch.counters) this.#counted++;
     if (watch.clock) this.#clocked.add(row);
     for (const { end } of watch.sets) this.#remember(this.view[end].address, row);
-    this.view.refresh();
     return memory;
   }
 
@@ -191,10 +196,9 @@ export class LiveFlows implements Surroundings {
     this.dirty.add(row);
     const after = this.#desk.factsOf(row);
     if (!this.#countsUnits || before?.unit === after?.unit) return;
-    const { local, remote, ...rest } = this.view.moveTo(row);
-    const facts = { ...rest, origin: this.view.origin, protocol: this.view.protocol, local, remote };
-    if (before?.unit !== undefined) this.#company?.del(row, { ...facts, unit: before.unit }, 'unit');
-    this.#company?.add(row, { ...facts, unit: after?.unit }, this.#memories.get(row)?.watch, 'unit');
+    const { local, remote } = this.view.moveTo(row);
+    if (before?.unit !== undefined) this.#company?.del(row, { local, remote, unit: before.unit }, 'unit');
+    this.#company?.add(row, { local, remote, unit: after?.unit }, this.#memories.get(row)?.watch, 'unit');
   }
 
   #soil(rows: Iterable<number>): void {
@@ -202,7 +206,7 @@ export class LiveFlows implements Surroundings {
   }
 
   #remember(address: Address, row: number): void {
-    const key = textOf(address);
+    const key = keyOfAddress(address);
     const rows = this.#byMember.get(key);
     if (rows) rows.add(row);
     else this.#byMember.set(key, new Set([row]));
@@ -219,7 +223,7 @@ export class LiveFlows implements Surroundings {
     if (memory.watch.sets.length === 0) return;
     this.view.moveTo(row);
     for (const { end } of memory.watch.sets) {
-      const key = textOf(this.view[end].address);
+      const key = keyOfAddress(this.view[end].address);
       const rows = this.#byMember.get(key);
       if (rows?.delete(row) && rows.size === 0) this.#byMember.delete(key);
     }

@@ -1,5 +1,5 @@
 import { MARK_GONE, MARK_WRITTEN, MarkBatch } from '../kernel/index.ts';
-import { type MarkField, markOfClass } from '../model/index.ts';
+import { type MarkField, markOfClass, ownBits } from '../model/index.ts';
 import type { FlowTable } from './flow-table.ts';
 
 /** Writes marks and says of each what became of it: MARK_WRITTEN, MARK_GONE, or another negative errno. */
@@ -35,11 +35,11 @@ export class MarkQueue {
   /** Has a flow's class written, and whether it is watched, where either is not so already. */
   request(row: number, field: MarkField, number: number, watched: boolean): void {
     const table = this.#table;
-    const { mask, watch = 0 } = field;
+    const { watch = 0 } = field;
     const turns = watch !== 0 && watched !== table.isWatched(row);
     if (number === table.classOf(row) && !turns) return;
     const mark = markOfClass(field, number) + (watched ? watch : 0);
-    this.#batch.add(table.words, table.wordOf(row), mark, mask + watch);
+    this.#batch.add(table.words, table.wordOf(row), mark, ownBits(field));
     this.#rows.push(row);
     table.setClass(row, number);
     table.setWatched(row, watched && watch !== 0);

@@ -82,7 +82,12 @@ export function runPipeline(options: PipelineOptions): Observable<never> {
 
 /** Has what is there marked as the policy says, and forgets it. */
 function lookOnce({ dump, classifier, emit }: PipelineOptions): Observable<unknown> {
-  return resync('start', dump, classifier, emit).pipe(finalize(() => classifier.clear()));
+  return resync('start', dump, classifier, emit).pipe(
+    finalize(() => {
+      classifier.clear();
+      classifier.flush();
+    }),
+  );
 }
 
 function follow(
@@ -205,7 +210,7 @@ function readAgain(
   }).pipe(
     tap((batch) => {
       classifier.live.setTime();
-      for (const record of batch) if (record.kind === 'dumped') classifier.read(record);
+      for (const record of batch) if (record.kind === 'dumped') classifier.update(record);
       classifier.settle();
     }),
     repeat({ delay: () => timer(Math.max(READ_MS, 3 * (scheduler.now() - began)), scheduler) }),

@@ -1,5 +1,5 @@
 import type { FlowRecord } from '../kernel/index.ts';
-import { type Address, maskAddress, type Origin, type Prefix, type Tuple } from '../model/index.ts';
+import { type Address, keyOfAddress, maskAddress, type Origin, type Prefix } from '../model/index.ts';
 
 /** What Sides hears of the kernel's link events (src/kernel: LinkAddress, LinkRoute). */
 export type SidesChange =
@@ -62,39 +62,23 @@ export class Sides {
 
   /** The address is one of this box. */
   isOwn(address: Address): boolean {
-    return this.#own.has(keyOf(address));
+    return this.#own.has(keyOfAddress(address));
   }
 
   /**
-   * Who opened the connection: one that crosses a link has one end inside. Undefined: it stays inside (between hosts of
-   * the LAN, over loopback, by hairpin NAT) and is none of our business. `new`: neither end can be placed.
+   * Who opened the connection of a conntrack record: one that crosses a link has one end inside. Undefined: it stays inside
+   * (between hosts of the LAN, over loopback, by hairpin NAT) and is none of our business. `new`: neither end can be placed.
+   * What was found of an address is remembered.
    */
-  originOf(original: Tuple, reply: Tuple): Origin | undefined {
-    // The opener as it is before masquerade, and who answers it behind DNAT.
-    return this.#originOf(
-      this.isInside(original.source),
-      this.isInside(reply.source),
-      () => reply.destination,
-      () => original.destination,
-    );
-  }
-
-  /** The same of a conntrack record; what was found of an address is remembered. */
   originOfRecord(record: Pick<FlowRecord, 'family' | 'words' | 'word' | 'original' | 'reply'>): Origin | undefined {
-    return this.#originOf(
-      this.#isDeviceInside(this.#lookUp(record, SOURCE.original)),
-      this.#isDeviceInside(this.#lookUp(record, SOURCE.reply)),
-      () => record.reply().destination,
-      () => record.original().destination,
-    );
-  }
-
-  #originOf(opener: boolean, answerer: boolean, answersTo: () => Address, openedTo: () => Address): Origin | undefined {
+    // The opener as it is before masquerade, and who answers it behind DNAT.
+    const opener = this.#isDeviceInside(this.#lookUp(record, SOURCE.original));
+    const answerer = this.#isDeviceInside(this.#lookUp(record, SOURCE.reply));
     if (opener !== answerer) return opener ? 'local' : 'remote';
     if (opener) return undefined;
     // A host behind an inside router to which we know no route: that the box translated its address gives it away.
-    if (this.#own.has(keyOf(answersTo()))) return 'local';
-    if (this.#own.has(keyOf(openedTo()))) return 'remote';
+    if (this.isOwn(record.reply().destination)) return 'local';
+    if (this.isOwn(record.original().destination)) return 'remote';
     return 'new';
   }
 
@@ -104,10 +88,10 @@ export class Sides {
 
   /** The device that leads to an address; {@link OWN}, {@link NONE}. */
   #deviceOf(address: Address): number {
-    if (this.#own.has(keyOf(address))) return OWN;
+    if (this.#own.has(keyOfAddress(address))) return OWN;
     for (const length of this.#lengths) {
       if (length >> 8 !== address.length) continue;
-      const devices = this.#routes.get(length)!.get(keyOf(maskAddress(address, length & 0xff)));
+      const devices = this.#routes.get(length)!.get(keyOfAddress(maskAddress(address, length & 0xff)));
       // Several routes of one length: the kernel prefers by metric, which says nothing of sides; the first known counts.
       if (devices) return devices[0]!;
     }
@@ -131,14 +115,14 @@ export class Sides {
   }
 
   #addOwn(address: Address, device: number): void {
-    const devices = this.#own.get(keyOf(address));
+    const devices = this.#own.get(keyOfAddress(address));
     if (devices) devices.add(device);
-    else this.#own.set(keyOf(address), new Set([device]));
+    else this.#own.set(keyOfAddress(address), new Set([device]));
   }
 
   #delOwn(address: Address, device: number): void {
-    const devices = this.#own.get(keyOf(address));
-    if (devices?.delete(device) && devices.size === 0) this.#own.delete(keyOf(address));
+    const devices = this.#own.get(keyOfAddress(address));
+    if (devices?.delete(device) && devices.size === 0) this.#own.delete(keyOfAddress(address));
   }
 
   #addRoute(prefix: Prefix, device: number): void {
@@ -150,7 +134,7 @@ export class Sides {
       this.#routes.set(length, routes);
       this.#lengths = [...this.#routes.keys()].sort((a, b) => b - a);
     }
-    const key = keyOf(prefix.address);
+    const key = keyOfAddress(prefix.address);
     const devices = routes.get(key);
     if (!devices) routes.set(key, [device]);
     else if (!devices.includes(device)) devices.push(device);
@@ -161,13 +145,13 @@ export class Sides {
   #delRoute(prefix: Prefix, device: number): void {
     const length = (prefix.address.length << 8) | prefix.length;
     const routes = this.#routes.get(length);
-    const devices = routes?.get(keyOf(prefix.address));
+    const devices = routes?.get(keyOfAddress(prefix.address));
     const at = devices?.indexOf(device) ?? -1;
     if (!routes || !devices || at < 0) return;
     devices.splice(at, 1);
     this.#count--;
     if (devices.length > 0) return;
-    routes.delete(keyOf(prefix.address));
+    routes.delete(keyOfAddress(prefix.address));
     if (routes.size > 0) return;
     this.#routes.delete(length);
     this.#lengths = [...this.#routes.keys()].sort((a, b) => b - a);
@@ -181,5 +165,3 @@ const SOURCE = { original: 1, reply: 11 } as const;
 const textOf = (words: Uint32Array, at: number): string =>
   String.fromCharCode(words[at]! >>> 16, words[at]! & 0xffff, words[at + 1]! >>> 16, words[at + 1]! & 0xffff) +
   String.fromCharCode(words[at + 2]! >>> 16, words[at + 2]! & 0xffff, words[at + 3]! >>> 16, words[at + 3]! & 0xffff);
-
-const keyOf = (address: Address): string => String.fromCharCode(...address);

@@ -4,11 +4,18 @@ import { changeTuples, flushTuples, MAX_TUPLES, type MapKey } from '../shape/ind
 /** Tuples that one run of nft changes at most: it then takes some hundred milliseconds. */
 export const MAX_CHANGES = 8192;
 
-/** The commands that change what the kernel has. */
+/** The commands that change what the kernel has, and what is said when it is full. */
 export interface TupleCommands<K extends MapKey> {
+  readonly full: string;
   change(changes: readonly { key: K; from: number | undefined; to: number | undefined }[]): Command;
   flush(): Command;
 }
+
+const CLASSES: TupleCommands<MapKey> = {
+  full: `it has room for ${MAX_TUPLES} flows of each family; others go where unknown ones go`,
+  change: changeTuples,
+  flush: flushTuples,
+};
 
 interface Entry<K> {
   readonly key: K;
@@ -23,14 +30,15 @@ interface Entry<K> {
  * while one run of nft goes on, and are the next one. A run that fails leaves the maps as they were; then both are
  * emptied and filled anew, since somebody else has been at them.
  *
- * It holds {@link MAX_TUPLES} of each family. Flows beyond that are not in it, and so go where unknown ones go.
+ * It holds {@link MAX_TUPLES} of each family, and of each place where there are several. Flows beyond that are not in it.
  */
 export class TupleMap<K extends MapKey = MapKey> {
   readonly #commands: TupleCommands<K>;
   readonly #run: (command: Command) => Promise<unknown>;
   readonly #failed: (error: unknown) => void;
   readonly #entries = new Map<string, Entry<K>>();
-  readonly #size = { 4: 0, 6: 0 };
+  /** Entries of each place and family: those have room for {@link MAX_TUPLES} each. */
+  readonly #sizes = new Map<string, number>();
   readonly #changed = new Set<Entry<K>>();
   #running: Promise<void> | undefined;
   /** A flow has found no room, and that was said. */
@@ -45,7 +53,7 @@ export class TupleMap<K extends MapKey = MapKey> {
   constructor(
     run: (command: Command) => Promise<unknown>,
     failed: (error: unknown) => void,
-    commands: TupleCommands<K> = { change: changeTuples, flush: flushTuples },
+    commands: TupleCommands<K> = CLASSES,
     found = false,
   ) {
     this.#commands = commands;
@@ -59,15 +67,15 @@ export class TupleMap<K extends MapKey = MapKey> {
     let entry = this.#entries.get(nameOf(key));
     if (!entry) {
       if (number === undefined) return;
-      if (this.#size[key.family] >= MAX_TUPLES) {
-        if (!this.#full)
-          this.#failed(new Error(`it has room for ${MAX_TUPLES} flows; others go where unknown ones go`));
+      const size = this.#sizes.get(placeOf(key)) ?? 0;
+      if (size >= MAX_TUPLES) {
+        if (!this.#full) this.#failed(new Error(this.#commands.full));
         this.#full = true;
         return;
       }
       entry = { key, wanted: undefined, written: undefined };
       this.#entries.set(nameOf(key), entry);
-      this.#size[key.family]++;
+      this.#sizes.set(placeOf(key), size + 1);
     }
     entry.wanted = number;
     this.#changed.add(entry);
@@ -119,7 +127,7 @@ export class TupleMap<K extends MapKey = MapKey> {
   }
 
   #forget({ key }: Entry<K>): void {
-    if (this.#entries.delete(nameOf(key))) this.#size[key.family]--;
+    if (this.#entries.delete(nameOf(key))) this.#sizes.set(placeOf(key), this.#sizes.get(placeOf(key))! - 1);
   }
 
   async #empty(): Promise<void> {
@@ -129,4 +137,5 @@ export class TupleMap<K extends MapKey = MapKey> {
   }
 }
 
+const placeOf = ({ place = '', family }: MapKey): string => place + family;
 const nameOf = ({ place = '', text }: MapKey): string => place + text;

@@ -46,15 +46,20 @@ export interface Difference {
   readonly wanted: boolean;
 }
 
+/** What the kernel holds of ours, and what `up` would make of a policy, in the kernel's words. */
+export interface Comparison {
+  readonly there: ReadonlyMap<string, string>;
+  readonly made: ReadonlyMap<string, string>;
+}
+
 /**
- * Compares what the kernel holds of ours with what `up` would make of a policy. That is made, in a network namespace
+ * Looks at what the kernel holds of ours, and at what `up` would make of a policy. That is made, in a network namespace
  * that lives as long as the comparison, with devices of the same names: kernels write down many things otherwise than
  * they are asked for, and this one knows best how.
  *
  * @throws HeadgateError HG_KERNEL where it cannot be made
  */
-export async function compareBuilt(wanted: Wanted, scene: Scene): Promise<Difference[]> {
-  const { policy, shapes, datapath } = wanted;
+export async function makeBeside({ policy, shapes, datapath }: Wanted, scene: Scene): Promise<Comparison> {
   const devices = [...new Set([...shapes.map(({ device }) => device), ...scene.hooks.keys()])];
   const ours = [...scene.ifbs.map(({ device }) => device.name), ...scene.taps];
   const ifbs = [
@@ -69,10 +74,17 @@ export async function compareBuilt(wanted: Wanted, scene: Scene): Promise<Differ
       listBuilt({ devices, ifbs }, (argv) => run(argv)),
       listBuilt({ devices, ifbs }, (argv) => scratch.run(argv)),
     ]);
-    return [...new Set([...there.keys(), ...made.keys()])]
-      .filter((object) => there.get(object) !== made.get(object))
-      .map((object) => ({ object, there: there.has(object), wanted: made.has(object) }));
+    return { there, made };
   } finally {
     await scratch.close();
   }
 }
+
+export const differencesOf = ({ there, made }: Comparison): Difference[] =>
+  [...new Set([...there.keys(), ...made.keys()])]
+    .filter((object) => there.get(object) !== made.get(object))
+    .map((object) => ({ object, there: there.has(object), wanted: made.has(object) }));
+
+/** Compares what the kernel holds of ours with what `up` would make of a policy. @throws HeadgateError as {@link makeBeside} does */
+export const compareBuilt = async (wanted: Wanted, scene: Scene): Promise<Difference[]> =>
+  differencesOf(await makeBeside(wanted, scene));

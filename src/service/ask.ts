@@ -1,7 +1,7 @@
 // What the other commands ask of the running service, over its control socket.
 
 import type { IncomingMessage } from 'node:http';
-import { requestLocal } from '../kernel/index.ts';
+import { getInstancePid, requestLocal } from '../kernel/index.ts';
 import { type ErrorCode, HeadgateError, isErrorCode } from '../model/index.ts';
 import { METRIC_FORMATS, type MetricFormat } from '../monitor/index.ts';
 import type { Unconfirmed } from './confirmation.ts';
@@ -19,6 +19,10 @@ const PATIENCE_MS = 5000;
 /** What the service of this network namespace knows of itself; undefined where none runs, or none that answers us. */
 export const requestService = (): Promise<ServiceStatus | undefined> =>
   ask<ServiceStatus>('/service', 'GET', PATIENCE_MS).catch(() => undefined);
+
+/** Process of the service of this network namespace, also of one that hangs; undefined where it cannot be told. */
+export const getServicePid = async (): Promise<number | undefined> =>
+  (await getInstancePid()) ?? (await requestService())?.pid;
 
 /** The whole status, of a service that lives. @throws HeadgateError HG_NOT_RUNNING, HG_FORBIDDEN */
 export async function requestStatus(): Promise<Status> {

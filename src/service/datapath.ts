@@ -92,7 +92,7 @@ export async function prepareDatapath(
   const plan = classPlanOf(policy, field);
   switch (name) {
     case 'bpf':
-      return prepareBpf(plan, picksOf(policy), write);
+      return prepareBpf(plan, picksOf(policy), generation, write);
     case 'ct':
       return { datapath: ctDatapath(plan, generation), files: [] };
     case 'map':
@@ -120,6 +120,7 @@ const picksOf = (policy: Policy): (readonly number[])[] =>
 async function prepareBpf(
   plan: ClassPlan,
   picks: readonly (readonly number[])[],
+  generation: number,
   write: WriteFiles,
 ): Promise<PreparedDatapath> {
   const object = await getFile(CLASSIFIER_OBJECT);
@@ -131,19 +132,26 @@ async function prepareBpf(
     return file;
   };
   const arriving = configOf(plan, DOWNLOAD_MAJOR);
+  const picking = { ...arriving, major: arriving.major | (generation % 2 ? SECOND_SET : 0) };
+  const ingress = add('ingress', arriving);
   const names = {
-    ingress: add('ingress', arriving),
+    ingress,
     egress: add('egress', configOf(plan, UPLOAD_MAJOR)),
-    picks: picks.map((picked) => add('pick', { ...arriving, picked })),
+    sort: picks.length > 0 ? add('sort', picking) : ingress,
+    picks: picks.map((picked) => add('pick', { ...picking, picked })),
   };
   const paths = await write(Object.fromEntries(made));
   const objects = {
     ingress: paths[names.ingress]!,
     egress: paths[names.egress]!,
+    sort: paths[names.sort]!,
     picks: names.picks.map((name) => paths[name]!),
   };
-  return { datapath: bpfDatapath(objects, plan.field), files: Object.values(paths) };
+  return { datapath: bpfDatapath(objects, plan.field, generation), files: Object.values(paths) };
 }
+
+/** STEER_SECOND_SET (native-shim/bpf/steer.h). */
+const SECOND_SET = 0x8000;
 
 const configOf = ({ field, count, byOrigin }: ClassPlan, major: number): ClassifierConfig => ({
   major: handle(major, 0),

@@ -1,7 +1,7 @@
 import type { Observable } from 'rxjs';
-import { DEADLINE_MAP, listFilters, setBpfValue } from '../kernel/index.ts';
+import { DEADLINE_MAP, isGone, listFilters, runCommand, setBpfValue } from '../kernel/index.ts';
 import type { MonitorItem } from '../monitor/index.ts';
-import { formatHandle, isOurFilter, type LinkShape, UPLOAD_MAJOR } from '../shape/index.ts';
+import { type Datapath, formatHandle, isOurFilter, type LinkShape, UPLOAD_MAJOR } from '../shape/index.ts';
 import type { LinkWatch } from './link-watch.ts';
 
 /** Ms that packets are classified for after the service was last heard of, where nobody asks for another time. */
@@ -13,11 +13,12 @@ const RENEWALS = 4;
 const TAKE_BACK_MS = 5000;
 
 /**
- * The deadline in the classifiers of the datapath `bpf`, from which on every packet passes untouched. It is moved on as long
- * as what watches over the links does its work: nobody's traffic hangs on a process that has died or is stuck.
+ * The deadline in the classifiers of the datapath `bpf`, and in nft's set of `map`, from which on every packet passes
+ * untouched; with `map`, every one that arrives. It is moved on as long as what watches over the links does its work: nobody's traffic hangs on a process that has died or is stuck.
  */
 export class Deadline {
   readonly #ms: number | undefined;
+  readonly #passAfter: Datapath['passAfter'];
   readonly #watch: LinkWatch;
   readonly #links: () => readonly LinkShape[];
   readonly #failed: (error: unknown) => void;
@@ -28,11 +29,13 @@ export class Deadline {
   /** @param ms undefined: it never comes */
   constructor(
     ms: number | undefined,
+    { passAfter }: Pick<Datapath, 'passAfter'>,
     watch: LinkWatch,
     links: () => readonly LinkShape[],
     failed: (error: unknown) => void,
   ) {
     this.#ms = ms;
+    this.#passAfter = passAfter;
     this.#watch = watch;
     this.#links = links;
     this.#failed = failed;
@@ -53,7 +56,7 @@ export class Deadline {
       if (item.kind === 'confirm') {
         const left = Date.parse(item.until) - Date.now() + TAKE_BACK_MS;
         this.#limit = item.state === 'waiting' ? inMs(left) : undefined;
-      } else if (item.kind !== 'link' && item.kind !== 'policy') return;
+      } else if (item.kind !== 'link' && item.kind !== 'table' && item.kind !== 'policy') return;
       void this.#renew();
     });
     let waiting = false;
@@ -76,11 +79,21 @@ export class Deadline {
     await this.#watch
       .exclusively(async () => {
         if (!this.#watch.listening) return;
+        if (this.#passAfter) await this.#renewSet(this.#passAfter);
         // Those that only pick what others have classified have none.
-        for (const programId of await this.#listPrograms()) setBpfValue(programId, DEADLINE_MAP, this.#next);
+        else for (const programId of await this.#listPrograms()) setBpfValue(programId, DEADLINE_MAP, this.#next);
         this.#renewals++;
       })
       .catch(this.#failed);
+  }
+
+  async #renewSet(passAfter: NonNullable<Datapath['passAfter']>): Promise<void> {
+    const next = this.#next;
+    const ms = next === 0n ? undefined : Number(next - process.hrtime.bigint()) / 1e6;
+    // Where somebody has taken the table away, nothing is redirected.
+    await runCommand(passAfter(ms)).catch((error: unknown) => {
+      if (!isGone(error)) throw error;
+    });
   }
 
   async #listPrograms(): Promise<number[]> {

@@ -40,6 +40,7 @@ export class Following {
   readonly tally = new Tally();
   #counts = { overruns: 0, resyncs: 0 };
   #demand: Demand = { groups: [], counters: false, ticks: false };
+  #by: FlowsStatus['by'];
   #open = true;
 
   /**
@@ -83,7 +84,8 @@ export class Following {
     );
     const running = runPipeline({
       demand,
-      events: (groups) => conntrackEvents({ groups }),
+      events: (groups) =>
+        conntrackEvents({ groups, opened: (getStats) => (this.#by = getStats().byRing ? 'ring' : 'socket') }),
       dump: () => conntrackDump(),
       read: () => {
         const { watch } = this.#followed.value.datapath.field;
@@ -124,6 +126,7 @@ export class Following {
     return {
       ...(groups.length > 0 && { flows: { total: table.size, live: live.size, ...table.perOrigin } }),
       follows: [...groups, ...(counters ? ['counters'] : [])],
+      ...(groups.length > 0 && { by: this.#by }),
       marksWritten: marks.written,
       marksFailed: marks.failed,
       refused: table.refused,

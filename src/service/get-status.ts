@@ -5,6 +5,7 @@ import {
   type Filter,
   getBpfCounters,
   getBpfValue,
+  getSetExpiry,
   getTcStats,
   listCountingRules,
   listFilters,
@@ -27,6 +28,7 @@ import {
   LINK_MINOR,
   policedWay,
   TABLE,
+  TAKEN,
   UPLOAD_MAJOR,
 } from '../shape/index.ts';
 import type { DirectionStatus, LinkStatus, PolicerStatus, QueueStatus, ServiceStatus, Status } from './status.ts';
@@ -42,11 +44,14 @@ export async function getStatus(service: ServiceStatus | undefined): Promise<Sta
   }
   for (const q of scene.qdiscs.filter(isOurUpload)) if (!devices.has(q.device)) devices.set(q.device, q.device);
 
-  const [forwards, policers] = await Promise.all([
+  const [forwards, takenFor, policers] = await Promise.all([
     scene.arrivals === 'ours' ? listCountingRules(ARRIVAL_FAMILY, TABLE) : [],
+    scene.arrivals === 'ours' ? getSetExpiry(ARRIVAL_FAMILY, TABLE, TAKEN) : undefined,
     scene.table === 'ours' ? getPolicers() : [],
   ]);
-  const links = await Promise.all([...devices].map((named) => getLink({ scene, service, forwards }, ...named)));
+  const links = await Promise.all(
+    [...devices].map((named) => getLink({ scene, service, forwards, takenFor }, ...named)),
+  );
   const marks = scene.field && formatMark(scene.field.mask);
   return { running: service !== undefined, tracking: scene.table === 'ours', marks, service, links, policers };
 }
@@ -57,6 +62,8 @@ interface Seen {
   readonly service: ServiceStatus | undefined;
   /** Of the datapath `map`. */
   readonly forwards: readonly CountingRule[];
+  /** Likewise: ms until what arrives passes untouched. */
+  readonly takenFor: number | undefined;
 }
 
 async function getPolicers(): Promise<PolicerStatus[]> {
@@ -74,11 +81,16 @@ async function getLink(seen: Seen, device: string, name: string): Promise<LinkSt
     on: readonly NetDevice[],
     major: number,
     filters: readonly Filter[],
+    takenFor?: number,
   ): Promise<DirectionStatus> => {
     const queues = await Promise.all(
       on.map(async (d) => (hasCake(scene, d) ? getTins(d, major, service) : getClasses(d, major, service))),
     );
-    return { packets: getVerdicts(filters), expires: getExpiry(filters), queues: inOrder(queues.flat(), service) };
+    return {
+      packets: getVerdicts(filters),
+      expires: getExpiry(filters) ?? takenFor,
+      queues: inOrder(queues.flat(), service),
+    };
   };
   const owned = scene.ifbs.filter(({ ownership }) => hooksOf(ownership).some((hook) => hook.device === device));
   const [own] = owned;
@@ -103,6 +115,7 @@ async function getLink(seen: Seen, device: string, name: string): Promise<LinkSt
         owned.map((ifb) => ifb.device),
         DOWNLOAD_MAJOR,
         arriving,
+        seen.takenFor,
       )),
     upload: hasUpload && known ? await direction([known], UPLOAD_MAJOR, uploadFilters) : undefined,
   };

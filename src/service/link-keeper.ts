@@ -4,7 +4,9 @@ import {
   hookRemoval,
   inspect,
   isRedirected,
+  makeRoom,
   namesOf,
+  putBackRoots,
   runOperations,
   type Scene,
 } from '../apply/index.ts';
@@ -97,7 +99,8 @@ export class LinkKeeper {
     const missing = shares === undefined ? undefined : ifbs.find(({ name }) => !there.has(name));
     if (missing) throw new HeadgateError('HG_NO_DEVICE', { device: missing.name, devices: namesOf(scene) });
     const site = { ingressHook: scene.hooks.has(device), ifbs: there };
-    await runOperations(linkOperations(this.shape, site, this.#datapath));
+    const room = await makeRoom(this.shape, scene);
+    await runOperations([...room, ...linkOperations(this.shape, site, this.#datapath)]);
     const after = await inspect();
     this.#ifbs = ifbs.flatMap(({ name }) => {
       const ifb = known(after.devices, name);
@@ -106,7 +109,7 @@ export class LinkKeeper {
     this.#device = known(after.devices, device);
     this.#site = site;
     if (!this.#device) {
-      await this.#leave(device);
+      await this.#leave(device, known(scene.devices, device)?.index);
       throw new HeadgateError('HG_NO_DEVICE', { device, devices: namesOf(after) });
     }
     this.#state = this.#built;
@@ -238,7 +241,7 @@ export class LinkKeeper {
     const was = this.#device!;
     const now = devices.find(({ index }) => index === was.index)?.name;
     this.#device = undefined;
-    await this.#leave(now ?? was.name);
+    await this.#leave(now ?? was.name, was.index);
     const reason = now === undefined ? `${was.name} is gone` : `${was.name} is called ${now} now`;
     this.#change('absent', `${reason}; waiting for a device ${this.shape.device}`);
   }
@@ -295,7 +298,8 @@ export class LinkKeeper {
     );
     if (operations.length === 0) return false;
     // What others have at the ingress hook is in the way of a redirect alone.
-    if (part.upload || clear.length > 0) checkLink(part, scene, this.#datapath);
+    // Who puts another root qdisc there now has seen ours.
+    if (part.upload || clear.length > 0) checkLink({ ...part, replacesRoot: false }, scene, this.#datapath);
     const about = operations.map((operation) => operation.about).join(', ');
     const isUp = part.ifbs.length > 0 && this.#down !== undefined;
     if (!isUp && this.#budget.isSpent) {
@@ -345,13 +349,15 @@ export class LinkKeeper {
   }
 
   /** Takes the link's part from the device that has this name now, filter first; what went with it is no failure. */
-  async #leave(device: string): Promise<void> {
+  async #leave(device: string, index: number | undefined): Promise<void> {
     if (this.shape.ifbs.length > 0) {
       await tryCommand(this.#datapath.unredirect(device, this.shape));
       await this.#removeHook(device);
     }
     if (this.shape.upload) await tryCommand(removeUpload(device, rootMajor(this.shape.upload, UPLOAD_MAJOR)));
-    const made = this.#ifbs.map(({ index }) => index);
+    if (this.shape.replacesRoot && index !== undefined)
+      for (const { command } of putBackRoots(await inspect(), index)) if (await tryCommand(command)) break;
+    const made = this.#ifbs.map((ifb) => ifb.index);
     this.#ifbs = [];
     // Others may use shared ones still.
     if (made.length === 0 || this.shape.shares !== undefined || this.shape.sharedBy.length > 0) return;

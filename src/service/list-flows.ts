@@ -91,11 +91,11 @@ export function listFlows(
 /** What a flow has, with counters that were read for this alone. */
 function factsOf(flow: FlowView, reading: Reading | undefined): FlowFacts {
   const { origin, protocol, local, remote, zone, nat, tcpState, age, idle, clock } = flow;
-  const { device, mac, dscp, user, process, unit, cgroup, domains, p2p } = flow;
+  const { device, mac, dscp, helper, user, process, unit, cgroup, domains, p2p } = flow;
   const { rate } = reading ?? {};
   return {
     ...{ origin, protocol, local, remote, zone, nat, tcpState, age, idle, clock },
-    ...{ device, mac, dscp, user, process, unit, cgroup, domains, p2p },
+    ...{ device, mac, dscp, helper, user, process, unit, cgroup, domains, p2p },
     bytes: reading?.bytes ?? flow.bytes,
     packets: reading?.packets ?? flow.packets,
     rate: (direction, window) =>

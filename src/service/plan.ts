@@ -1,54 +1,43 @@
-import { inspect, listOurMirrors, type Scene, standingOf, teardownOf } from '../apply/index.ts';
+import { inspect, teardownOf } from '../apply/index.ts';
 import { addFiles, delFiles, ensureBtf, getCapabilities } from '../kernel/index.ts';
 import type { Policy } from '../language/index.ts';
-import {
-  changeLinks,
-  changePolicy,
-  type DatapathName,
-  ensureCreates,
-  nameBeside,
-  type Operation,
-  planOperations,
-  qdiscsOf,
-} from '../shape/index.ts';
-import { compareBuilt, type Difference, readApplied, type Wanted } from './applied.ts';
+import { type DatapathName, ensureCreates, nameBeside, planOperations, qdiscsOf } from '../shape/index.ts';
+import { compareBuilt, type Difference, readApplied } from './applied.ts';
+import { requestService } from './ask.ts';
+import type { Unconfirmed } from './confirmation.ts';
 import { bestDatapath, prepareDatapath, type WriteFiles } from './datapath.ts';
 import { chooseMarksHere } from './marks.ts';
-import { findInForce, type InForce } from './resume.ts';
+import { type Change, planBetween, told } from './plan-steps.ts';
+import { findInForce, findRunning, type InForce } from './resume.ts';
 import { shapeHere } from './shape-here.ts';
-
-/** One step of a plan. */
-export interface Change {
-  /** `change`: in place; `replace`: by another beside it, in one step where nothing else is said. */
-  readonly action: 'add' | 'change' | 'replace' | 'remove';
-  /** In words: "add ifb hg-wan". */
-  readonly about: string;
-  /** The traffic that it touches; `none` where it touches no packet. */
-  readonly touches: string;
-}
 
 /** What stands between what is in the kernel and what a policy wants. */
 export interface Plan {
   readonly datapath: DatapathName;
   /** Objects that are not as they should be. */
   readonly differences: readonly Difference[];
-  /** In the order in which `up` does them. Empty where nothing is to be done. */
+  /** In the order in which they are done, by `reload` where a service runs, else by `up`. Empty where nothing is to be done. */
   readonly changes: readonly Change[];
   /** Why what is there is not changed in place but taken down first, as the end of a sentence. */
   readonly anew?: string | undefined;
+  /** What waits to be confirmed: the changes are from that, and no reload is taken before. */
+  readonly confirm?: Unconfirmed | undefined;
 }
 
 /**
- * Compares what a policy wants with what is in the kernel, and says what `up` would do about it. Changes nothing: what is
- * wanted is made in a network namespace of its own ({@link compareBuilt}).
+ * Compares what a policy wants with what is in the kernel, and says what `up` would do about it, or `reload` where a
+ * service runs. Changes nothing: what is wanted is made in a network namespace of its own ({@link makeBeside}).
  *
+ * @param named absent: that of the service that runs, else the best one here
  * @throws HeadgateError as startService does, but for what others have on the devices
  */
 export async function makePlan(policy: Policy, named: DatapathName | undefined): Promise<Plan> {
   try {
     const capabilities = await getCapabilities();
-    const shapes = await shapeHere(policy, qdiscsOf(capabilities));
-    const name = named ?? bestDatapath(capabilities, shapes);
+    const qdiscs = qdiscsOf(capabilities);
+    const shapes = await shapeHere(policy, qdiscs);
+    const service = await requestService();
+    const name = named ?? service?.datapath ?? bestDatapath(capabilities, shapes);
     for (const shape of shapes) ensureCreates(shape, name);
     const scene = await inspect();
     const { field } = await chooseMarksHere(policy, name, scene.field);
@@ -56,17 +45,25 @@ export async function makePlan(policy: Policy, named: DatapathName | undefined):
     const generation = (await readApplied())?.generation ?? 0;
     const { datapath } = await prepareDatapath(name, policy, field, generation, capabilities, toPlan);
     const removals = teardownOf(scene).map(told('remove'));
-    const inForce =
-      removals.length === 0 ? undefined : await findInForce({ datapath: name, field }, scene, capabilities, toPlan);
+    const wanted = { policy, shapes, datapath };
+    const at = { datapath: name, field };
+    const find = (): Promise<InForce | string> =>
+      service ? findRunning(service, at, scene, capabilities, toPlan) : findInForce(at, scene, capabilities, toPlan);
+    const inForce = removals.length === 0 ? undefined : await find();
     if (typeof inForce === 'object') {
-      const wanted = { policy, shapes: nameBeside(inForce.shapes, shapes), datapath };
-      const differences = await compareBuilt(wanted, scene);
-      const changes = differences.length === 0 ? [] : changesBetween(inForce, wanted, scene, differences);
-      return { datapath: name, differences, changes };
+      const from = { policy: inForce.policy, shapes: inForce.shapes, datapath: inForce.prepared.datapath };
+      const to = { ...wanted, shapes: nameBeside(inForce.shapes, shapes) };
+      return { datapath: name, ...(await planBetween(from, to, scene)), confirm: service?.confirm };
     }
-    const differences = await compareBuilt({ policy, shapes, datapath }, scene);
+    const differences = await compareBuilt(wanted, scene);
     const additions = planOperations(policy, shapes, datapath).map(told('add'));
-    return { datapath: name, differences, anew: inForce, changes: [...removals, ...additions] };
+    return {
+      datapath: name,
+      differences,
+      anew: inForce,
+      changes: [...removals, ...additions],
+      confirm: service?.confirm,
+    };
   } finally {
     await delFiles(undefined, 'plan');
   }
@@ -76,30 +73,3 @@ const toPlan: WriteFiles = async (files) => {
   await ensureBtf();
   return addFiles(files, 'plan');
 };
-
-/** The steps of a reload, without those whose objects are as they should be already. */
-function changesBetween(inForce: InForce, to: Wanted, scene: Scene, differences: readonly Difference[]): Change[] {
-  const { policy, shapes, prepared } = inForce;
-  const from = { policy, shapes, datapath: prepared.datapath };
-  const links = changeLinks(from, to, standingOf(scene));
-  const { before, after } = changePolicy(from, to, listOurMirrors(scene), links);
-  const differs = (object: RegExp) => differences.some((d) => object.test(d.object));
-  const isIdle = ({ of, filters }: Operation): boolean => {
-    if (of === undefined) return false;
-    if (of === 'tables') return !differs(/^table /);
-    // Those that are no filters of tc are a chain of the table.
-    if (!filters) return !differs(/filters on |^table /);
-    const object = `${filters.parent === 'ingress' ? '' : 'leaving '}filters on ${filters.device}`;
-    return !differences.some((d) => d.object === object);
-  };
-  const needed = before.filter((operation) => !isIdle(operation));
-  return [...needed, ...after].map(told('change'));
-}
-
-const told =
-  (action: Change['action']) =>
-  ({ about, touches = 'none', does }: Pick<Operation, 'about' | 'touches' | 'does'>): Change => ({
-    action: does ?? action,
-    about,
-    touches,
-  });

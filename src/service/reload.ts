@@ -3,8 +3,11 @@ import {
   checkEffects,
   checkIfbs,
   checkLink,
+  checkRootFree,
   inspect,
   listOurMirrors,
+  makeRoom,
+  putBackRoots,
   type RunOptions,
   runOperations,
   type Scene,
@@ -12,7 +15,15 @@ import {
 } from '../apply/index.ts';
 import { countErrors, type Diagnostic, type ParsedPolicy, type Policy } from '../language/index.ts';
 import { type Capabilities, type ErrorCode, HeadgateError } from '../model/index.ts';
-import { changeLinks, changePolicy, type Datapath, type LinkShape, type Operation } from '../shape/index.ts';
+import {
+  type ChangedTree,
+  changeLinks,
+  changePolicy,
+  type Datapath,
+  type LinkShape,
+  type Operation,
+  putBackTree,
+} from '../shape/index.ts';
 import type { Wanted } from './applied.ts';
 import type { Unconfirmed } from './confirmation.ts';
 import type { LinkKeeper } from './link-keeper.ts';
@@ -30,6 +41,8 @@ export type ReloadResult = {
       readonly policy: string;
       /** It is taken back unless it is confirmed. */
       readonly confirm?: Unconfirmed | undefined;
+      /** Names of the links that could not be made to steer: what arrives there passes unshaped. */
+      readonly open?: readonly string[] | undefined;
     }
   | { readonly error: { readonly code: ErrorCode; readonly fields: HeadgateError['fields']; readonly message: string } }
 );
@@ -55,9 +68,11 @@ export async function reloadPolicy(
 }
 
 /**
- * Changes what is in the kernel from one policy to another, all of it or nothing. Returns the keepers of the links that
+ * Changes what is in the kernel from one policy to another, all of it or nothing, but for what somebody had changed of the
+ * first: that is put back before, and stays so. Returns the keepers of the links that
  * there are now, and what is to be removed when the flows' marks are those of the new policy.
  *
+ * @param changed what is not as it was made
  * @param add makes the keeper of a new link, whose part was made between the two looks
  *
  * @throws HeadgateError as checkEffects, checkLink and checkCreate do; HG_KERNEL, HG_FILTER_CHANGED, HG_TREE_CHANGED
@@ -65,6 +80,7 @@ export async function reloadPolicy(
 export async function changeKernel(
   from: Wanted,
   to: Wanted,
+  changed: readonly ChangedTree[],
   keepers: readonly LinkKeeper[],
   add: (shape: LinkShape, was: Scene, scene: Scene) => LinkKeeper,
   capabilities: Capabilities,
@@ -76,14 +92,24 @@ export async function changeKernel(
   const absent = keepers.filter(({ deviceIndex }) => deviceIndex === undefined).map(({ shape }) => shape.device);
   const links = changeLinks(from, to, standingOf(scene, new Set(absent)));
   const { before, after } = changePolicy(from, to, listOurMirrors(scene), links);
-  await runOperations(before, { journal });
+  const hadUpload = ({ device }: LinkShape, { shapes }: Wanted) =>
+    shapes.some((shape) => shape.device === device && shape.upload !== undefined);
+  const room = await Promise.all(
+    to.shapes.filter((shape) => !hadUpload(shape, from)).map((shape) => makeRoom(shape, scene)),
+  );
+  await runOperations([...changed.map(putBackTree), ...room.flat(), ...before], { journal });
   const made = await inspect();
   const next = to.shapes.map((shape) => {
     const old = keepers.find((keeper) => keeper.shape.device === shape.device);
     old?.become(shape, to.datapath, scene, made);
     return old ?? add(shape, scene, made);
   });
-  return { keepers: next, after };
+  const left = from.shapes.filter((shape) => shape.upload && !hadUpload(shape, to));
+  const back = left.flatMap(({ device }) => {
+    const index = scene.devices.find(({ name }) => name === device)?.index;
+    return index === undefined ? [] : putBackRoots(scene, index);
+  });
+  return { keepers: next, after: [...after, ...back.map(({ of: _, ...step }): Operation => step)] };
 }
 
 /** Of a link that is there already, what it has is ours; what it gets must be free. */
@@ -92,5 +118,9 @@ function checkShape(from: readonly LinkShape[], shape: LinkShape, scene: Scene, 
   checkIfbs(shape, scene);
   if (!old || (shape.upload && !old.upload) || (shape.ifbs.length > 0 && old.ifbs.length === 0))
     checkLink(shape, scene, datapath);
-  else checkCreate(shape, scene, datapath);
+  else {
+    // What has taken the place of a tree of ours was never kept, to be put back.
+    checkRootFree({ ...shape, replacesRoot: false }, scene);
+    checkCreate(shape, scene, datapath);
+  }
 }

@@ -3,10 +3,11 @@ import { inspect, type Scene } from '../apply/index.ts';
 import { getApplied, hasRight } from '../kernel/index.ts';
 import type { Policy } from '../language/index.ts';
 import type { Capabilities, MarkField } from '../model/index.ts';
-import { type DatapathName, type LinkShape, nameAsThere, qdiscsOf } from '../shape/index.ts';
+import { type DatapathName, type LinkShape, nameAs, nameAsThere, qdiscsOf } from '../shape/index.ts';
 import { type Applied, compareBuilt, readApplied } from './applied.ts';
 import { type PreparedDatapath, prepareDatapath, type WriteFiles } from './datapath.ts';
 import { shapeHere } from './shape-here.ts';
+import type { ServiceStatus } from './status.ts';
 
 /** A policy that is in force, whoever put it there. */
 export interface InForce extends Applied {
@@ -61,15 +62,48 @@ export async function findInForce(
   write?: WriteFiles,
 ): Promise<InForce | string> {
   const applied = scene.table === 'ours' ? await readApplied() : undefined;
-  if (!applied) return 'nobody knows which policy it is of';
-  if (applied.datapath !== wanted.datapath) return `it is of datapath ${applied.datapath}`;
-  if (scene.field?.mask !== wanted.field.mask) return 'it has other marks';
+  const reason = whyNot(applied, wanted, scene);
+  if (!applied || reason !== undefined) return reason ?? UNKNOWN;
   try {
     const { shapes, prepared, odd } = await lookAt(applied, wanted.field, scene, capabilities, write);
     return odd ? `${odd} is not as it was made` : { ...applied, shapes, prepared };
   } catch {
     return 'its record does not fit this machine any more';
   }
+}
+
+/**
+ * The same of the policy that a service has in force, which is changed as it is: what somebody has changed of it is put
+ * back by its reload, and what stands beside until it is confirmed is none of it.
+ */
+export async function findRunning(
+  { links }: ServiceStatus,
+  wanted: { readonly datapath: DatapathName; readonly field: MarkField },
+  scene: Scene,
+  capabilities: Capabilities,
+  write?: WriteFiles,
+): Promise<InForce | string> {
+  const applied = await readApplied();
+  const reason = whyNot(applied, wanted, scene);
+  if (!applied || reason !== undefined) return reason ?? UNKNOWN;
+  const { policy, datapath, generation } = applied;
+  const names = new Map(links.map(({ device, ifbs }) => [device, ifbs]));
+  const shapes = nameAs(await shapeHere(policy, qdiscsOf(capabilities)), names);
+  const prepared = await prepareDatapath(datapath, policy, wanted.field, generation, capabilities, write);
+  return { ...applied, shapes, prepared };
+}
+
+const UNKNOWN = 'nobody knows which policy it is of';
+
+/** Why what the record says cannot be changed to what is wanted, as the end of a sentence. */
+function whyNot(
+  applied: Applied | undefined,
+  wanted: { readonly datapath: DatapathName; readonly field: MarkField },
+  scene: Scene,
+): string | undefined {
+  if (!applied) return UNKNOWN;
+  if (applied.datapath !== wanted.datapath) return `it is of datapath ${applied.datapath}`;
+  return scene.field?.mask === wanted.field.mask ? undefined : 'it has other marks';
 }
 
 /** What ran before a policy that was tried, and that nobody confirmed; undefined where this one was not. */

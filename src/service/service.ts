@@ -1,6 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import { merge } from 'rxjs';
-import { checkEffects, checkLink, checkMap, checkTable, passedBy, runOperations, teardown } from '../apply/index.ts';
+import {
+  checkEffects,
+  checkLink,
+  checkMap,
+  checkTable,
+  inspect,
+  passedBy,
+  runOperations,
+  teardown,
+} from '../apply/index.ts';
 import { factSources } from '../facts/index.ts';
 import { acquireInstance, delFiles, ensureRoot, Journal, replaceApplied } from '../kernel/index.ts';
 import { linkEvents, tableEvents } from '../kernel/sources.ts';
@@ -10,10 +19,12 @@ import type { MonitorItem, QueueFigures } from '../monitor/index.ts';
 import { MonitorStream } from '../monitor/stream.ts';
 import { Sides } from '../pipeline/index.ts';
 import {
+  type ChangedTree,
   classOf,
   type Datapath,
   type DatapathName,
   effectOperations,
+  formatDetail,
   type IfbShape,
   type LinkShape,
   nameBeside,
@@ -24,7 +35,7 @@ import {
 } from '../shape/index.ts';
 import { listAnswers } from './answers.ts';
 import { type Wanted, writeApplied } from './applied.ts';
-import { requestService } from './ask.ts';
+import { getServicePid } from './ask.ts';
 import { Closers } from './closers.ts';
 import { Confirmation } from './confirmation.ts';
 import { serveControl } from './control.ts';
@@ -39,6 +50,7 @@ import { keepFollowing } from './keep-following.ts';
 import { LinkKeeper } from './link-keeper.ts';
 import { LinkWatch } from './link-watch.ts';
 import { listFlows, needsRates, readQuery } from './list-flows.ts';
+import { MadeTrees } from './made-trees.ts';
 import { chooseMarksHere, warnOfMarksHere, whyNotMarks } from './marks.ts';
 import { listMetrics } from './metrics.ts';
 import { clearField, recover, takeDown } from './recover.ts';
@@ -69,7 +81,7 @@ export interface ServiceOptions {
   readonly datapath?: DatapathName | undefined;
   /** Ms in which it has to be confirmed; absent: it need not be. At most MOST_CONFIRM_MS. */
   readonly confirm?: number | undefined;
-  /** Of `bpf`: ms from when the service was last heard of, after which packets pass untouched; absent: never. */
+  /** Of `bpf` and `map`: ms from when the service was last heard of, after which packets pass untouched; absent: never. */
   readonly deadline?: number | undefined;
   /** Where the web page is served; absent: nowhere. */
   readonly web?: Loopback | undefined;
@@ -111,7 +123,7 @@ async function startWith(
   let keep = false;
   try {
     const leave = await acquireInstance();
-    if (!leave) throw new HeadgateError('HG_RUNNING', { pid: (await requestService())?.pid ?? 'unknown' });
+    if (!leave) throw new HeadgateError('HG_RUNNING', { pid: (await getServicePid()) ?? 'unknown' });
     opened.add(leave);
     // A port that is taken is said before anything is touched.
     const web = options.web && (await openWeb(options.web));
@@ -179,18 +191,25 @@ async function startWith(
     );
     opened.add(() => watch.close());
     for (const keeper of keepers) await watch.add(keeper, inForce ? 'as it is' : 'anew');
+    const made = new MadeTrees();
+    await made.remember(inForce?.shapes ?? shapes);
     const shapesNow = () => keepers.map(({ shape }) => shape);
     const deadline =
-      name === 'bpf' ? new Deadline(options.deadline, watch, shapesNow, warn('the deadline')) : undefined;
+      name === 'bpf' || datapath.passAfter
+        ? new Deadline(options.deadline, datapath, watch, shapesNow, warn('the deadline'))
+        : undefined;
     const changeLinks = async (from: Wanted, to: Wanted, journal: Journal): Promise<readonly Operation[]> => {
       const add = (shape: LinkShape, ...looks: Parameters<LinkKeeper['begin']>) => {
         const keeper = keeperOf(shape, to.datapath);
         keeper.begin(...looks);
         return keeper;
       };
-      const changed = await changeKernel(from, to, keepers, add, capabilities, journal);
+      const odd = await made.listChanged(from.shapes);
+      const changed = await changeKernel(from, to, odd, keepers, add, capabilities, journal);
       ({ keepers } = changed);
       watch.replace(keepers);
+      await made.remember(to.shapes);
+      for (const tree of odd) stream.emit({ kind: 'warning', message: sayPutBack(tree) });
       return changed.after;
     };
     const hurry = new AbortController();
@@ -236,6 +255,7 @@ async function startWith(
         name: shape.link,
         device: shape.device,
         state,
+        ifbs: shape.ifbs.map((ifb) => ifb.name),
         upload: shape.upload !== undefined,
       })),
       queues: numberedQueues(policy).map(({ queue, number }) => ({ name: queue.name, number })),
@@ -272,16 +292,23 @@ async function startWith(
       await replaceApplied(writeApplied(record)).catch(warn('the record'));
       following.replace({ policy, shapes, datapath: made.datapath });
       await tables.become({ policy, shapes, datapath: made.datapath }).catch(warn('the tables'));
-      watch.doubt();
       return () => finishWith(after, journal, old);
     };
     let changed: Promise<unknown> = Promise.resolve();
-    /** One change after the other, each to its end; while one waits for queues to run empty, links are watched all the same. */
+    /** What was left alone, because somebody took it away again and again, is put back once more. */
+    const beginAnew = async (): Promise<void> => {
+      const scene = await inspect();
+      for (const keeper of keepers) keeper.become(keeper.shape, prepared.datapath, scene, scene);
+      tables.begin();
+    };
+    /** One change after the other, each to its end, on what was made whole and looked at again; while one waits for queues to run empty, links are watched all the same. */
     const changing = <T>(task: () => Promise<T>): Promise<T> => {
       const doing = changed
         .then(() => finishing)
+        .then(() => watch.exclusively(beginAnew).catch(warn('a look at what is there')))
         .then(() => watch.wholly(task))
-        .finally(() => finishing);
+        .finally(() => finishing)
+        .finally(() => watch.wholly(async () => {}));
       changed = doing.catch(() => {});
       return doing;
     };
@@ -328,6 +355,9 @@ async function startWith(
           for (const message of await warnOfMarksHere(policy, name, field)) stream.emit({ kind: 'warning', message });
         }
         return result;
+      }).then((result) => {
+        const open = keepers.flatMap(({ shape, state }) => (state === 'open' ? [shape.link] : []));
+        return 'error' in result || open.length === 0 ? result : { ...result, open };
       });
     const answers = listAnswers({
       status: () => getStatus(status()),
@@ -413,6 +443,9 @@ async function startWith(
     throw error;
   }
 }
+
+const sayPutBack = ({ place, details }: ChangedTree): string =>
+  `somebody had changed the tree on ${place.device}, it is put back: ${details.map(formatDetail).join('; ')}`;
 
 /** A policy that has to be confirmed, or one that was not. */
 interface Trial {

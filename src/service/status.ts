@@ -15,6 +15,8 @@ export interface ServiceStatus extends FlowsStatus {
     readonly name: string;
     readonly device: string;
     readonly state: LinkState;
+    /** Where what arrives is to go: those of the policy in force. */
+    readonly ifbs: readonly string[];
     /** What leaves is to be shaped. */
     readonly upload: boolean;
   }[];
@@ -40,6 +42,8 @@ export interface FlowsStatus {
   readonly flows?: ({ readonly total: number; readonly live: number } & Readonly<Record<Origin, number>>) | undefined;
   /** Conntrack event groups, and `counters`; empty: no flow costs anything outside the kernel. */
   readonly follows: readonly string[];
+  /** How events come: by a ring that the kernel copies them into, or by the socket's queue, where that cannot be; absent where none do. */
+  readonly by?: 'ring' | 'socket' | undefined;
   readonly marksWritten: number;
   /** Refused by the kernel; marks of flows that have ended meanwhile do not count. */
   readonly marksFailed: number;

@@ -33,6 +33,11 @@ export class TableKeeper {
     this.#budget.refill();
   }
 
+  /** Begins anew to put back what is missing. */
+  begin(): void {
+    this.#budget.refill();
+  }
+
   async settle(scene: Scene): Promise<Settled> {
     if (!this.#of) return 'whole';
     const { policy, datapath } = this.#of;

@@ -2,7 +2,7 @@
 //
 //   node src/setup/setup.mjs demo [ARG ...]   what running needs, then `headgate demo ARG ...`
 //   node src/setup/setup.mjs test [ARG ...]   that and what the tests need, then `vitest run ARG ...`
-//   node src/setup/setup.mjs test:vm [--kernel 6.1] [ARG ...]   the same for the VM lane alone; ARG goes to its vitest
+//   node src/setup/setup.mjs test:vm [--kernel 6.1] [--every] [ARG ...]   the same for the VM lane alone; ARG goes to its vitest
 //   node src/setup/setup.mjs build            what running needs, and nothing more
 //
 // Plain JavaScript that imports nothing from npm: it runs before anything is installed. It says what it installs
@@ -143,8 +143,12 @@ function linkCommand() {
 
 /** The arguments are meant for the vitest that runs in the guest: test/vm/lane.test.ts reads them from its environment. */
 function vmLane(args) {
-  const kernel = args[0] === '--kernel' ? args[1] : undefined;
-  const lane = JSON.stringify({ kernel, args: kernel ? args.slice(2) : args });
+  let rest = args;
+  const kernel = rest[0] === '--kernel' ? rest[1] : undefined;
+  if (kernel) rest = rest.slice(2);
+  const every = rest[0] === '--every';
+  if (every) rest = rest.slice(1);
+  const lane = JSON.stringify({ kernel, every, args: rest });
   return [
     'env',
     `HEADGATE_VM=${lane}`,

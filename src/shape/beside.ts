@@ -24,6 +24,10 @@ export const nameAsThere = (shapes: readonly LinkShape[], there: ReadonlySet<str
     ifbs.map(({ name }) => (!there.has(name) && there.has(besideName(name)) ? besideName(name) : name)),
   );
 
+/** The shapes with the names that their ifbs have, by device. */
+export const nameAs = (shapes: readonly LinkShape[], names: ReadonlyMap<string, readonly string[]>): LinkShape[] =>
+  renameIfbs(shapes, ({ device, ifbs }) => ifbs.map(({ name }, i) => names.get(device)?.[i] ?? name));
+
 function renameIfbs(shapes: readonly LinkShape[], namesOf: (owner: LinkShape) => readonly string[]): LinkShape[] {
   const owned = shapes.map((shape) => {
     if (shape.shares !== undefined || shape.ifbs.length === 0) return shape;

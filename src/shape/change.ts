@@ -19,6 +19,7 @@ import type { Operation, TreePlace } from './operation.ts';
 import { replaceFilters } from './replace-filters.ts';
 import { batch } from './tc-batch.ts';
 import { rootMajor, treeCommands } from './tree-commands.ts';
+import { describeGone, describeTreeChange } from './tree-details.ts';
 
 /** Links with what they are to become, and how packets find their class there. */
 export interface Links {
@@ -252,6 +253,7 @@ function changeInPlace(to: TreePlace, from: TreePlace['tree']): LinkChange {
   const changes: Operation = {
     about: `change the tree on ${device}`,
     touches: there.loses ? 'what waits in queues that get another leaf, or go into another, is lost' : undefined,
+    details: describeTreeChange(major, from, tree),
     command: batch('tc', there.before),
     // Of a change that stopped half-way some of what is to be undone was not done.
     undo: batch('tc', [...back.before, ...back.after], 'go on'),
@@ -261,6 +263,7 @@ function changeInPlace(to: TreePlace, from: TreePlace['tree']): LinkChange {
     about: `remove classes on ${device}`,
     does: 'remove',
     touches: 'what waits in them goes out first',
+    details: describeGone(major, from, there.gone),
     empties: { device, classes },
     command: batch('tc', there.after),
   };

@@ -2,7 +2,7 @@ import type { MarkField } from '../model/index.ts';
 import type { Datapath } from './datapath.ts';
 import { removeFilters } from './filter-set.ts';
 import { aboutRedirect, type IfbShape } from './ifb.ts';
-import { FILTER_PREF, formatHandle, PICK_PREF, UPLOAD_MAJOR } from './names.ts';
+import { FILTER_PREF, formatHandle, PICK_PREF, SECOND_PICK_PREF, UPLOAD_MAJOR } from './names.ts';
 import type { Operation } from './operation.ts';
 import { batch, tc } from './tc-batch.ts';
 import { type FilterPlace, filterArguments, type TcFilter, type TcMatch } from './tc-filter.ts';
@@ -12,7 +12,8 @@ export interface BpfObjects {
   /** For what arrives, and for what leaves. */
   readonly ingress: string;
   readonly egress: string;
-  /** For each ifb of a link that has several: picks the packets of its classes. */
+  /** For what arrives at a link that has several ifbs, and for each of those: what picks the packets of its classes. */
+  readonly sort: string;
   readonly picks: readonly string[];
 }
 
@@ -21,11 +22,24 @@ export interface BpfObjects {
  * while packets flow loses none.
  *
  * Where a link has several ifbs, the program only says the class, and filters behind it, one for each ifb, take the
- * packets that are theirs.
+ * packets that are theirs. Those of another policy come to stand beside them, and take only what its program has
+ * classified: replacing that one filter changes from one policy to the other.
+ *
+ * @param generation of the policy, whose parity the objects have, too
  */
-export function bpfDatapath(objects: BpfObjects, field: MarkField): Datapath {
+export function bpfDatapath(objects: BpfObjects, field: MarkField, generation: number): Datapath {
+  const prefOf = (_: IfbShape, place: number): number => (generation % 2 ? SECOND_PICK_PREF : PICK_PREF) + place;
   const unredirect: Datapath['unredirect'] = (device, { ifbs }) =>
     removeFilters({ device, parent: 'ingress' }, [FILTER_PREF, ...(ifbs.length > 1 ? ifbs.map(prefOf) : [])], []);
+  /** The one by which every packet enters is the last. */
+  const arrivalFilters = (ifbs: readonly IfbShape[]): TcFilter[] => {
+    const { ingress, sort, picks } = objects;
+    if (ifbs.length === 1) return [filterOf(FILTER_PREF, program(ingress, 'ingress'), ifbs[0])];
+    return [
+      ...ifbs.map((ifb, i) => filterOf(prefOf(ifb, i), program(picks[i]!, 'pick'), ifb)),
+      filterOf(FILTER_PREF, program(sort, 'sort')),
+    ];
+  };
   return {
     name: 'bpf',
     field,
@@ -37,7 +51,7 @@ export function bpfDatapath(objects: BpfObjects, field: MarkField): Datapath {
     entries: [FILTER_PREF],
     redirect: (device, ifbs) => ({
       about: aboutRedirect(device, ifbs),
-      ...replace({ device, parent: 'ingress' }, arrivalFilters(objects, ifbs)),
+      ...replace({ device, parent: 'ingress' }, arrivalFilters(ifbs)),
       undo: unredirect(device, { device, ifbs }),
     }),
     unredirect,
@@ -48,17 +62,6 @@ export function bpfDatapath(objects: BpfObjects, field: MarkField): Datapath {
       ]),
     }),
   };
-}
-
-const prefOf = (_: IfbShape, place: number): number => PICK_PREF + place;
-
-/** The one by which every packet enters is the last. */
-function arrivalFilters({ ingress, picks }: BpfObjects, ifbs: readonly IfbShape[]): TcFilter[] {
-  if (ifbs.length === 1) return [filterOf(FILTER_PREF, program(ingress, 'ingress'), ifbs[0])];
-  return [
-    ...ifbs.map((ifb, i) => filterOf(prefOf(ifb, i), program(picks[i]!, 'pick'), ifb)),
-    filterOf(FILTER_PREF, program(ingress, 'sort')),
-  ];
 }
 
 const program = (object: string, section: 'ingress' | 'sort' | 'pick' | 'egress' | 'tin'): TcMatch => ({

@@ -1,4 +1,4 @@
-import { markOfClass } from '../model/index.ts';
+import { formatMark, markOfClass } from '../model/index.ts';
 import type { ClassPlan, Datapath } from './datapath.ts';
 import { chainsDatapath, type Draft, goto, u32 } from './datapath-chains.ts';
 import { filterNumbers } from './filter-set.ts';
@@ -22,7 +22,7 @@ export function ctDatapath(plan: ClassPlan, generation: number): Datapath {
     match: { kind: 'flower', keys },
     actions,
   });
-  const mask = hex(field.mask);
+  const mask = formatMark(field.mask);
   return chainsDatapath(
     {
       name: 'ct',
@@ -37,7 +37,7 @@ export function ctDatapath(plan: ClassPlan, generation: number): Datapath {
           },
         ],
         Array.from({ length: count }, (_, i) =>
-          known({ ct_state: '+trk', ct_mark: `${hex(markOfClass(field, i + 1))}/${mask}` }, to(i + 1)),
+          known({ ct_state: '+trk', ct_mark: `${formatMark(markOfClass(field, i + 1))}/${mask}` }, to(i + 1)),
         ),
         ['est', 'rel'].map((state) => known({ ct_state: `+trk+${state}+rpl` }, to(byOrigin.local))),
         ['est', 'rel', ...(creates.has(device) ? ['new'] : [])].map((state) =>
@@ -50,5 +50,3 @@ export function ctDatapath(plan: ClassPlan, generation: number): Datapath {
     filterNumbers(generation),
   );
 }
-
-const hex = (value: number): string => `0x${value.toString(16).padStart(8, '0')}`;

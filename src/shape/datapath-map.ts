@@ -11,21 +11,26 @@ import { TABLE_COMMENT } from './table.ts';
 /** Family of the table with the maps and a chain for each device. */
 export const ARRIVAL_FAMILY = 'netdev';
 
+/** The set of what is redirected at all; what is in it has the time until the deadline to stay there. */
+export const TAKEN = 'taken';
+/** Ethertypes: IP, also behind tags that are still in line, and in PPPoE. */
+const ETHERTYPES = ['ip', 'ip6', '0x8100', '0x88a8', '0x8864'];
+
 /** The last of all at the ingress hook: other people's chains and flowtables on the device see what arrives before we take it. */
 const LAST = 0x7fffffff;
 
 /**
  * `map`: a chain at the device's netdev ingress hook finds the arriving tuple in a map from tuples to classes, which the
- * pipeline fills (src/pipeline/flow-map.ts), and forwards the packet to the ifb. It needs nothing of tc but the trees.
+ * pipeline fills (src/pipeline/tuple-map.ts), and forwards the packet to the ifb. It needs nothing of tc but the trees.
  *
  * A flow's packets are not known until the pipeline has heard of it, a few milliseconds. ICMP echo goes by its type.
  */
 export function mapDatapath({ byOrigin, field }: ClassPlan): Datapath {
   const classid = (number: number) => `meta priority set ${formatHandle(DOWNLOAD_MAJOR, number)}`;
   const rules = [
-    // IP, also behind tags that are still in line, and in PPPoE. Written so that nft 1.0.6 can list it: of some ways to ask
-    // for raw bytes behind a protocol it dies (payload.c, payload_expr_complete()).
-    'meta protocol != { ip, ip6, 0x8100, 0x88a8, 0x8864 } accept',
+    `meta protocol != @${TAKEN} accept`,
+    // Written so that nft 1.0.6 can list it: of some ways to ask for raw bytes behind a protocol it dies (payload.c,
+    // payload_expr_complete()).
     'meta protocol { 0x8100, 0x88a8 } @nh,16,16 != { 0x0800, 0x86dd } accept',
     'meta protocol 0x8864 @nh,0,16 != 0x1100 accept',
     'meta protocol 0x8864 @nh,48,16 != 0x0021 @nh,48,16 != 0x0057 accept',
@@ -70,6 +75,7 @@ export function mapDatapath({ byOrigin, field }: ClassPlan): Datapath {
       };
     },
     unredirect,
+    passAfter: takeFor,
     classifyLeaving: () => undefined,
   };
 }
@@ -88,7 +94,23 @@ export const arrivalTable = (): Operation => ({
   undo: removeArrivals(),
 });
 
-const TABLE_LINES = [`comment "${TABLE_COMMENT}"`, ...formatTupleMaps()].map((line) => `  ${line}`);
+/** In one transaction: nft changes the timeout of an element that is there only from kernel 6.12 on. */
+function takeFor(ms: number | undefined): Command {
+  const set = `${ARRIVAL_FAMILY} ${TABLE} ${TAKEN}`;
+  const timeout = ms === undefined ? '' : ` timeout ${Math.ceil(ms)}ms`;
+  const elements = ETHERTYPES.map((type) => `${type}${timeout}`).join(', ');
+  return nft(`flush set ${set}`, ...(ms === undefined || ms > 0 ? [`add element ${set} { ${elements} }`] : []));
+}
+
+const TABLE_LINES = [
+  `comment "${TABLE_COMMENT}"`,
+  ...formatTupleMaps(),
+  `set ${TAKEN} {`,
+  '  type ether_type',
+  '  flags timeout',
+  `  elements = { ${ETHERTYPES.join(', ')} }`,
+  '}',
+].map((line) => `  ${line}`);
 const nft = (...lines: string[]): Command => ({ argv: ['nft', '-f', '-'], input: `${lines.join('\n')}\n` });
 
 /** All that the datapath has made, redirects and maps. */

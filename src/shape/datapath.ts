@@ -39,6 +39,11 @@ export interface Datapath {
    * @param was what the device was called, and where it led, when it was redirected
    */
   unredirect(device: string, was: Redirect): Command;
+  /**
+   * Has all that arrives pass untouched from `ms` after now on, unless it is called again by then; undefined: never. Absent
+   * where nft does not redirect: the program of `bpf` has a deadline of its own, tc's classifiers see no clock.
+   */
+  readonly passAfter?: ((ms: number | undefined) => Command) | undefined;
   /** Classifies what leaves by the device, whose tree is there; undefined where there is nothing to do. */
   classifyLeaving(device: string, tree: Tree): Operation | undefined;
 }

@@ -1,5 +1,5 @@
-import type { Command } from '../model/index.ts';
-import { FILTER_PREF, PICK_PREF } from './names.ts';
+import { type Command, ORIGINS } from '../model/index.ts';
+import { FILTER_PREF, PICK_PREF, SECOND_PICK_PREF } from './names.ts';
 import { batch } from './tc-batch.ts';
 import type { FilterPlace } from './tc-filter.ts';
 
@@ -28,7 +28,10 @@ const NUMBERS = [0, 1].map((set): FilterNumbers => {
     chains: { arrived: first, ipv4: first + 1, ipv6: first + 2, asked: first + 3, known: first + 4 },
   };
 });
-const ENTRIES = [...NUMBERS.map(({ entry }) => entry), ...[0, 1, 2].map((place) => PICK_PREF + place)];
+const ENTRIES = [
+  ...NUMBERS.map(({ entry }) => entry),
+  ...[PICK_PREF, SECOND_PICK_PREF].flatMap((first) => ORIGINS.map((_, place) => first + place)),
+];
 const CHAINS = NUMBERS.flatMap(({ chains }) => Object.values(chains));
 
 /** A filter that a datapath made on a device's ingress hook: by its rare numbers. */

@@ -2,7 +2,7 @@ import type { Command } from '../model/index.ts';
 import type { Datapath } from './datapath.ts';
 import type { IfbShape } from './ifb.ts';
 import { DOWNLOAD_MAJOR, formatAlias, formatHandle, type Ownership, UPLOAD_MAJOR, withHook } from './names.ts';
-import type { Operation } from './operation.ts';
+import type { Operation, TreePlace } from './operation.ts';
 import { batch, tc } from './tc-batch.ts';
 import type { Tree } from './tree.ts';
 import { rootMajor, treeCommands } from './tree-commands.ts';
@@ -18,12 +18,23 @@ export interface LinkShape {
   readonly numtxqueues?: number | undefined;
   /** Chains of other people's at the ingress hook may be passed by. */
   readonly bypass?: boolean | undefined;
+  /** A root qdisc that somebody chose makes room for `upload`, and is put back. */
+  readonly replacesRoot?: boolean | undefined;
   /** What arrives, and is redirected, makes its conntrack entry before it is classified. */
   readonly creates?: boolean | undefined;
   /** Device of the link whose ifbs, and so whose trees, what arrives here goes through. */
   readonly shares?: string | undefined;
   /** Devices of the links that share this one's ifbs. */
   readonly sharedBy: readonly string[];
+}
+
+/** The trees of links, each once. */
+export function treesOf(shapes: readonly Pick<LinkShape, 'device' | 'ifbs' | 'upload'>[]): TreePlace[] {
+  const places = shapes.flatMap(({ device, ifbs, upload }): TreePlace[] => [
+    ...ifbs.map(({ name, tree }) => ({ device: name, major: DOWNLOAD_MAJOR, tree })),
+    ...(upload ? [{ device, major: UPLOAD_MAJOR, tree: upload }] : []),
+  ]);
+  return [...new Map(places.map((place) => [place.device, place])).values()];
 }
 
 /** What building a link needs to know of the machine. */
@@ -50,6 +61,9 @@ export const removeUpload = (device: string, major: number): Command =>
   tc('qdisc', 'del', 'dev', device, 'root', 'handle', formatHandle(major));
 export const removeClsact = (device: string): Command => tc('qdisc', 'del', 'dev', device, 'clsact');
 export const removeIfb = (ifb: string): Command => ({ argv: ['ip', 'link', 'del', ifb] });
+/** The ifb that a command of {@link removeIfb} removes; undefined for any other command. */
+export const removedIfb = ({ argv: [tool, what, verb, ifb] }: Command): string | undefined =>
+  tool === 'ip' && what === 'link' && verb === 'del' ? ifb : undefined;
 
 /** Nothing is there that the datapath could use: we add it, and take it away again. */
 export const makesHook = ({ ingressHook }: LinkSite, { hook }: Datapath): boolean => hook && !ingressHook;

@@ -20,6 +20,8 @@ export const LEAF_MAJOR = 0x7f00;
 export const FILTER_PREF = 0x7fe0;
 /** Preference of the first of those filters that pick, behind that one, what is an ifb's, where a link has several. */
 export const PICK_PREF = FILTER_PREF + 4;
+/** Of every other generation of those: so another policy's can stand beside those in force. */
+export const SECOND_PICK_PREF = PICK_PREF + 4;
 /** Our nft table, family inet. */
 export const TABLE = 'headgate';
 
@@ -47,6 +49,18 @@ export function ifbName(device: string, origin?: Origin): string {
 
 /** The name that an ifb gets beside one that has its own: `hg_wan` beside `hg-wan`, and the other way round. */
 export const besideName = (ifb: string): string => `hg${ifb[2] === '-' ? '_' : '-'}${ifb.slice(3)}`;
+
+/** The ifb that keeps a copy of the root qdisc that was there before ours. */
+export const formerName = (device: string): string => `hg=${ifbName(device).slice(3)}`;
+
+/** Its alias says by the device's index whose the root was: that stays when the device gets another name. */
+export const formatFormerAlias = (index: number): string => `${ALIAS} former root of ${index}`;
+
+/** Index of the device whose former root qdisc the ifb keeps; undefined for every other device. */
+export function parseFormerAlias(alias: string | undefined): number | undefined {
+  const index = /^headgate former root of (\d+)$/.exec(alias ?? '')?.[1];
+  return index === undefined ? undefined : Number(index);
+}
 
 /** Longest alias that the kernel keeps (IFALIASZ, linux/if.h, with its closing zero). */
 const ALIAS_LENGTH = 255;

@@ -1,4 +1,4 @@
-import { markOfClass } from '../model/index.ts';
+import { formatMark, markOfClass } from '../model/index.ts';
 import type { ClassPlan } from './datapath.ts';
 import { LEFT_ALONE_NFT } from './left-alone.ts';
 import { formatHandle, UPLOAD_MAJOR } from './names.ts';
@@ -17,16 +17,14 @@ const PRIORITY = 130;
 export function leaveChain({ field, count, byOrigin }: ClassPlan, links: readonly string[]): string[] {
   if (links.length === 0) return [];
   const classid = (number: number) => formatHandle(UPLOAD_MAJOR, number);
-  const marks = Array.from({ length: count }, (_, i) => `${hex(markOfClass(field, i + 1))} : ${classid(i + 1)}`);
+  const marks = Array.from({ length: count }, (_, i) => `${formatMark(markOfClass(field, i + 1))} : ${classid(i + 1)}`);
   return chain('leave', [
     `type filter hook postrouting priority ${PRIORITY}; policy accept;`,
     `oifname != { ${links.join(', ')} } accept`,
     ...LEFT_ALONE_NFT.map((match) => `${match} accept`),
-    `meta priority set ct mark & ${hex(field.mask)} map { ${marks.join(', ')} } accept`,
+    `meta priority set ct mark & ${formatMark(field.mask)} map { ${marks.join(', ')} } accept`,
     `ct direction reply meta priority set ${classid(byOrigin.remote)} accept`,
     `ct direction original meta priority set ${classid(byOrigin.local)} accept`,
     `meta priority set ${classid(byOrigin.new)}`,
   ]);
 }
-
-const hex = (value: number): string => `0x${value.toString(16).padStart(8, '0')}`;

@@ -1,4 +1,5 @@
 import type { Command } from '../model/index.ts';
+import type { RootPlace } from './root-qdisc.ts';
 import type { FilterPlace, TcFilter } from './tc-filter.ts';
 import type { Tree } from './tree.ts';
 
@@ -12,17 +13,36 @@ export interface Operation {
   readonly command: Command;
   readonly undo?: Command | undefined;
   /** What becomes of the object. Absent: it is changed in place where the operation changes a policy in force, else added. */
-  readonly does?: 'add' | 'replace' | 'remove' | undefined;
+  readonly does?: 'add' | 'change' | 'replace' | 'remove' | undefined;
   /** What it is about, where a plan has to tell; trees and ifbs are not told apart. */
   readonly of?: 'tables' | 'filters' | undefined;
   /** For people: the traffic that it touches, where it touches any. */
   readonly touches?: string | undefined;
+  /** What changes in place, value by value. */
+  readonly details?: readonly Detail[] | undefined;
   /** What the kernel must hold afterwards: some kernels take a filter and leave a part of it out. */
   readonly filters?: (FilterPlace & { readonly filters: readonly TcFilter[] }) | undefined;
   /** Likewise; classes that the tree has not may be there beside. */
   readonly tree?: TreePlace | undefined;
+  /** Likewise: a root qdisc of somebody else's, or its copy. */
+  readonly root?: RootPlace | undefined;
   /** What nothing is sent to any more, and what should have run empty before it is removed. */
   readonly empties?: Draining | undefined;
+}
+
+/** For people: a part of an object, and what of it becomes what. */
+export interface Detail {
+  /** "queue mine, class 7fe0:1". */
+  readonly object: string;
+  readonly values: readonly ValueChange[];
+}
+
+export interface ValueChange {
+  /** As tc calls it: "rate". */
+  readonly name: string;
+  /** Absent: there was none, or there is none any more. */
+  readonly from?: string | undefined;
+  readonly to?: string | undefined;
 }
 
 /** A tree on a device. */

@@ -45,6 +45,7 @@ export function shapePolicy(
       upload: upload === undefined ? undefined : computeTree({ ...plan, rate: upload, direction: 'upload' }),
       numtxqueues: link.numtxqueues,
       bypass: link.bypass !== undefined,
+      replacesRoot: link.replace !== undefined,
       creates: link.conntrack === 'create' && (download !== undefined || link.shareTreeWith !== undefined),
       shares: link.shareTreeWith === undefined ? undefined : ownerOf(link, links),
       sharedBy: links.filter((other) => other.shareTreeWith === name).map(deviceOf),

@@ -7,6 +7,7 @@ import { chain } from './nft-chain.ts';
 import type { Place } from './nft-formula.ts';
 import { leaveChain } from './nft-leave.ts';
 import { nameChains } from './nft-names.ts';
+import { openingChains } from './nft-opening.ts';
 import { compileRules, type NftRules } from './nft-rules.ts';
 import type { Operation } from './operation.ts';
 
@@ -35,6 +36,7 @@ export function tableOperation(
   const uploads = leavesByNft ? shapes.filter(({ upload }) => upload !== undefined).map(({ device }) => device) : [];
   const more = [
     ...(policy.needs.dns ? nameChains(quoted(devices)) : []),
+    ...(policy.needs.packets ? openingChains(quoted(devices)) : []),
     ...leaveChain(classPlanOf(policy, field), quoted(uploads)),
   ];
   return {

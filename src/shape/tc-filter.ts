@@ -1,4 +1,4 @@
-import type { Command } from '../model/index.ts';
+import { type Command, formatMark } from '../model/index.ts';
 import { batch } from './tc-batch.ts';
 
 /** A tc filter of ours, as a value: it is written to the kernel, and compared with what the kernel says it holds. */
@@ -84,14 +84,20 @@ function matchArguments(match: TcMatch): string[] {
       // A card that took over a part of this would see none of the rest.
       return ['flower', 'skip_hw', ...Object.entries(match.keys).flat()];
     case 'fw':
-      return ['handle', `${hex(match.mark)}/${hex(match.mask)}`, 'fw'];
+      return ['handle', `${formatMark(match.mark)}/${formatMark(match.mask)}`, 'fw'];
     case 'bpf':
       return ['handle', '1', 'bpf', 'object-file', match.object, 'section', match.section];
   }
 }
 
 const ANY: U32Key = { value: 0, mask: 0, at: 0 };
-const keyArguments = ({ value, mask, at }: U32Key): string[] => ['u32', hex(value), hex(mask), 'at', `${at}`];
+const keyArguments = ({ value, mask, at }: U32Key): string[] => [
+  'u32',
+  formatMark(value),
+  formatMark(mask),
+  'at',
+  `${at}`,
+];
 
 function actionArguments(action: TcAction): string[] {
   switch (action.kind) {
@@ -103,7 +109,7 @@ function actionArguments(action: TcAction): string[] {
     case 'goto':
       return ['goto', 'chain', `${action.chain}`];
     case 'ctinfo':
-      return ['ctinfo', 'cpmark', hex(action.cpmark)];
+      return ['ctinfo', 'cpmark', formatMark(action.cpmark)];
     case 'skbedit':
       return ['skbedit', 'priority', action.priority, ...(action.mark === undefined ? [] : ['mark', `${action.mark}`])];
     case 'redirect':
@@ -124,5 +130,3 @@ function describeMatch(match: TcMatch): string {
   if (match.kind === 'bpf') return `bpf ${match.section}`;
   return matchArguments(match).join(' ');
 }
-
-const hex = (value: number): string => `0x${value.toString(16).padStart(8, '0')}`;

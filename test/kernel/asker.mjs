@@ -1,10 +1,9 @@
-// Asks the service of this namespace who it is, every 20 ms, until a line comes on standard input; then tells how long
-// each answer took, in ms, as JSON.
-import { createInterface } from 'node:readline';
+// Asks the service of this namespace who it is, every 20 ms, until its standard input ends; then tells how long each answer
+// took, in ms, as JSON.
 import { requestService } from '../../dist/service/index.js';
 
 let ending = false;
-createInterface({ input: process.stdin }).on('line', () => {
+process.stdin.resume().on('end', () => {
   ending = true;
 });
 await requestService();

@@ -13,8 +13,8 @@ const JOURNAL = ['systemd-journald.service', 'systemd-journald.socket', 'systemd
 const TARGETS = ['basic', 'local-fs', 'network', 'multi-user', 'shutdown'];
 
 /**
- * systemd itself, which runs here as process 1 of namespaces that end with it: booted.sh. It has the journal and our unit,
- * as docs/systemd has it, for the clone and the node of the test.
+ * systemd itself, which runs here as process 1 of namespaces that end with it: booted.sh. It has the journal and our units,
+ * as docs/systemd has them, for the clone and the node of the test.
  */
 export class Booted {
   readonly #folder: string;
@@ -26,7 +26,7 @@ export class Booted {
     this.#program = program;
   }
 
-  /** @param folder an empty one, with a name of its own @param etc files by their paths below /etc @param unit what is changed in the unit */
+  /** @param folder an empty one, with a name of its own @param etc files by their paths below /etc @param unit what is changed in the units */
   static async boot(
     box: Namespace,
     folder: string,
@@ -39,7 +39,8 @@ export class Booted {
     for (const name of JOURNAL) await copyFile(join(UNITS, name), join(folder, 'units', name));
     for (const name of TARGETS) await write(`${name}.target`, '[Unit]\nDefaultDependencies=no\n');
     await write('sysinit.target', `[Unit]\nDefaultDependencies=no\nWants=${JOURNAL.join(' ')}\n`);
-    await write('headgate.service', unit((await docs('headgate.service')).replaceAll('/usr/bin/node', '/opt/node')));
+    for (const name of ['headgate.service', 'headgate-down.service'])
+      await write(name, unit((await docs(name)).replaceAll('/usr/bin/node', '/opt/node')));
     for (const [path, text] of Object.entries({
       ...etc,
       'sysusers.d/headgate.conf': await docs('headgate.sysusers'),

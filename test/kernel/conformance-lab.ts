@@ -53,29 +53,26 @@ export class ConformanceLab implements Stage {
   private folder: string | undefined;
   private indexes: ReadonlyMap<string, number> = new Map();
 
-  private readonly setting: Setting;
+  private setting: Setting | undefined;
   private nextPort = 20_000;
 
-  private constructor(setting: Setting, box: Namespace, world: Namespace, inside: Namespace) {
-    this.setting = setting;
+  private constructor(box: Namespace, world: Namespace, inside: Namespace) {
     this.box = box;
     this.world = world;
     this.inside = inside;
   }
 
-  static async build(setting: Setting): Promise<ConformanceLab> {
+  static async build(link: Setting['link']): Promise<ConformanceLab> {
     const lab = new ConformanceLab(
-      setting,
       await Namespace.add('box'),
       await Namespace.add('world'),
       await Namespace.add('inside'),
     );
     try {
-      await lab.lay(setting.link);
+      await lab.lay(link);
       for (const ns of [lab.box, lab.world, lab.inside]) lab.hosts.set(ns, await Host.start(ns));
       await lab.serve();
       await lab.openEarlier();
-      await lab.up(setting);
       return lab;
     } catch (error) {
       await lab.close();
@@ -84,10 +81,30 @@ export class ConformanceLab implements Stage {
   }
 
   async close(): Promise<void> {
-    await this.service?.stop('SIGTERM');
+    await this.down();
     await this.link?.del();
     await Promise.all([this.box, this.world, this.inside].map((ns) => ns.del()));
     if (this.folder !== undefined) await rm(this.folder, { recursive: true, force: true });
+  }
+
+  /** Starts Headgate; where it ran before, in another setting, {@link down} comes first. */
+  async up(setting: Setting): Promise<void> {
+    this.setting = setting;
+    const { datapath, tree } = setting;
+    this.folder ??= await mkdtemp(join(tmpdir(), 'hg-conformance-'));
+    const file = join(this.folder, 'test.gate');
+    await writeFile(file, policy(tree));
+    const argv = ['env', ...HEADGATE, 'up', file, '--json', '--datapath', datapath] as const;
+    this.service = Program.start('headgate up', argv, { netns: this.box.name });
+    await this.service.line((line) => line.includes('"kind":"ready"'), 30_000 * PATIENCE);
+    await this.service.line((line) => line.includes('"kind":"resync"'), 30_000 * PATIENCE);
+    for (const port of [6100, 6200]) await this.known(port);
+    this.indexes = new Map((await listDevices({ netns: this.box.name })).map(({ name, index }) => [name, index]));
+  }
+
+  async down(): Promise<void> {
+    await this.service?.stop('SIGTERM');
+    this.service = undefined;
   }
 
   private host(ns: Namespace): Host {
@@ -102,12 +119,19 @@ export class ConformanceLab implements Stage {
     }
   }
 
-  ask(end: End, ask: Ask): Promise<void> {
-    return this.host(this[end]).ask(ask);
+  async ask(end: End, ask: Ask): Promise<void> {
+    await this.host(this[end]).ask(ask);
+    // What a connection sends last would be counted in the next case.
+    if (ask.transport === 'tcp') await Promise.all([...this.hosts.values()].map((host) => host.settled()));
   }
 
-  tell(end: End, address: string, port: number, times: number): Promise<void> {
-    return this.host(this[end]).tell(address, port, times);
+  async tell(end: End, address: string, port: number, times: number): Promise<void> {
+    const heard = async () => (await this.host(this.box).heard(address, port)).length;
+    const before = await heard();
+    await this.host(this[end]).tell(address, port, times);
+    await soon(async () => {
+      if ((await heard()) < before + times) throw new Error(`not all ${times} have come`);
+    });
   }
 
   async ping(end: End, address: string, times: number): Promise<void> {
@@ -116,7 +140,7 @@ export class ConformanceLab implements Stage {
 
   /** Of the others, the kernel knows a flow before its first packet is answered. */
   private async known(port: number): Promise<void> {
-    if (this.setting.datapath !== 'map') return;
+    if (this.setting!.datapath !== 'map') return;
     await soon(async () => {
       const maps = await this.box.run('nft', 'list', 'table', 'netdev', 'headgate');
       if (!maps.includes(` . ${port} `)) throw new Error(`no flow of port ${port} in the map`);
@@ -140,7 +164,7 @@ export class ConformanceLab implements Stage {
   }
 
   private async count(): Promise<Numbers> {
-    const of = this.setting.tree === 'cake' ? this.countTins : this.countClasses;
+    const of = this.setting!.tree === 'cake' ? this.countTins : this.countClasses;
     return { in: await of('hg-wan', 0x7fe0), out: await of('wan', 0x7fe1) };
   }
 
@@ -161,6 +185,8 @@ export class ConformanceLab implements Stage {
     const { box, world, inside } = this;
     // Nothing of its own accord: no link-local addresses, so no router solicitations.
     const quiet = ['net.ipv6.conf.default.addr_gen_mode=1', 'net.ipv6.conf.default.router_solicitations=0'];
+    // A tail that is sent again, in case it was lost, would be a packet too many.
+    quiet.push('net.ipv4.tcp_early_retrans=0');
     for (const ns of [box, world, inside]) await ns.run('sysctl', '-qw', ...quiet);
     await box.run(
       'sysctl',
@@ -208,8 +234,9 @@ export class ConformanceLab implements Stage {
     );
     await world.run('ip', 'route', 'add', '2001:db8:1::/64', 'via', BOX.v6);
     await box.feed(RULESET, 'nft', '-f', '-');
-    // Flows that are opened early are needed late, and an emulated machine takes its time.
-    await box.run('sysctl', '-qw', 'net.netfilter.nf_conntrack_udp_timeout=3600');
+    // Flows that are opened early are needed late, in each setting, and an emulated machine takes its time.
+    const timeouts = ['nf_conntrack_udp_timeout', 'nf_conntrack_udp_timeout_stream'];
+    await box.run('sysctl', '-qw', ...timeouts.map((name) => `net.netfilter.${name}=3600`));
   }
 
   /** Echoes on 7000 and, by a rule of the policy or the ruleset, on others; 7900 takes datagrams and is silent. */
@@ -236,18 +263,6 @@ export class ConformanceLab implements Stage {
       await this.host(this.world).ask({ ...early, address: BOX[v] });
       await this.host(this.box).ask({ ...early, address: WORLD[v], from: 6200, keep: true });
     }
-  }
-
-  private async up({ datapath, tree }: Setting): Promise<void> {
-    this.folder = await mkdtemp(join(tmpdir(), 'hg-conformance-'));
-    const file = join(this.folder, 'test.gate');
-    await writeFile(file, policy(tree));
-    const argv = ['env', ...HEADGATE, 'up', file, '--json', '--datapath', datapath] as const;
-    this.service = Program.start('headgate up', argv, { netns: this.box.name });
-    await this.service.line((line) => line.includes('"kind":"ready"'), 30_000 * PATIENCE);
-    await this.service.line((line) => line.includes('"kind":"resync"'), 30_000 * PATIENCE);
-    for (const port of [6100, 6200]) await this.known(port);
-    this.indexes = new Map((await listDevices({ netns: this.box.name })).map(({ name, index }) => [name, index]));
   }
 }
 

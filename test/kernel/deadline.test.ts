@@ -1,5 +1,6 @@
-// The deadline in the classifier, renewed by the service: where that is stopped, killed, or waits to be confirmed, packets
-// come to pass untouched. Real processes under traffic, on the machine's own kernel (6.18: cls_bpf, HTB, bfifo).
+// The deadline in the classifier of `bpf` and in nft's set of `map`, renewed by the service: where that is stopped, killed, or
+// waits to be confirmed, packets come to pass untouched. Real processes under traffic, on the machine's own kernel (6.18:
+// cls_bpf, nft fwd, HTB, bfifo).
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -120,6 +121,50 @@ describe('the deadline', () => {
     await kill(program);
     await vi.waitFor(expired, { timeout: 60_000 * PATIENCE, interval: 500 });
     expect(await gateway.ping(5)).toBe(0);
+  });
+
+  it('is one of map, too: what arrives passes, also with its ifb gone; renewed, it is steered again', async () => {
+    const before = await gateway.snapshot();
+    const program = await gateway.up(file, '--datapath', 'map', '--deadline', `${SECONDS}s`);
+    const nft = (...argv: string[]) => gateway.box.run('nft', ...argv);
+    const left = async () => expect(await nft('list', 'set', 'netdev', 'headgate', 'taken'));
+    const expired = async () => (await left()).not.toContain('elements');
+    const renewed = async () => (await left()).toMatch(/ip6 timeout \S+ expires/);
+    /** Answers that nft has forwarded to the ifb, of five. */
+    const forwarded = async (lost = 0) => {
+      const count = async () => {
+        const listed = await nft('list', 'chain', 'netdev', 'headgate', 'arrive-wan');
+        return Number(/counter packets (\d+) .* fwd to/.exec(listed)![1]);
+      };
+      const was = await count();
+      expect(await gateway.ping(5)).toBe(lost);
+      return (await count()) - was;
+    };
+    await renewed();
+    expect(await forwarded()).toBe(5);
+    expect((await gateway.link()).download!.expires).toBeGreaterThan(0);
+
+    process.kill(program.pid!, 'SIGSTOP');
+    await soon(expired);
+    expect(await forwarded()).toBe(0);
+    expect((await gateway.headgate('status')).stdout).toMatch(/warning: nobody renews the deadline of download:/);
+    process.kill(program.pid!, 'SIGCONT');
+    await soon(renewed);
+    expect(await forwarded()).toBe(5);
+    await writeFile(file, POLICY('40mbit'));
+    expect((await gateway.headgate('reload')).status).toBe(0);
+    await soon(renewed);
+
+    await kill(program);
+    await gateway.box.batch('link del hg-wan');
+    expect(await forwarded(5)).toBe(5);
+    await soon(expired);
+    expect(await forwarded()).toBe(0);
+    expect((await gateway.headgate('recover')).stdout).toContain('what arrives on wan led nowhere');
+    expect(await gateway.snapshot()).toBe(before);
+
+    await gateway.up(file, '--datapath', 'map', '--keep');
+    (await left()).toMatch(/elements = \{ ip,/);
   });
 
   it.each(['0s', '999ms', '2d', '10'])('refuses %s', async (time) => {

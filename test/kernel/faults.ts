@@ -5,9 +5,9 @@ import { join } from 'node:path';
 
 /**
  * `dies before`, `dies after`: headgate is killed with kill -9 when it was about to change something, or had done it.
- * `fails`: the kernel refuses. `hangs`: it does not answer, and of this what only reads may be the nth, too.
+ * `fails`: the kernel refuses; `refuses`: from then on it always does. `hangs`: it does not answer, and of this what only reads may be the nth, too.
  */
-export type Fault = 'dies before' | 'dies after' | 'fails' | 'hangs';
+export type Fault = 'dies before' | 'dies after' | 'fails' | 'refuses' | 'hangs';
 
 /** What the kernel says where memory is short: ENOBUFS, as tc and ip write it. */
 export const REFUSAL = 'No buffer space available';
@@ -49,7 +49,7 @@ export class Faults {
     );
   }
 
-  /** From now on the `n`th command that changes something (from 1), and has the words in it, goes wrong, once. */
+  /** From now on the `n`th command that changes something (from 1), and has the words in it, goes wrong, once, or with `refuses` until it is cleared. */
   async set(fault: Fault, n: number, words = ''): Promise<void> {
     for (const name of ['count', 'hit']) await rm(join(this.folder, name), { force: true });
     await writeFile(join(this.folder, 'fault'), `${fault}\n${n}\n${words}\n`);
@@ -69,13 +69,13 @@ esac
 case "${tool} $*" in *"$words"*) ;; *) exec $real "$@" ;; esac
 count=$(($(cat ${folder}/count 2>/dev/null || echo 0) + 1))
 echo $count >${folder}/count
-[ $count = "$at" ] || exec $real "$@"
-rm ${folder}/fault
+if [ $fault = refuses ]; then [ $count -ge "$at" ] || exec $real "$@"
+else [ $count = "$at" ] || exec $real "$@"; rm ${folder}/fault; fi
 echo "${tool} $*" >${folder}/hit
 case $fault in
 "dies before") kill -9 $PPID ;;
 "dies after") $real "$@"; kill -9 $PPID ;;
 hangs) exec sleep 600 ;;
-fails) cat >/dev/null; echo "RTNETLINK answers: ${REFUSAL}" >&2; exit 2 ;;
+fails | refuses) cat >/dev/null; echo "RTNETLINK answers: ${REFUSAL}" >&2; exit 2 ;;
 esac
 `;

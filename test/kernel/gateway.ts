@@ -86,15 +86,26 @@ export class Gateway {
 
   /** Starts `headgate up` in the box; resolves when it steers. */
   async up(...args: string[]): Promise<Program> {
+    const program = this.start(args);
+    await this.ready(program);
+    return program;
+  }
+
+  /** Starts `headgate up` in the box, with `env` for its environment, and does not wait. */
+  start(args: readonly string[], ...env: readonly string[]): Program {
     const rates = args.some((arg) => /^--(device|download)/.test(arg) || arg.endsWith('.gate'))
       ? []
       : ['--device', 'wan', '--download', '50mbit', '--upload', '50mbit'];
-    const program = Program.start('headgate up', ['env', ...HEADGATE, 'up', '--json', ...args, ...rates], {
+    const program = Program.start('headgate up', ['env', ...env, ...HEADGATE, 'up', '--json', ...args, ...rates], {
       netns: this.box.name,
     });
     this.#programs.push(program);
-    await program.line((line) => line.includes('"kind":"ready"'), 20_000 * PATIENCE);
     return program;
+  }
+
+  /** Resolves when what was started steers; what it says of that. */
+  ready(program: Program): Promise<string> {
+    return program.line((line) => line.includes('"kind":"ready"'), 20_000 * PATIENCE);
   }
 
   /** Runs a headgate command in the box to its end, whatever its exit status. */

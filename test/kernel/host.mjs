@@ -2,15 +2,25 @@
 //   {"id": 1, "do": "serve", "transport": "udp"|"tcp", "address": ..., "port": ...}   answers what comes with as much
 //   {"id": 2, "do": "sink", "address": ..., "port": ...}                              takes datagrams, and says nothing
 //   {"id": 5, "do": "heard", "address": ..., "port": ...}                             answers the numbers of what a sink took
-//   {"id": 3, "do": "ask", "transport": ..., "address": ..., "port": ..., "size": ..., "times": ..., "from"?: port, "keep"?: true}
+//   {"id": 3, "do": "ask", "transport": ..., "address": ..., "port": ..., "size": ..., "times": ..., "from"?: port, "source"?: address, "keep"?: true}
+//   {"id": 7, "do": "settled"}                                                        when no TCP connection is opening or closing
 //   {"id": 4, "do": "tell", "address": ..., "port": ..., "times": ..., "from"?: port, "size"?: bytes} sends numbered datagrams, waits for nothing
+//   {"id": 6, "do": "close", "from": port}                                            ends a connection that was kept
 // One process for a whole suite: where the machine is emulated, a start takes seconds.
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import { connect, createServer, isIPv6 } from 'node:net';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 const datagrams = (address) => createSocket(isIPv6(address) ? { type: 'udp6', ipv6Only: true } : 'udp4');
+
+/** Connections that stay, by their own port. */
+const kept = new Map();
+
+/** A line of /proc/net/tcp in another state than ESTABLISHED, TIME_WAIT, CLOSE and LISTEN (include/net/tcp_states.h). */
+const CHANGING = /^ *\d+: \S+ \S+ (?!01|06|07|0A)/m;
 
 /** Numbers that came to a sink, by its address and port. */
 const heard = new Map();
@@ -37,24 +47,31 @@ const orders = {
   async heard({ address, port }) {
     return heard.get(`${address} ${port}`);
   },
-  async ask({ transport, address, port, size, times, from = 0, keep }) {
+  async settled() {
+    for (const table of ['/proc/self/net/tcp', '/proc/self/net/tcp6'])
+      while (CHANGING.test(await readFile(table, 'utf8'))) await sleep(5);
+  },
+  async ask({ transport, address, port, size, times, from = 0, source, keep }) {
     if (transport === 'tcp') {
-      const socket = connect({ port, host: address, localPort: from });
-      await once(socket, 'connect');
-      socket[keep ? 'write' : 'end'](Buffer.alloc(size));
+      const socket = kept.get(from) ?? connect({ port, host: address, localPort: from });
+      if (!kept.has(from)) await once(socket, 'connect');
+      if (keep) kept.set(from, socket);
       let back = 0;
-      while (back < size) {
-        const [data] = await Promise.race([once(socket, 'data'), once(socket, 'end')]);
-        if (!data) break;
-        back += data.length;
-      }
+      const all = new Promise((resolve) => {
+        socket.on('data', (data) => {
+          back += data.length;
+          if (back >= size) resolve();
+        });
+      });
+      socket[keep ? 'write' : 'end'](Buffer.alloc(size));
+      await Promise.race(keep ? [all, once(socket, 'close')] : [once(socket, 'close')]);
       if (back !== size) throw new Error(`${back} bytes came back`);
       return;
     }
     const socket = datagrams(address);
     try {
       // Connected, so that ICMP errors come back.
-      socket.bind(from);
+      socket.bind(from, source);
       await once(socket, 'listening');
       socket.connect(port, address);
       await once(socket, 'connect');
@@ -66,6 +83,9 @@ const orders = {
     } finally {
       if (!keep) socket.close();
     }
+  },
+  async close({ from }) {
+    await once(kept.get(from).end(), 'close');
   },
   async tell({ address, port, times, from = 0, size = 20 }) {
     const socket = datagrams(address);

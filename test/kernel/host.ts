@@ -13,7 +13,9 @@ export interface Ask {
   readonly times: number;
   /** Source port; any where it is not given. */
   readonly from?: number | undefined;
-  /** The socket stays, and takes what comes. */
+  /** Source address; any where it is not given. UDP. */
+  readonly source?: string | undefined;
+  /** The socket stays, and takes what comes; the next one from this port by TCP goes on with it. */
   readonly keep?: true | undefined;
 }
 
@@ -63,9 +65,19 @@ export class Host {
     return (await this.order({ do: 'heard', address, port })) as number[];
   }
 
-  /** Resolves when all has come back. @throws Error with what the socket said: an ICMP error is one */
+  /** Resolves when all has come back, and TCP is closed on this side. @throws Error with what the socket said: an ICMP error is one */
   async ask(ask: Ask): Promise<void> {
     await this.order({ do: 'ask', ...ask });
+  }
+
+  /** Ends the connection that was kept from this port. */
+  async close(from: number): Promise<void> {
+    await this.order({ do: 'close', from });
+  }
+
+  /** Resolves when no TCP connection of the namespace is being opened or closed: nothing of one is on its way here. */
+  async settled(): Promise<void> {
+    await this.order({ do: 'settled' });
   }
 
   /** Sends datagrams, with the numbers 0, 1, 2, ..., and waits for none. */

@@ -44,16 +44,19 @@ describe('the place of the one service', () => {
     expect((await gateway.link()).state).toBe('steering');
   });
 
-  it('is taken by one that hangs, and down says so in time', async () => {
+  it('is taken by one that hangs, whose pid is said; down kills it, and takes everything down', async () => {
+    const before = await gateway.snapshot();
     const program = await gateway.up();
     process.kill(program.pid!, 'SIGSTOP');
+    const running = { status: 4, stderr: expect.stringContaining(`headgate runs here already (pid ${program.pid})`) };
+    expect(await gateway.headgate('recover')).toMatchObject(running);
+    expect(await gateway.headgate('down', '--left')).toMatchObject(running);
     expect(await gateway.headgate('down')).toMatchObject({
-      status: 4,
-      stderr: expect.stringContaining('(pid unknown)'),
+      status: 0,
+      stdout: expect.stringContaining(`kill headgate (pid ${program.pid}), which did not stop\n`),
     });
-    process.kill(program.pid!, 'SIGCONT');
-    expect((await gateway.headgate('down')).status).toBe(0);
-    expect((await program.ended).status).toBe(0);
+    expect((await program.ended).signal).toBe('SIGKILL');
+    expect(await gateway.snapshot()).toBe(before);
   });
 
   it('is free again after kill -9, and its lock is gone after a proper end', async () => {

@@ -31,6 +31,15 @@ ${rules}`;
   return policy;
 }
 
+/** A flow's mark has come to say another queue, or the flow has ended: '' then. */
+export interface Turn {
+  /** Source port of who opened the flow. */
+  readonly from: number;
+  readonly queue: string;
+  /** When the kernel told of it, ms since 1970. */
+  readonly at: number;
+}
+
 export class LiveLab {
   readonly box: Namespace;
   readonly world: Namespace;
@@ -156,6 +165,24 @@ export class LiveLab {
       if (now !== queue) throw new Error(`port ${port} is in ${now}`);
     });
     return performance.now() - began;
+  }
+
+  /** Fills a list with every mark that turns in the kernel from now on, and every end, until the next {@link stop}. */
+  turns(): readonly Turn[] {
+    const turns: Turn[] = [];
+    const names = new Map(numberedQueues(this.#policy).map(({ number, queue }) => [number, queue.name]));
+    const last = new Map<number, string>();
+    const turning = conntrackEvents({ netns: this.box.path, groups: ['update', 'destroy'] }).subscribe((batch) => {
+      for (const record of batch) {
+        if (record.kind !== 'update' && record.kind !== 'destroy') continue;
+        const from = record.original().sourcePort!;
+        const queue = record.kind === 'destroy' ? '' : (names.get(classOfMark(this.#field, record.mark)) ?? 'fast');
+        if (queue !== (last.get(from) ?? 'fast')) turns.push({ from, queue, at: record.time });
+        last.set(from, queue);
+      }
+    });
+    this.#running!.add(turning);
+    return turns;
   }
 
   stop(): void {

@@ -33,7 +33,7 @@ it('a live rule: its queue, police and mirror, what status says of it, and nothi
   await serving.sink(WORLD, 5000);
   await serving.sink(WORLD, 5001);
   const program = await gateway.up(file);
-  expect((await gateway.status()).service).toMatchObject({ follows: ['new', 'destroy', 'counters'] });
+  expect((await gateway.status()).service).toMatchObject({ follows: ['new', 'destroy', 'counters'], by: 'ring' });
 
   // The first thirty pass, and are what the rule takes the flow for; another flow goes on as it was.
   for (const port of [5000, 5001]) await asking.tell(WORLD, port, 30, { from: 7000, size: 1000 });
@@ -43,8 +43,12 @@ it('a live rule: its queue, police and mirror, what status says of it, and nothi
     );
     expect(await box.run('conntrack', '-L')).toMatch(/dport=5000 .*mark=1107296256 /);
   });
-  for (const port of [5000, 5001]) await asking.tell(WORLD, port, 400, { from: 7000, size: 1000 });
-  await soon(async () => expect((await serving.heard(WORLD, 5001)).length).toBe(430));
+  await asking.tell(WORLD, 5000, 400, { from: 7000, size: 1000 });
+  // In parts that the sink's buffer holds, however long that waits for its turn.
+  for (let heard = 30; heard < 430; heard += 50) {
+    await asking.tell(WORLD, 5001, 50, { from: 7000, size: 1000 });
+    await soon(async () => expect((await serving.heard(WORLD, 5001)).length).toBe(heard + 50));
+  }
   // A second of 100 kbit and the burst of 64 KiB are some 80 packets.
   const heard = (await serving.heard(WORLD, 5000)).length;
   expect(heard).toBeGreaterThan(30 + 40);

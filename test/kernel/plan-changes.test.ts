@@ -2,9 +2,12 @@
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Plan } from '../../src/service/index.ts';
 import { Gateway } from './gateway.ts';
+
+// Each plan makes what is wanted twice, in namespaces of its own.
+vi.setConfig({ testTimeout: 240_000 });
 
 const FIRST = `link wan { device wan  download 50mbit  upload 20mbit }
 queue mine { share 70% }  queue seed { share 5% }
@@ -124,15 +127,74 @@ describe('plan', () => {
     await program.stop('SIGTERM');
   });
 
-  it('of what is not as it was made takes it down first and says why', async () => {
-    const program = await gateway.up(file);
-    await gateway.box.run(
-      ...(['tc', 'class', 'change', 'dev', 'hg-wan', 'classid', '7fe0:1'] as const),
-      ...['parent', '7fe0:100', 'htb', 'rate', '1mbit', 'ceil', '50mbit'],
-    );
+  it('of what somebody has changed puts it back, value by value; without the service it is made anew', async () => {
+    const program = await gateway.up(file, '--keep');
+    const change = ['class', 'change', 'dev', 'hg-wan', 'classid', '7fe0:1', 'parent', '7fe0:100', 'htb'];
+    await gateway.box.run('tc', ...change, 'rate', '1mbit', 'ceil', '50mbit', 'burst', '50kb', 'cburst', '50kb');
     const odd = await plan(2);
     expect(odd.differences).toEqual([{ object: 'tree on hg-wan', there: true, wanted: true }]);
-    expect(odd.anew).toBe('tree on hg-wan is not as it was made');
+    expect(odd.anew).toBeUndefined();
+    expect(odd.changes).toMatchObject([
+      {
+        action: 'change',
+        about: 'put back what somebody has changed of the tree on hg-wan',
+        touches: 'none',
+        details: [
+          { object: 'class 7fe0:1', values: expect.arrayContaining([{ name: 'rate', from: '1Mbit', to: '35Mbit' }]) },
+        ],
+      },
+    ]);
+    await program.stop('SIGTERM');
+    expect((await plan(2)).anew).toBe('tree on hg-wan is not as it was made');
+  });
+
+  it('takes the datapath of the service, says values before and after, what a number that moves costs, and what waits', async () => {
+    const program = await gateway.up(file, '--datapath', 'map');
+    expect(await plan(0)).toMatchObject({ datapath: 'map', changes: [] });
+    await writeFile(
+      file,
+      FIRST.replace('50mbit', '40mbit')
+        .replace('queue mine', 'queue first { share 10% }  queue mine')
+        .replace('443 -> mine', '443 -> first'),
+    );
+    const other = await plan(2);
+    const tree = other.changes.find(({ about }) => about === 'change the tree on hg-wan')!;
+    expect(tree.details).toEqual([
+      { object: 'all queues, class 7fe0:100', values: [{ name: 'rate', from: '50mbit', to: '40mbit' }] },
+      {
+        object: 'queue first, class 7fe0:1',
+        values: expect.arrayContaining([
+          { name: 'queue', from: 'mine', to: 'first' },
+          { name: 'rate', from: '35mbit', to: '4mbit' },
+          { name: 'ceil', from: '50mbit', to: '40mbit' },
+          { name: 'leaf', from: 'bfifo limit 312500', to: 'bfifo limit 250000' },
+        ]),
+      },
+      expect.objectContaining({ object: 'queue mine, class 7fe0:2' }),
+      { object: 'queue seed, class 7fe0:3', values: expect.arrayContaining([{ name: 'rate', to: '2mbit' }]) },
+    ]);
+    expect(other.changes.at(-1)).toMatchObject({
+      about: 'mark the flows of mine, seed anew',
+      touches: expect.stringMatching(
+        /stay in their queues.*what waits as mine goes out as first.*what waits as seed goes out as mine/,
+      ),
+    });
+    const { stdout } = await gateway.headgate('plan', file);
+    expect(stdout).toMatch(/^ {4}all queues, class 7fe0:100: rate 50mbit -> 40mbit$/m);
+    expect(stdout).toMatch(/^ {4}queue seed: class 2 -> 3$/m);
+
+    // Another ifb is in force, and the first stands beside until it is confirmed.
+    const waiting = FIRST.replace('50mbit', '50mbit  numtxqueues 2').replace('share 5%', 'share 6%');
+    await writeFile(file, waiting);
+    expect((await gateway.headgate('reload', '--confirm', '1h')).status).toBe(0);
+    expect(await plan(0)).toMatchObject({ changes: [], differences: [], confirm: { what: 'reload' } });
+    await writeFile(file, waiting.replace('share 6%', 'share 7%'));
+    expect(told(await plan(2))).toEqual(['change: change the tree on hg_wan', 'change: change the tree on wan']);
+    expect((await gateway.headgate('plan', file)).stdout).toMatch(/^A reload waits to be confirmed, until \d/);
+    expect((await gateway.headgate('confirm')).status).toBe(0);
+    expect(told(await plan(2))).toEqual(['change: change the tree on hg_wan', 'change: change the tree on wan']);
+    expect((await gateway.headgate('reload')).status).toBe(0);
+    expect((await plan(0)).confirm).toBeUndefined();
     await program.stop('SIGTERM');
   });
 

@@ -58,6 +58,9 @@ describe.each(['bpf', 'map'] as const)('a service of the datapath %s', (datapath
     expect(threads.length).toBeGreaterThan(5);
     for (const thread of threads) expect(thread).toEqual(sets(maskOf(NEEDED_RIGHTS[datapath])));
 
+    // Of these two, `map` alone follows flows by such a policy; it may load no program.
+    const { service } = await gateway.status();
+    expect(service).toMatchObject(datapath === 'map' ? { follows: ['new', 'destroy'], by: 'socket' } : { follows: [] });
     await gateway.serve(gateway.world, 'udp', WORLD, 5000);
     await gateway.ask(gateway.inside, 'udp', WORLD, 5000);
     await writeFile(file, policy('30mbit'));

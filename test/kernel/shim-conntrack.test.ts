@@ -10,6 +10,7 @@ import {
   collect,
   formatTuple,
   listByTool,
+  makeFlows,
   type Seen,
   sendRaw,
   sendStorm,
@@ -178,11 +179,39 @@ describe('events', () => {
     expect(seen[2]!.original.icmp).toBeUndefined();
   });
 
+  it('are the same by the ring and by the socket, one by one', async () => {
+    ns = await addTracked('ways', ['net.netfilter.nf_conntrack_acct=1', 'net.netfilter.nf_conntrack_timestamp=1']);
+    const by: boolean[] = [];
+    const opened = (getStats: () => { byRing: boolean }) => by.push(getStats().byRing);
+    const [ring, socket] = [false, true].map((bySocket) => follow({ bySocket, opened })) as [Seen[], Seen[]];
+    expect(by).toEqual([true, false]);
+    await talk();
+    await sendStorm(ns, 5000);
+    await flush();
+    const ends = (seen: readonly Seen[]) => seen.filter(({ kind }) => kind === 'destroy').length;
+    await soon(() => expect([ends(ring), ends(socket)]).toEqual([FLOWS + 5000, FLOWS + 5000]));
+    const without = (seen: readonly Seen[]) => seen.map(({ time: _, ...rest }) => rest);
+    expect(without(ring)).toEqual(without(socket));
+    expect(kindsOf(ring)).toEqual(['destroy', 'new', 'update']);
+  });
+
+  it('that found no room in the ring become an item that says how many, and those after it come', async () => {
+    ns = await addTracked('full');
+    const seen = follow({ groups: ['new'], receiveBuffer: 4096, ring: 64 });
+    makeFlows(ns, 5000);
+    await sendUdp(ns, '127.0.0.9', 7002);
+    await soon(() => expect(seen.at(-1)!.original.destinationPort).toBe(7002));
+    const lost = seen.filter(({ kind }) => kind === 'overrun').reduce((sum, { count }) => sum + count, 0);
+    expect(lost).toBeGreaterThan(0);
+    expect(seen.filter(({ kind }) => kind === 'new').length + lost).toBe(5001);
+  });
+
   it('that found no room become an item, and those after it come', async () => {
     ns = await addTracked('overrun');
     const stats: (() => { overruns: number; receiveBuffer: number })[] = [];
     const seen = follow({
       groups: ['new'],
+      bySocket: true,
       receiveBuffer: 4096,
       mostBuffer: 4096,
       ring: 64,
@@ -203,6 +232,7 @@ describe('events', () => {
     ns = await addTracked('grow');
     const stats: (() => { overruns: number; receiveBuffer: number })[] = [];
     follow({
+      bySocket: true,
       groups: ['new'],
       receiveBuffer: 4096,
       mostBuffer: 1 << 20,
@@ -223,14 +253,17 @@ describe('events', () => {
     await ns.batch('link add out type ifb', 'link set out up', 'address add 192.0.2.1/24 dev out');
     await ns.batch('address add 2001:db8::1/64 dev out nodad');
     const seen = follow({ loopback: false });
+    const queued = follow({ loopback: false, bySocket: true });
     await sendUdp(ns, '127.0.0.9', 7001);
     await sendUdp(ns, '::1', 7001);
     await sendUdp(ns, '192.0.2.9', 7002);
     await sendUdp(ns, '2001:db8::9', 7003);
-    const ports = () => seen.filter(({ kind }) => kind === 'new').map(({ original }) => original.destinationPort);
-    await soon(() => expect(ports()).toContain(7003));
-    expect(ports()).not.toContain(7001);
-    expect(ports()).toContain(7002);
+    for (const one of [seen, queued]) {
+      const ports = () => one.filter(({ kind }) => kind === 'new').map(({ original }) => original.destinationPort);
+      await soon(() => expect(ports()).toContain(7003));
+      expect(ports()).not.toContain(7001);
+      expect(ports()).toContain(7002);
+    }
   });
 
   it('all come when the buffer is large, in batches', async () => {

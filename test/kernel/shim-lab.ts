@@ -102,6 +102,12 @@ export const sendStorm = (ns: Namespace, count: number) =>
 
 const SHIM = resolve(import.meta.dirname, '../../native-shim');
 
+/** So many flows, while nothing else in this process runs. */
+export function makeFlows(ns: Namespace, count: number): void {
+  execFileSync('make', ['-s', '-C', SHIM, 'tools']);
+  execFileSync('ip', ['netns', 'exec', ns.name, `${SHIM}/build/gen_flows`, String(count), '0', '0']);
+}
+
 /** Packets of any IP protocol. */
 export function sendRaw(ns: Namespace, to: string, protocol: number, count = 1): Promise<string> {
   execFileSync('make', ['-s', '-C', SHIM, 'tools']);

@@ -1,5 +1,5 @@
 // The unit of docs/systemd under systemd itself, as process 1 of namespaces of its own (booted.ts): installed as the page says,
-// started, reloaded, found stuck by the watchdog and started again, stopped. Shown on the machine's own kernel (6.18),
+// started, reloaded, found stuck by the watchdog and started again, stopped, killed. Shown on the machine's own kernel (6.18),
 // with systemd of Debian 12 (252).
 
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -91,6 +91,37 @@ it(
     expect(await run('systemctl', 'stop', 'headgate')).toMatchObject({ status: 0 });
     expect(await booted.property('Result'), JSON.stringify((await booted.journal()).slice(-4))).toBe('success');
     await soon(async () => expect(await gateway.snapshot()).toBe(before));
+  },
+  120_000 * PATIENCE,
+);
+
+it(
+  'killed with kill -9: the stop hook opens what leads nowhere; where no start follows, nothing is left',
+  async () => {
+    const before = await gateway.snapshot();
+    booted = await Booted.boot(gateway.box, folder, { 'headgate/headgate.gate': policy('50mbit') }, (unit) =>
+      unit.replace(/^RestartSec=.*/m, 'RestartSec=1h'),
+    );
+    expect(await booted.run('systemctl', 'start', 'headgate')).toMatchObject({ status: 0 });
+    // In a moment in which nobody looks.
+    await booted.run('kill', '-STOP', await booted.property('MainPID'));
+    await gateway.box.batch('link set hg-wan down');
+    expect(await gateway.ping(5)).toBe(5);
+    await booted.run('kill', '-KILL', await booted.property('MainPID'));
+    // The hook has run by then.
+    await soon(async () => expect(await booted!.property('SubState')).toBe('auto-restart'));
+    expect(await gateway.ping(5)).toBe(0);
+    expect((await gateway.headgate('status')).stdout).toContain('kept');
+
+    // A policy with mistakes: the unit fails, and nobody would watch.
+    await booted.run('sh', '-c', `echo nonsense > ${POLICY}`);
+    expect((await booted.run('systemctl', 'restart', 'headgate')).status).not.toBe(0);
+    await soon(async () => expect(await gateway.snapshot()).toBe(before));
+    await soon(async () =>
+      expect((await booted!.run('systemctl', 'show', '--value', '--property=Result', 'headgate-down')).stdout).toBe(
+        'success\n',
+      ),
+    );
   },
   120_000 * PATIENCE,
 );

@@ -5,7 +5,7 @@ import { mkdir, rmdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { firstValueFrom } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { processSource } from '../../src/facts/index.ts';
+import { processSource } from '../../src/facts/who.ts';
 import { getCgroupRoot, SocketFinder } from '../../src/kernel/index.ts';
 import { Program } from '../../src/lab/index.ts';
 import { flowOf } from '../unit/swarm-scenes.ts';

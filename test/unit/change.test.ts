@@ -22,7 +22,11 @@ import {
 } from '../../src/shape/index.ts';
 
 const picks = ['/o/pick-1.o', '/o/pick-2.o', '/o/pick-3.o'];
-const datapath = bpfDatapath({ ingress: '/o/ingress.o', egress: '/o/egress.o', picks }, DEFAULT_MARK_FIELD);
+const datapath = bpfDatapath(
+  { ingress: '/o/ingress.o', egress: '/o/egress.o', sort: '/o/sort.o', picks },
+  DEFAULT_MARK_FIELD,
+  0,
+);
 const qdiscs = new Set<Qdisc>(['bfifo', 'tbf', 'prio', 'cake']);
 
 /** Ifbs, and where what arrives on a device is sent: as much of a kernel as the order of steps depends on. */

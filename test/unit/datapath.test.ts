@@ -130,7 +130,7 @@ describe('filters that tc tells of', () => {
 });
 
 it('datapath bpf replaces itself in one command', () => {
-  const bpf = bpfDatapath({ ingress: '/o/i.o', egress: '/o/e.o', picks: [] }, plan.field);
+  const bpf = bpfDatapath({ ingress: '/o/i.o', egress: '/o/e.o', sort: '/o/sort.o', picks: [] }, plan.field, 0);
   const { command, undo, filters } = bpf.redirect('wan', ifbs);
   expect(command.argv.join(' ')).toBe(
     `tc filter replace ${filterArguments({ device: 'wan', parent: 'ingress' }, filters!.filters[0]!).join(' ')}`,

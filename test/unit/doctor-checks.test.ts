@@ -7,11 +7,11 @@ import type { Evidence } from '../../src/cli/doctor-evidence.ts';
 import { add, readFlowtables } from '../../src/kernel/reading-offload.ts';
 import type { DeviceReading, Readings } from '../../src/kernel/readings.ts';
 
-const OFFLOAD = { flowtables: [], flows: 40, offloaded: 0, hardware: 0, bytes: 0, offloadedBytes: 0, counted: 0 };
+const OFFLOAD = { flowtables: [], offloaded: 0, hardware: 0, looked: 40, bytes: 0, offloadedBytes: 0, counted: 0 };
 const QUIET: Readings = {
   offload: OFFLOAD,
   devices: [{ name: 'wan', txqueuelen: 1000, speed: 1e9, features: new Set() }],
-  conntrack: { count: 10, max: 1000 },
+  conntrack: { count: 40, max: 1000 },
   bridge: { families: [], bridges: [] },
   receiveBuffer: { asked: 8 << 20, given: 8 << 20 },
   clock: true,
@@ -26,6 +26,7 @@ const SCENE: Scene = {
   table: 'none',
   field: undefined,
   arrivals: 'none',
+  formerRoots: [],
   mirrors: new Map(),
   taps: [],
 };
@@ -72,6 +73,11 @@ describe('flowtables', () => {
     expect(concerns({ offload })[0]!.what).toContain(
       '12 of 40 flows at the moment, 83 % of the bytes of the 30 that are counted',
     );
+    const readings = { offload: { ...offload, counted: 40 }, conntrack: { count: 40, max: 1000 } };
+    expect(concerns(readings)[0]!.what).toContain('12 of 40 flows at the moment, 83 % of the bytes of all');
+    expect(concerns({ ...readings, conntrack: { count: 90_000, max: 100_000 } })[0]!.what).toContain(
+      '83 % of the bytes of the 40 that were looked at',
+    );
     expect(concerns({ offload: { ...offload, bytes: 0 } })[0]!.what).toMatch(/12 of 40 flows at the moment$/);
     const silent = { ...offload, flowtables: [{ ...table, counter: false }] };
     expect(concerns({ offload: silent })[0]!.what).toContain(
@@ -80,11 +86,11 @@ describe('flowtables', () => {
   });
 
   it('are counted by the status of conntrack’s entries', () => {
-    const total = { ...OFFLOAD, flows: 0 };
+    const total = { ...OFFLOAD, looked: 0 };
     add(total, 0x1 << 14, 100);
     add(total, (1 << 14) | (1 << 15), undefined);
     add(total, 0x8e, 50);
-    expect(total).toMatchObject({ flows: 3, offloaded: 2, hardware: 1, bytes: 150, offloadedBytes: 100, counted: 2 });
+    expect(total).toMatchObject({ looked: 3, offloaded: 2, hardware: 1, bytes: 150, offloadedBytes: 100, counted: 2 });
   });
 
   it('are read as nft lists them', () => {

@@ -105,7 +105,10 @@ class Writer {
   linkSetting = (): string[] =>
     this.one(
       () => ['device', this.one('eth0', 'download', '"6in4"', '5')],
-      () => [this.one('download', 'upload', 'tree', 'numtxqueues', 'bypass', 'conntrack'), this.one(this.value(), 'x')],
+      () => [
+        this.one('download', 'upload', 'tree', 'numtxqueues', 'bypass', 'replace', 'conntrack'),
+        this.one(this.value(), 'x'),
+      ],
       () => ['overhead', ...this.one(['docsis'], ['18'], ['-', '4'], ['5', 'mpu', '64'], ['5', 'atm', 'mpu', '6'])],
       () => ['share', 'tree', 'with', 'x'],
       () => ['ifb', 'per', 'origin'],

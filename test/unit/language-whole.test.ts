@@ -280,6 +280,7 @@ describe('links and queues', () => {
     ['link wan { tree hbt }', 'did you mean "htb"?'],
     ['link wan { bypass netdev-ingres }', 'did you mean "netdev-ingress"?'],
     ['link wan { bypass firewall }', 'known: netdev-ingress'],
+    ['link wan { replace rootqdisc }', 'did you mean "root-qdisc"?'],
     ['link wan { conntrack creat }', 'did you mean "create"?'],
     ['link wan { conntrack ask }', 'known: query, create'],
     ['link wan { ifb origin }', 'write ifb per origin'],
@@ -303,13 +304,13 @@ describe('links and queues', () => {
 
   test('a link that shares a tree, and trees of three kinds', () => {
     const { links } = read(
-      'link wan { tree cake download 5mbit }\nlink b { device eth1 share tree with wan bypass netdev-ingress }\nlink c { numtxqueues 4 ifb per origin  conntrack create }',
+      'link wan { tree cake download 5mbit }\nlink b { device eth1 share tree with wan bypass netdev-ingress }\nlink c { numtxqueues 4 ifb per origin  replace root-qdisc  conntrack create }',
       BASE,
     );
     expect(links).toMatchObject([
       { tree: 'cake' },
       { tree: 'htb', shareTreeWith: 'wan', bypass: 'netdev-ingress' },
-      { numtxqueues: 4, ifbPer: 'origin', conntrack: 'create' },
+      { numtxqueues: 4, ifbPer: 'origin', replace: 'root-qdisc', conntrack: 'create' },
     ]);
   });
 

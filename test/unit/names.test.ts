@@ -5,7 +5,6 @@ import { Subject, VirtualTimeScheduler } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { MOST_ANSWERS, readAnswer } from '../../src/facts/dns-answer.ts';
 import { DnsStreams, MOST_STREAMS } from '../../src/facts/dns-stream.ts';
-import { nameSource } from '../../src/facts/index.ts';
 import {
   LEAST_LIFE,
   MOST_ADDRESSES,
@@ -14,6 +13,7 @@ import {
   MOST_NAMES,
   NameTable,
 } from '../../src/facts/name-table.ts';
+import { nameSource } from '../../src/facts/names.ts';
 import type { PayloadItem, PayloadSample } from '../../src/kernel/index.ts';
 import { formatAddress, parseAddress } from '../../src/model/index.ts';
 import { flowOf } from './swarm-scenes.ts';

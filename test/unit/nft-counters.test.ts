@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { readCountingRules, readFilters } from '../../src/kernel/index.ts';
+import { readCountingRules, readFilters, readSetExpiry } from '../../src/kernel/index.ts';
 
 it('finds the rules that count, whose they are, and where they forward', () => {
   // As nft 1.0.6 prints it.
@@ -27,4 +27,18 @@ it('reads what a filter has redirected', () => {
   const text =
     '[{"protocol":"all","pref":7,"kind":"u32","chain":0,"options":{"fh":"800::800","match":{"value":"0","mask":"0","offmask":"","off":0},"actions":[{"order":1,"kind":"mirred","mirred_action":"redirect","direction":"egress","to_dev":"i0","index":1,"stats":{"bytes":336,"packets":4,"drops":0}}]}}]';
   expect(readFilters(text)).toMatchObject([{ redirected: { to: 'i0', packets: 4, bytes: 336 } }]);
+});
+
+it('reads when the last element of a set runs out', () => {
+  // As nft 1.0.6 prints it; of none it prints no `elem`.
+  const listed = (elem: string) =>
+    `{"nftables": [{"metainfo": {"version": "1.0.6"}}, {"set": {"name": "taken"${elem}}}]}`;
+  const until = (...expires: number[]) =>
+    readSetExpiry(
+      listed(`, "elem": [${expires.map((s) => `{"elem": {"val": "ip", "timeout": 5, "expires": ${s}}}`)}]`),
+    );
+  expect(until(4, 3)).toBe(4000);
+  expect(until(0)).toBe(1);
+  expect(readSetExpiry(listed(''))).toBe(0);
+  expect(readSetExpiry(listed(', "elem": ["ip", 34916]'))).toBeUndefined();
 });

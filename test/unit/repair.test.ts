@@ -16,7 +16,7 @@ default local -> mine  remote -> seed  new -> new
   'test.gate',
 );
 const [shape] = shapePolicy(policy!, new Set(['bfifo']));
-const datapath = bpfDatapath({ ingress: 'in.o', egress: 'out.o', picks: [] }, DEFAULT_MARK_FIELD);
+const datapath = bpfDatapath({ ingress: 'in.o', egress: 'out.o', sort: '/o/sort.o', picks: [] }, DEFAULT_MARK_FIELD, 0);
 const site = { ingressHook: false };
 const minors = shape!.upload!.classes.map(({ minor }) => minor);
 const leaves = shape!.upload!.classes.flatMap(({ minor, leaf }) => (leaf ? [minor] : []));

@@ -44,7 +44,11 @@ const policy: Policy = {
 };
 const bfifo = new Set<Leaf>(['bfifo']);
 const site = { ingressHook: false };
-const bpf = bpfDatapath({ ingress: '/o/ingress.bpf.o', egress: '/o/egress.bpf.o', picks: [] }, DEFAULT_MARK_FIELD);
+const bpf = bpfDatapath(
+  { ingress: '/o/ingress.bpf.o', egress: '/o/egress.bpf.o', sort: '/o/sort.o', picks: [] },
+  DEFAULT_MARK_FIELD,
+  0,
+);
 
 /** A download tree. */
 const treeOf = (list: readonly QueuePolicy[], rate: number, leaves: readonly Leaf[] = ['bfifo'], more: object = {}) =>

@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ConntrackBatch, FlowRecord } from '../../src/kernel/shim/flow-record.ts';
@@ -34,6 +35,7 @@ const everything = (r: FlowRecord) => ({
   mark: r.mark,
   timeout: r.timeout,
   tcpState: r.tcpState,
+  helper: r.helper,
   start: r.start,
   stop: r.stop,
   counters: [r.originalPackets, r.originalBytes, r.replyPackets, r.replyBytes, r.packets, r.bytes],
@@ -43,7 +45,7 @@ const everything = (r: FlowRecord) => ({
 
 // What native-shim/src/conntrack.c made of the samples in native-shim/test/test.h, on a little-endian machine.
 const TCP4 = `
-000: 01 00 3f 09 00 00 00 00 00 65 f7 53 fe 9c 97 17
+000: 01 00 3f 29 00 00 00 00 00 65 f7 53 fe 9c 97 17
 016: fe ca 00 00 8e 01 00 00 ef be 00 03 7f 97 06 00
 032: 15 cd 85 3d fe 9c 97 17 15 97 20 79 fe 9c 97 17
 048: 07 00 00 00 00 00 00 00 00 00 00 00 00 01 00 00
@@ -53,7 +55,8 @@ const TCP4 = `
 112: 00 00 00 00 40 9c bb 01 00 00 00 00 01 01 01 01
 128: 00 00 00 00 00 00 00 00 00 00 00 00 cb 00 71 05
 144: 00 00 00 00 00 00 00 00 00 00 00 00 bb 01 50 c3
-160: 00 00 00 00 03 00 00 00`;
+160: 00 00 00 00 03 66 74 70 00 00 00 00 00 00 00 00
+176: 00 00 00 00 00 00 00 00`;
 const ICMP6 = `
 000: 02 00 00 02 00 00 00 00 00 65 f7 53 fe 9c 97 17
 016: 01 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
@@ -65,7 +68,8 @@ const ICMP6 = `
 112: 00 00 00 00 00 00 00 00 34 12 80 05 fd 02 00 00
 128: 00 00 00 00 00 00 00 00 00 00 00 00 fd 03 00 00
 144: 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
-160: 21 43 81 05 00 00 00 00`;
+160: 21 43 81 05 00 00 00 00 00 00 00 00 00 00 00 00
+176: 00 00 00 00 00 00 00 00`;
 
 const address = (...bytes: number[]) => Uint8Array.from({ length: 16 }, (_, i) => bytes[i] ?? 0);
 
@@ -83,6 +87,7 @@ describe('a flow record', () => {
       mark: 0x0300beef,
       timeout: 431999,
       tcpState: 3,
+      helper: 'ftp',
       start: expect.closeTo(1700000000123.457, 3),
       stop: expect.closeTo(1700000001123.457, 3),
       counters: [7, 2 ** 40, 9, 3000, 16, 2 ** 40 + 3000],
@@ -111,7 +116,15 @@ describe('a flow record', () => {
     const bytes = encode(FLOW, {
       'head.kind': KIND.new,
       'head.flags':
-        FLAG.counters | FLAG.start | FLAG.stop | FLAG.mark | FLAG.timeout | FLAG.tcpState | FLAG.ports | FLAG.status,
+        FLAG.counters |
+        FLAG.start |
+        FLAG.stop |
+        FLAG.mark |
+        FLAG.timeout |
+        FLAG.tcpState |
+        FLAG.ports |
+        FLAG.status |
+        FLAG.helper,
       'head.time_ns': 1700000000500000000n,
       id: 0xcafe,
       status: 0x18e,
@@ -135,6 +148,7 @@ describe('a flow record', () => {
       'reply.src_port': 443,
       'reply.dst_port': 50000,
       tcp_state: 3,
+      helper: new Uint8Array(Buffer.from('ftp'.padEnd(16, '\0'))),
     });
     expect(hexDump(bytes)).toBe(TCP4.trim());
   });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { parseAddress, parsePrefix, type Tuple } from '../../src/model/index.ts';
 import { Sides } from '../../src/pipeline/sides.ts';
+import { record } from './flow-records.ts';
 
 const WAN = 2;
 const LAN = 3;
@@ -60,7 +61,7 @@ describe('sides', () => {
       'local',
     ],
   ] as const)('tell the origin of %s', (_, original, reply, origin) => {
-    expect(gateway().originOf(original, reply)).toBe(origin);
+    expect(gateway().originOfRecord(record('new', { original, reply }))).toBe(origin);
   });
 
   it('follow changes: the longest route wins, and what is gone no longer counts', () => {

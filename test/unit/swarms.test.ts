@@ -2,9 +2,9 @@ import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { VirtualTimeScheduler } from 'rxjs';
 import { describe, expect, it } from 'vitest';
-import { type KnownSource, PEER_LIFE, swarmSource, THRESHOLDS } from '../../src/facts/index.ts';
-import { MOST_PEERS, SwarmPort } from '../../src/facts/swarm-port.ts';
-import { MOST_PORTS, SWEEP_MS } from '../../src/facts/swarms.ts';
+import type { KnownSource } from '../../src/facts/source.ts';
+import { MOST_PEERS, PEER_LIFE, SwarmPort, THRESHOLDS } from '../../src/facts/swarm-port.ts';
+import { MOST_PORTS, SWEEP_MS, swarmSource } from '../../src/facts/swarms.ts';
 import type { AskedFlow, FactAnswer } from '../../src/pipeline/index.ts';
 import { flowOf, INNOCENT, type Scene, SWARMS } from './swarm-scenes.ts';
 

@@ -138,12 +138,38 @@ describe('the map of arriving tuples', () => {
     map.set(key(10), 1);
     map.set(key(9, 6), 1);
     await map.flush();
-    expect(said).toEqual([new Error('it has room for 65536 flows; others go where unknown ones go')]);
+    expect(said).toEqual([new Error('it has room for 65536 flows of each family; others go where unknown ones go')]);
     expect([kernel.maps.flows4!.size, kernel.maps.flows6!.size]).toEqual([MAX_TUPLES, 1]);
     map.set(ports[0]!, undefined);
     await map.flush();
     map.set(key(9), 1);
     await map.flush();
     expect(kernel.maps.flows4!.has(key(9).text)).toBe(true);
+  });
+
+  it('has room for as many in each place where there are several, and says it in the words of whose they are', async () => {
+    const said: unknown[] = [];
+    const written: string[] = [];
+    const commands = {
+      full: 'no room in the set',
+      change: (changes: readonly { key: MapKey }[]) => {
+        written.push(...changes.map((one) => one.key.place!));
+        return { argv: ['nft'] as const };
+      },
+      flush: () => ({ argv: ['nft'] as const }),
+    };
+    const map = new TupleMap(
+      async () => {},
+      (error) => said.push(error),
+      commands,
+    );
+    for (const place of ['in', 'out'])
+      for (let i = 0; i <= MAX_TUPLES; i++) map.set({ family: 4, text: `tuple ${i}`, place }, 1);
+    await map.flush();
+    expect(said).toEqual([new Error('no room in the set')]);
+    expect(['in', 'out'].map((place) => written.filter((one) => one === place).length)).toEqual([
+      MAX_TUPLES,
+      MAX_TUPLES,
+    ]);
   });
 });

@@ -1,6 +1,7 @@
 import { VirtualTimeScheduler } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { MOST_WAITING, queryOf, Sockets } from '../../src/facts/sockets.ts';
+import { whileOpen } from '../../src/facts/source.ts';
 import { unitOf } from '../../src/facts/unit-of.ts';
 import type { LocalSocket, SocketQuery } from '../../src/kernel/index.ts';
 import { formatAddress, parseAddress } from '../../src/model/index.ts';
@@ -50,22 +51,23 @@ describe('the ends of a flow as the socket sees them', () => {
 });
 
 describe('looking up sockets', () => {
-  function bench(find: (queries: readonly SocketQuery[]) => (LocalSocket | undefined)[]) {
+  function bench(find: (queries: readonly SocketQuery[]) => (LocalSocket | undefined)[], isOwn = () => true) {
     const scheduler = new VirtualTimeScheduler();
     const asked: number[] = [];
     let closed = 0;
-    const sockets = new Sockets({
+    const options = {
       scheduler,
-      isOwn: () => true,
+      isOwn,
       open: () => ({
-        find: (queries) => {
+        find: (queries: readonly SocketQuery[]) => {
           asked.push(queries.length);
           return find(queries);
         },
         close: () => closed++,
       }),
-      describe: async ({ uid }) => ({ user: { id: uid } }),
-    });
+      describe: async ({ uid }: LocalSocket) => ({ user: { id: uid } }),
+    };
+    const sockets = whileOpen({ word: 'user', supplies: ['user'] }, (subscriber) => new Sockets(options, subscriber));
     const answers: FactAnswer[] = [];
     let problem: unknown;
     const running = sockets.answers.subscribe({
@@ -93,7 +95,7 @@ describe('looking up sockets', () => {
     await run();
     expect(asked).toEqual([3]);
     expect(answers).toEqual([1, 2].map((port) => ({ flow: flows[port - 1], facts: { user: { id: port } } })));
-    expect(sockets.counts).toEqual({ found: 2, 'not found': 1, dropped: 0 });
+    expect(sockets.counts()).toEqual({ found: 2, 'not found': 1, dropped: 0 });
     await run();
     expect(asked).toEqual([3]);
   });
@@ -103,8 +105,20 @@ describe('looking up sockets', () => {
     for (let i = 0; i <= MOST_WAITING; i++) sockets.ask(flow(i));
     await run();
     const dropped = MOST_WAITING / 16 + 1;
-    expect(sockets.counts).toEqual({ found: 0, 'not found': MOST_WAITING + 1 - dropped, dropped });
+    expect(sockets.counts()).toEqual({ found: 0, 'not found': MOST_WAITING + 1 - dropped, dropped });
     expect(Math.max(...asked)).toBe(256);
+  });
+
+  it('goes by the ends as they were when it was asked: an address may leave the box meanwhile', async () => {
+    let own = true;
+    const { sockets, answers, run, problem } = bench(
+      (queries) => queries.map(({ local }) => socket(local.port!)),
+      () => own,
+    );
+    sockets.ask(flow(1));
+    own = false;
+    await run();
+    expect([problem(), answers.length]).toEqual([undefined, 1]);
   });
 
   it('closes when nobody listens, and when the kernel is deaf', async () => {
@@ -114,7 +128,7 @@ describe('looking up sockets', () => {
     await run();
     sockets.ask(flow(2));
     await run();
-    expect([closed(), answers, sockets.counts]).toEqual([1, [], {}]);
+    expect([closed(), answers, sockets.counts()]).toEqual([1, [], {}]);
     const deaf = bench(() => {
       throw new Error('no buffer');
     });

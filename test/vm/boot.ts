@@ -18,20 +18,28 @@ export interface Boot {
   readonly timedOut: boolean;
 }
 
+/** What vitest is to run there. */
+export interface Task {
+  readonly args: readonly string[];
+  /** Also what is another kernel's part (guest/turn.ts). */
+  readonly every: boolean;
+}
+
 /**
- * Boots a kernel in qemu with this machine's root below a tmpfs, runs vitest there with `args`, and returns when the
- * guest is off. It goes when this process goes. Emulated always: KVM is not to be had everywhere, and hangs in places.
+ * Boots a kernel in qemu with this machine's root below a tmpfs, runs vitest there, and returns when the
+ * guest is off. With each report comes how many seconds of this machine's processors that has taken so far. It goes when this process goes. Emulated always: KVM is not to be had everywhere, and hangs in places.
  */
 export async function boot(
   kernel: Bootable,
-  args: readonly string[],
-  onReport: (report: Report) => void,
+  { args, every }: Task,
+  onReport: (report: Report, seconds: number) => void,
 ): Promise<Boot> {
   const log = unlinkedFile();
   const settings = {
     HG_CLONE: CLONE,
     HG_NODE: process.execPath,
     HG_MODULES: kernel.modules,
+    ...(every ? { HG_EVERY: '1' } : {}),
     HG_ARGS: Buffer.from(args.map((arg) => `${arg}\0`).join('')).toString('base64'),
   };
   // no_timer_check: on a busy host the kernel would find that its timer does not work, and panic.
@@ -41,6 +49,8 @@ export async function boot(
     'quiet',
     'no_timer_check',
     'mitigations=off',
+    // What is translated of a program is of use to the next one at the same addresses alone.
+    'norandmaps',
     ...Object.entries(settings).map(([k, v]) => `"${k}=${v}"`),
   ];
   const argv = [
@@ -66,7 +76,7 @@ export async function boot(
     qemu.kill('SIGKILL');
   }, LONGEST_MS);
   try {
-    createInterface({ input: qemu.stdout! }).on('line', (line) => onReport(read(line)));
+    createInterface({ input: qemu.stdout! }).on('line', (line) => onReport(read(line), processorSeconds(qemu.pid!)));
     await once(qemu, 'close');
     const lines = readFileSync(`/proc/self/fd/${log}`, 'utf8').trimEnd().split('\n');
     return { console: lines.slice(-TAIL_LINES).join('\n'), timedOut };
@@ -75,6 +85,16 @@ export async function boot(
     process.off('disconnect', orphaned);
     qemu.kill('SIGKILL');
     closeSync(log);
+  }
+}
+
+/** What a process has used, as proc_pid_stat(5) tells in hundredths; 0 when it is gone. On a busy machine less than what has gone by. */
+function processorSeconds(pid: number): number {
+  try {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)!.split(' ');
+    return (Number(fields[11]) + Number(fields[12])) / 100;
+  } catch {
+    return 0;
   }
 }
 

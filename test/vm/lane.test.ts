@@ -5,14 +5,15 @@
 
 import { describe, expect, test } from 'vitest';
 import { type Boot, boot } from './boot.ts';
-import { type DebianKernel, ensureKernel, KERNELS } from './kernels.ts';
+import { type DebianKernel, ensureKernel, GUEST_FILES, KERNELS } from './kernels.ts';
 import type { BrokenReport, Failure, TestReport } from './report.ts';
 
-/** What `npm run test:vm -- [--kernel NAME] [VITEST-ARG ...]` asks for. */
-const { kernel: chosen, args } = JSON.parse(process.env.HEADGATE_VM ?? '{}') as {
-  kernel?: string;
-  args?: string[];
-};
+/** What `npm run test:vm -- [--kernel NAME] [--every | VITEST-ARG ...]` asks for. */
+const {
+  kernel: chosen,
+  every = false,
+  args = [],
+} = JSON.parse(process.env.HEADGATE_VM ?? '{}') as { kernel?: string; every?: boolean; args?: string[] };
 const kernels = KERNELS.filter(({ name }) => chosen === undefined || name === chosen);
 if (kernels.length === 0) throw new Error(`no kernel ${chosen}: ${KERNELS.map(({ name }) => name).join(' or ')}`);
 
@@ -27,18 +28,20 @@ interface Verdicts {
 
 async function runGuest(kernel: DebianKernel): Promise<Verdicts> {
   const start = performance.now();
-  const say = (text: string) =>
-    process.stderr.write(
-      `vm ${kernel.name.padStart(4)} ${((performance.now() - start) / 1000).toFixed(0).padStart(4)} s: ${text}\n`,
-    );
+  let processor = 0;
+  const say = (text: string) => {
+    const [passed, used] = [(performance.now() - start) / 1000, processor].map((s) => s.toFixed(0).padStart(4));
+    process.stderr.write(`vm ${kernel.name.padStart(4)} ${passed} s, ${used} s of a processor: ${text}\n`);
+  };
   const tests: TestReport[] = [];
   const broken: BrokenReport[] = [];
   let status: number | undefined;
   const ended = await ensureKernel(kernel)
     .then((bootable) => {
       say(`booting ${bootable.release}`);
-      const always = kernel.always.map((file) => `test/vm/guest/${file}.test.ts`);
-      return boot(bootable, args ?? always, (report) => {
+      const files = (every ? GUEST_FILES : kernel.files).map((name) => `test/vm/guest/${name}.test.ts`);
+      return boot(bootable, { args: args.length > 0 ? args : files, every }, (report, seconds) => {
+        processor = Math.max(processor, seconds);
         if (report.kind === 'started') say('vitest runs');
         if (report.kind === 'exit') status = report.status;
         if (report.kind === 'broken') {

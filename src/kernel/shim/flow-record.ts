@@ -112,6 +112,11 @@ export class FlowRecord {
     return this.#flags & FLAG.tcpState ? this.#records.u8(this.#at, F.tcp_state) : undefined;
   }
 
+  /** Name of the conntrack helper that watches the flow; not in `destroy`. */
+  get helper(): string | undefined {
+    return this.#flags & FLAG.helper ? this.#records.text(this.#at, F.helper) : undefined;
+  }
+
   /** When the flow began, as {@link time}; needs the sysctl nf_conntrack_timestamp. */
   get start(): number | undefined {
     return this.#flags & FLAG.start ? this.#records.time(this.#at, F.start_ns) : undefined;

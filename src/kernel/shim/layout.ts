@@ -65,7 +65,7 @@ export type TupleFields = ReturnType<typeof tuple>;
 
 export const ERROR = layout('hg_error', 256, { code: i32(0), what: char(4, 60), text: char(64, 192) });
 
-export const FLOW = layout('hg_flow', 168, {
+export const FLOW = layout('hg_flow', 184, {
   head,
   id: u32(16),
   status: u32(20),
@@ -83,7 +83,8 @@ export const FLOW = layout('hg_flow', 168, {
   original: tuple(84),
   reply: tuple(124),
   tcp_state: u8(164),
-  pad: u8(165, 3),
+  helper: char(165, 16),
+  pad: u8(181, 3),
 });
 
 export const PACKET = layout('hg_packet', 96, {
@@ -176,12 +177,14 @@ export const TC_STAT = layout('hg_tc_stat', 96, {
   kind: char(64, 32),
 });
 
-export const SOURCE_STATS = layout('hg_source_stats', 32, {
+export const SOURCE_STATS = layout('hg_source_stats', 40, {
   records: u64(0),
   overruns: u64(8),
   ring_full: u64(16),
   receive_buffer: u32(24),
   waiting: u32(28),
+  by_ring: u32(32),
+  pad: u32(36),
 });
 
 export const LAYOUTS: readonly Layout[] = [
@@ -236,4 +239,5 @@ export const FLAG = {
   fragment: 1 << 10,
   status: 1 << 11,
   mac: 1 << 12,
+  helper: 1 << 13,
 } as const;

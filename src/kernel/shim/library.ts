@@ -3,7 +3,7 @@ import { HeadgateError } from '../../model/index.ts';
 import { SHIM_LIBRARY } from '../built.ts';
 
 /** HG_ABI of the header that the layouts were written from. */
-const ABI = 5;
+const ABI = 6;
 
 /** A C pointer as koffi hands it out; null for NULL. */
 export type Pointer = bigint;
@@ -15,6 +15,7 @@ export interface Shim {
     groups: number,
     receiveBuffer: number,
     mostBuffer: number,
+    copier: string | null,
     ring: number,
     error: Uint8Array,
   ): Pointer | null;
@@ -69,7 +70,7 @@ export interface Shim {
 /** The same as C prototypes; structs cross as bytes, which the layouts describe. */
 const PROTOTYPES: Readonly<Record<keyof Shim, string>> = {
   hg_conntrack_open:
-    'void *hg_conntrack_open(const char *netns, uint32_t groups, uint32_t receive_buffer, uint32_t most_buffer, uint32_t ring, void *error)',
+    'void *hg_conntrack_open(const char *netns, uint32_t groups, uint32_t receive_buffer, uint32_t most_buffer, const char *copier, uint32_t ring, void *error)',
   hg_conntrack_dump:
     'void *hg_conntrack_dump(const char *netns, uint8_t family, uint32_t mark, uint32_t mask, uint32_t status, uint32_t attempts, uint32_t ring, void *error)',
   hg_packets_open:

@@ -1,6 +1,6 @@
-// Shown on Linux 6.1.
+// Each kernel with another datapath: 6.1 with `ct`, 6.12 with `mark`. Shown on both.
 
 import { lifecycle } from '../../kernel/datapath-lifecycle.ts';
 import { turn } from './turn.ts';
 
-lifecycle(turn('ct', 'mark'));
+for (const datapath of turn(['ct'], ['mark'])) lifecycle(datapath);

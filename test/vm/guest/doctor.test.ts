@@ -3,12 +3,12 @@
 
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
 import { addVeth, Namespace, Program } from '../../../src/lab/index.ts';
 import { CAPABILITY_NAMES } from '../../../src/model/index.ts';
 import { exitOf, HEADGATE } from '../../kernel/gateway.ts';
 import { PATIENCE } from '../../kernel/soon.ts';
-import { giveModulesBack, replaceModule, takeModule } from './modules.ts';
+import { forgetFindings, giveModulesBack, replaceModule, takeModule } from './modules.ts';
 
 const SLEEP = ['/bin/sleep', '98765'];
 
@@ -27,6 +27,7 @@ afterEach(async () => {
   }
   await Promise.all([box?.del(), world?.del()]);
 });
+afterAll(forgetFindings);
 
 interface Told {
   readonly takes?: string;

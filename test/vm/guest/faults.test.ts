@@ -3,12 +3,12 @@
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
 import { run } from '../../../src/kernel/index.ts';
 import type { Program } from '../../../src/lab/index.ts';
 import { Gateway } from '../../kernel/gateway.ts';
 import { PATIENCE } from '../../kernel/soon.ts';
-import { giveModulesBack, takeModule } from './modules.ts';
+import { forgetFindings, giveModulesBack, takeModule } from './modules.ts';
 
 let gateway: Gateway;
 let program: Program | undefined;
@@ -21,6 +21,7 @@ afterEach(async () => {
   await giveModulesBack();
   await gateway.close();
 });
+afterAll(forgetFindings);
 
 const policy = async (link: string, leaf: string): Promise<string> => {
   const file = join(gateway.folder, 'test.gate');

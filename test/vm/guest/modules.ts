@@ -21,6 +21,9 @@ export async function replaceModule(name: string, ...command: string[]): Promise
   await writeFile(RULES, `install ${name} ${command.join(' ')}\n`);
 }
 
+/** What Headgate found that this kernel can do, without some module, is not for the files after this one. */
+export const forgetFindings = (): Promise<void> => rm('/run/headgate/capabilities.json', { force: true });
+
 /** Modprobe has every module again. */
 export async function giveModulesBack(): Promise<void> {
   for (const path of emptied.values()) await run(['umount', path]);

@@ -1,10 +1,12 @@
 // Reloads from each kind of tree to each other, and within a kind, on datapaths of programs, chains and maps: afterwards
-// `plan` finds nothing to do. Shown on Debian's 6.1; the machine's own kernel has neither prio, nor cake, nor act_ct.
+// `plan` finds nothing to do. Shown on Debian's 6.1 and 6.12, each of which has its part; the machine's own kernel has neither
+// prio, nor cake, nor act_ct.
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { Gateway } from '../../kernel/gateway.ts';
+import { turn } from './turn.ts';
 
 // Ten reloads, each with a plan: a minute each where the machine is busy.
 vi.setConfig({ testTimeout: 1_800_000 });
@@ -21,6 +23,7 @@ const policy = (link: string, leaf = 'fq_codel', more = '') => `link wan { devic
 queue local { share 60%  leaf ${leaf} }  queue remote { share 10% }  queue new { share 10% }  ${more}
 default local -> local  remote -> remote  new -> new
 `;
+const START = policy('download 9mbit  upload 8mbit');
 const POLICIES: readonly [name: string, policy: string, beside: boolean][] = [
   ['prio', policy('download 9mbit  upload 8mbit  tree prio'), true],
   ['prio, other rates', policy('download 8mbit  upload 9mbit  overhead 18 mpu 64  tree prio'), false],
@@ -34,24 +37,35 @@ const POLICIES: readonly [name: string, policy: string, beside: boolean][] = [
   ['htb, a line', policy('download 9mbit  upload 8mbit  overhead -4 mpu 64'), false],
 ];
 
-it.each(['bpf', 'ct', 'mark', 'map'])('to any kind of tree, datapath %s', async (datapath) => {
-  const before = await gateway.snapshot();
-  await writeFile(file, policy('download 9mbit  upload 8mbit'));
-  const program = await gateway.up(file, '--datapath', datapath);
-  let ifb = 'hg-wan';
+/** What `up` begins with, and the reloads after it. */
+const LIVES = [
+  ['bpf', START, POLICIES.slice(0, 5)],
+  ['ct', START, POLICIES.slice(0, 2)],
+  ['bpf', POLICIES[4]![1], POLICIES.slice(5)],
   // The others do not differ in what they do to trees.
-  for (const [name, text, beside] of datapath === 'bpf' ? POLICIES : POLICIES.slice(0, 2)) {
-    await writeFile(file, text);
-    const { status, stderr } = await gateway.headgate('reload');
-    expect([name, status, stderr.includes('HG_')]).toEqual([name, 0, false]);
-    const ifbs = (await gateway.link()).ifbs.map((one) => one.name);
-    if (beside) ifb = ifb === 'hg-wan' ? 'hg_wan' : 'hg-wan';
-    expect([name, ifbs]).toEqual([name, [ifb]]);
-    const plan = await gateway.headgate('plan', file, '--json', '--datapath', datapath);
-    const { anew, differences, changes } = JSON.parse(plan.stdout);
-    expect({ name, anew, differences, changes }).toEqual({ name, anew: undefined, differences: [], changes: [] });
-  }
-  expect(await gateway.ping(3)).toBe(0);
-  expect((await program.stop('SIGTERM')).status).toBe(0);
-  expect(await gateway.snapshot()).toBe(before);
-});
+  ['mark', START, POLICIES.slice(0, 2)],
+  ['map', START, POLICIES.slice(0, 2)],
+] as const;
+it.each(turn(LIVES.slice(0, 2), LIVES.slice(2)))(
+  'to any kind of tree, datapath %s',
+  async (datapath, start, reloads) => {
+    const before = await gateway.snapshot();
+    await writeFile(file, start);
+    const program = await gateway.up(file, '--datapath', datapath);
+    let ifb = 'hg-wan';
+    for (const [name, text, beside] of reloads) {
+      await writeFile(file, text);
+      const { status, stderr } = await gateway.headgate('reload');
+      expect([name, status, stderr.includes('HG_')]).toEqual([name, 0, false]);
+      const ifbs = (await gateway.link()).ifbs.map((one) => one.name);
+      if (beside) ifb = ifb === 'hg-wan' ? 'hg_wan' : 'hg-wan';
+      expect([name, ifbs]).toEqual([name, [ifb]]);
+      const plan = await gateway.headgate('plan', file, '--json', '--datapath', datapath);
+      const { anew, differences, changes } = JSON.parse(plan.stdout);
+      expect({ name, anew, differences, changes }).toEqual({ name, anew: undefined, differences: [], changes: [] });
+    }
+    expect(await gateway.ping(3)).toBe(0);
+    expect((await program.stop('SIGTERM')).status).toBe(0);
+    expect(await gateway.snapshot()).toBe(before);
+  },
+);

@@ -1,0 +1,79 @@
+import type { Command } from 'commander';
+import { linesOf, openLines } from '../kernel/files.ts';
+import { formatSize } from '../language/index.ts';
+import { HeadgateError } from '../model/index.ts';
+import type { MonitorItem } from '../monitor/index.ts';
+import { Recorder } from '../replay/recorder.ts';
+import { requestEvents } from '../service/ask.ts';
+import { note } from './output.ts';
+
+/** Lines that come within this time are written together, ms. */
+const WRITE_MS = 200;
+
+export function addRecordCommand(program: Command): void {
+  program
+    .command('record')
+    .description('write down every flow of the running headgate, for headgate replay')
+    .argument('<file>', 'is added to; made where it is not there')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  sudo headgate record today.hgr
+  headgate replay today.hgr --policy new.gate
+
+Some 100 bytes a flow with IPv4, 130 with IPv6: two million are 200 to 250 MB. What is in the file stays whole when this is
+killed, or the disk is full. Flows are followed while it runs. For root, and members of the group headgate (docs/systemd).
+Exit status: 0 headgate was stopped, or Ctrl-C; 2 the file cannot be written; 3 neither; 6 it is not running, or was killed`,
+    )
+    .action(async (file: string) => {
+      const out = await openLines(file);
+      const response = await requestEvents(new URLSearchParams());
+      let asked = false;
+      const stop = () => {
+        asked = true;
+        response.destroy();
+      };
+      process.once('SIGINT', stop);
+      process.once('SIGTERM', stop);
+      const recorder = new Recorder();
+      let waiting: string[] = [];
+      let flows = 0;
+      const problems: Error[] = [];
+      let writing = Promise.resolve();
+      // One after the other: a slow disk is told by gaps of the stream, and by nothing that is kept here.
+      const write = () => {
+        const lines = waiting;
+        waiting = [];
+        writing = writing
+          .then(() => out.add(lines))
+          .catch((error: Error) => {
+            problems.push(error);
+            response.destroy();
+          });
+        return writing;
+      };
+      const timer = setInterval(() => void write(), WRITE_MS);
+      try {
+        for await (const text of linesOf(response.setEncoding('utf8'))) {
+          const item = JSON.parse(text) as MonitorItem;
+          if (item.kind === 'flow.new' || item.kind === 'flow.known') flows++;
+          waiting.push(...recorder.linesOf(item));
+          if (waiting.length > MOST_WAITING) await write();
+        }
+      } catch (error) {
+        if (!asked && problems.length === 0) throw new HeadgateError('HG_NOT_RUNNING', {}, { cause: error });
+      } finally {
+        clearInterval(timer);
+        await write();
+        await out.close();
+        note(`${flows} flows written; ${file} has ${formatSize(out.size)}`);
+      }
+      const [problem] = problems;
+      if (problem) throw problem;
+      if (!asked && !response.complete) throw new HeadgateError('HG_NOT_RUNNING');
+    });
+}
+
+/** Lines that wait to be written; with more, nothing is read meanwhile. */
+const MOST_WAITING = 10_000;

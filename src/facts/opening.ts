@@ -1,0 +1,126 @@
+import { asyncScheduler, type Observable, type SchedulerLike, type Subscriber } from 'rxjs';
+import type { LinkItem, PacketItem, PacketSample } from '../kernel/index.ts';
+import { keyOfAddress, type Tuple } from '../model/index.ts';
+import { type AskedFlow, type FactAnswer, oldestOf, type SuppliedFacts } from '../pipeline/index.ts';
+import { type KnownSource, whileOpen } from './source.ts';
+
+/** First packets kept whose flows nobody has asked about yet; beyond it the oldest go. */
+export const MOST_KEPT = 20_000;
+/** How long one is kept, ms: the flow's event may come by its own socket later, but not that much. */
+export const LIFE = 10_000;
+
+/** Where the first packets of flows, and the names of devices, are heard of. */
+export interface OpeningOptions {
+  readonly samples: Observable<readonly PacketItem[]>;
+  readonly links: Observable<readonly LinkItem[]>;
+  readonly scheduler?: SchedulerLike | undefined;
+}
+
+/**
+ * Finds out what the packet that opened a flow shows: its code point, and, of a flow that this side opened, the inside device
+ * and host that it came from; of another, the inside device that it goes to (`openingChains` of src/shape has them sent up). Of flows that were
+ * there before nothing is known.
+ */
+export function openingSource({ samples, links, scheduler = asyncScheduler }: OpeningOptions): KnownSource {
+  return whileOpen(
+    {
+      word: 'dscp, mac, device',
+      supplies: ['dscp', 'mac', 'device'],
+      blind: 'of flows from before nothing is known',
+    },
+    (subscriber) => {
+      const openings = new Openings(subscriber, () => scheduler.now());
+      const error = (problem: unknown) => subscriber.error(problem);
+      subscriber.add(links.subscribe({ next: (batch) => openings.name(batch), error }));
+      subscriber.add(samples.subscribe({ next: (batch) => openings.take(batch), error }));
+      return openings;
+    },
+  );
+}
+
+interface Kept {
+  readonly sample: PacketSample;
+  readonly until: number;
+}
+
+class Openings {
+  readonly #subscriber: Subscriber<FactAnswer>;
+  readonly #now: () => number;
+  readonly #names = new Map<number, string>();
+  readonly #kept = new Map<string, Kept>();
+  /** Flows whose first packet has not been heard of. */
+  readonly #waiting = new Map<string, AskedFlow>();
+  #packets = 0;
+  #overruns = 0;
+
+  constructor(subscriber: Subscriber<FactAnswer>, now: () => number) {
+    this.#subscriber = subscriber;
+    this.#now = now;
+  }
+
+  get counts() {
+    return { packets: this.#packets, overruns: this.#overruns };
+  }
+
+  name(batch: readonly LinkItem[]): void {
+    for (const item of batch) if (item.kind === 'link') this.#names.set(item.ifindex, item.name);
+  }
+
+  take(batch: readonly PacketItem[]): void {
+    for (const item of batch)
+      if (item.kind === 'overrun') this.#overruns += item.count;
+      else if (item.tuple && item.protocol !== undefined) this.#learn(keyOf(item.protocol, item.tuple), item);
+  }
+
+  #learn(key: string, sample: PacketSample): void {
+    this.#packets++;
+    const flow = this.#waiting.get(key);
+    if (flow) this.#tell(key, flow, sample);
+    else {
+      // The last is the youngest.
+      this.#kept.delete(key);
+      this.#kept.set(key, { sample, until: this.#now() + LIFE });
+      for (const oldest of oldestOf(this.#kept, MOST_KEPT)) this.#kept.delete(oldest);
+    }
+  }
+
+  ask(flow: AskedFlow): void {
+    const key = openingOf(flow);
+    this.#waiting.set(key, flow);
+    const kept = this.#kept.get(key);
+    if (!kept) return;
+    this.#kept.delete(key);
+    if (kept.until > this.#now()) this.#tell(key, flow, kept.sample);
+  }
+
+  end(flow: AskedFlow): void {
+    const key = openingOf(flow);
+    if (this.#waiting.get(key) === flow) this.#waiting.delete(key);
+  }
+
+  #tell(key: string, flow: AskedFlow, sample: PacketSample): void {
+    this.#waiting.delete(key);
+    this.#subscriber.next({ flow, facts: this.#factsOf(flow, sample) });
+  }
+
+  #factsOf({ origin }: AskedFlow, { dscp, mac, inIfindex, outIfindex }: PacketSample): SuppliedFacts {
+    const inside = { local: inIfindex, remote: outIfindex, new: undefined }[origin];
+    return {
+      dscp,
+      mac: origin === 'local' ? mac : undefined,
+      device: inside === undefined ? undefined : this.#names.get(inside),
+    };
+  }
+}
+
+/** The first packet of a flow, as it stands behind every translation. */
+const openingOf = ({ protocol, reply }: AskedFlow): string =>
+  keyOf(protocol, {
+    source: reply.destination,
+    sourcePort: reply.destinationPort,
+    destination: reply.source,
+    destinationPort: reply.sourcePort,
+  });
+
+const keyOf = (protocol: number, { source, sourcePort, destination, destinationPort }: Tuple): string =>
+  `${protocol} ${sourcePort} ${destinationPort} ${keyOfAddress(source)}${keyOfAddress(destination)}`;

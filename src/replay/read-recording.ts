@@ -1,0 +1,111 @@
+import { type End, ORIGINS, type Origin, PROTOCOLS, parseAddress } from '../model/index.ts';
+import type { RecordedLine, RecordingHead } from './recorder.ts';
+import type { Recording } from './recording.ts';
+
+/** Reads what `headgate record` has written, line by line, into a recording. */
+export class RecordingReader {
+  readonly #into: Recording;
+  /** Number of this run's first flow, and of its first place. */
+  #flows = 0;
+  #places = 0;
+  #time = Number.NaN;
+
+  constructor(into: Recording) {
+    this.#into = into;
+  }
+
+  /** Takes a line. One that cannot be read is counted, and passed over. */
+  take(text: string): void {
+    try {
+      const line = JSON.parse(text) as RecordedLine | RecordingHead;
+      if ('headgate' in line) this.#begin(line);
+      else this.#follow(line);
+    } catch {
+      this.#into.torn++;
+    }
+  }
+
+  #begin({ version, time }: RecordingHead): void {
+    if (version !== 1) throw new Error('another version');
+    // A clock that was set back must not make time run backwards.
+    this.#time = Math.max(Date.parse(time), Number.isNaN(this.#time) ? 0 : this.#time);
+    this.#flows = this.#into.flows;
+    this.#places = this.#into.places.length;
+  }
+
+  #follow(line: RecordedLine): void {
+    const into = this.#into;
+    if (line[0] === 'p') {
+      into.places.push({ queue: String(line[1]), rule: line[2] });
+      return;
+    }
+    const time = this.#time + line[1];
+    if (!(time >= this.#time)) throw new Error('no time');
+    switch (line[0]) {
+      case 'n': {
+        const [, , protocol, local, remote, origin, place, age = 0, zone = 0] = line;
+        const [one, other, at] = [readEnd(local), readEnd(remote), this.#placeOf(place)];
+        if (one.address.length !== other.address.length) throw new Error('two families');
+        const flow = into.add({
+          protocol: PROTOCOLS[protocol as keyof typeof PROTOCOLS] ?? numberOf(protocol),
+          local: one,
+          remote: other,
+          origin: readOrigin(origin),
+          ...{ zone, time, began: age < 0 ? Number.NaN : time - age },
+        });
+        into.setPlace(flow, at);
+        break;
+      }
+      case 'u':
+        into.setPlace(this.#flowOf(line[2]), this.#placeOf(line[3]));
+        break;
+      case 'e': {
+        const [, , flow, ...counts] = line;
+        const [a, b, c, d] = counts;
+        into.end(this.#flowOf(flow), time, a !== undefined && d !== undefined ? [a, b!, c!, d] : undefined);
+        break;
+      }
+      case 'x':
+        if (line[2] !== 'resync') into.losses++;
+        break;
+      default:
+        throw new Error('unknown');
+    }
+    this.#time = time;
+  }
+
+  #flowOf(number: number): number {
+    const flow = this.#flows + number;
+    if (!Number.isInteger(number) || number < 0 || flow >= this.#into.flows) throw new Error('no such flow');
+    return flow;
+  }
+
+  #placeOf(number: number): number {
+    const place = this.#places + number;
+    if (!this.#into.places[place]) throw new Error('no such place');
+    return place;
+  }
+}
+
+function numberOf(text: string): number {
+  const number = Number(text);
+  if (!Number.isInteger(number) || number < 0 || number > 255) throw new Error('no protocol');
+  return number;
+}
+
+function readOrigin(text: string): Origin {
+  if (!(ORIGINS as readonly string[]).includes(text)) throw new Error('no origin');
+  return text as Origin;
+}
+
+/** Reads `address:port`, `[address]:port`, or an address. @throws Error */
+export function readEnd(text: string): End {
+  const close = text.lastIndexOf(']');
+  const colon = text.lastIndexOf(':');
+  const hasPort = close >= 0 ? colon > close : colon === text.indexOf(':') && colon >= 0;
+  const host = hasPort ? text.slice(0, colon) : text;
+  const address = parseAddress(close >= 0 ? host.slice(1, close) : host);
+  const port = hasPort ? Number(text.slice(colon + 1)) : undefined;
+  if (!address || (port !== undefined && !(port >= 0 && port <= 65_535))) throw new Error('no end');
+  return { address, port };
+}

@@ -1,0 +1,118 @@
+import type { MonitorItem } from '../monitor/index.ts';
+
+/** What the first line of each run of `headgate record` says. */
+export interface RecordingHead {
+  readonly headgate: 'recording';
+  readonly version: 1;
+  readonly session: string;
+  /** Wall time at its beginning. */
+  readonly time: string;
+}
+
+/**
+ * One line of a recording behind its head. Times are ms since the line before; flows are numbered in the order of their `n`, places
+ * in that of their `p`, from 0, within one run.
+ *
+ * - `p`: a queue, and the rule that leads there, which later lines name by number
+ * - `n`: a flow begins: protocol, ends, origin, place; how old it was already, zone
+ * - `u`: it goes to another place
+ * - `e`: it ends: bytes in, bytes out, packets in, packets out, where the kernel counts
+ * - `x`: something was lost, or read anew
+ */
+export type RecordedLine =
+  | readonly ['p', queue: string, rule: string | null]
+  | readonly [
+      'n',
+      ms: number,
+      protocol: string,
+      local: string,
+      remote: string,
+      origin: string,
+      place: number,
+      age?: number,
+      zone?: number,
+    ]
+  | readonly ['u', ms: number, flow: number, place: number]
+  | readonly ['e', ms: number, flow: number, ...counts: number[]]
+  | readonly ['x', ms: number, kind: 'gap' | 'overrun' | 'resync', count: number];
+
+/** Makes lines of a recording of the items of the stream. */
+export class Recorder {
+  readonly #flows = new Map<string, number>();
+  readonly #places = new Map<string, number>();
+  #born = 0;
+  #last: number | undefined;
+
+  /** The lines of one item, each without its end; none for what is not recorded. */
+  linesOf(item: MonitorItem): string[] {
+    switch (item.kind) {
+      case 'stream': {
+        const { session, time } = item;
+        const head: RecordingHead = { headgate: 'recording', version: 1, session, time };
+        this.#last = item.monotonic;
+        return [JSON.stringify(head)];
+      }
+      case 'gap':
+        return [line('x', this.#passed(item), 'gap', item.to - item.from + 1)];
+      case 'overrun':
+        return [line('x', this.#passed(item), 'overrun', item.count)];
+      case 'resync':
+        return [line('x', this.#passed(item), 'resync', item.added + item.removed)];
+      case 'flow.new':
+      case 'flow.known': {
+        const { protocol, local, remote, origin, began, zone } = item;
+        const [place, before] = this.#placeOf(item.queue, item.rule);
+        this.#flows.set(keyOf(item), this.#born++);
+        const age = item.kind === 'flow.new' ? 0 : began ? Date.parse(item.time) - Date.parse(began) : -1;
+        const rest: [] | [number] | [number, number] = zone !== undefined ? [age, zone] : age !== 0 ? [age] : [];
+        return [...before, line('n', this.#passed(item), protocol, local, remote, origin, place, ...rest)];
+      }
+      case 'flow.update': {
+        const flow = this.#flows.get(keyOf(item));
+        if (flow === undefined) return [];
+        const [place, before] = this.#placeOf(item.queue, item.rule);
+        return [...before, line('u', this.#passed(item), flow, place)];
+      }
+      case 'flow.end': {
+        const flow = this.#flows.get(keyOf(item));
+        if (flow === undefined) return [];
+        this.#flows.delete(keyOf(item));
+        const { in: arrived, out: left } = item;
+        const counts = arrived && left ? [arrived.bytes, left.bytes, arrived.packets, left.packets] : [];
+        return [line('e', this.#passed(item), flow, ...counts)];
+      }
+      default:
+        return [];
+    }
+  }
+
+  /** Ms since the line before; what is rounded off is not lost. */
+  #passed({ monotonic }: MonitorItem): number {
+    const ms = Math.max(0, Math.round(monotonic - (this.#last ?? monotonic)));
+    this.#last = (this.#last ?? monotonic) + ms;
+    return ms;
+  }
+
+  #placeOf(queue: string, rule: string | undefined): [place: number, lines: string[]] {
+    const key = JSON.stringify([queue, rule ?? null]);
+    const known = this.#places.get(key);
+    if (known !== undefined) return [known, []];
+    const place = this.#places.size;
+    this.#places.set(key, place);
+    return [place, [line('p', queue, rule ?? null)]];
+  }
+}
+
+const line = (...values: RecordedLine): string => JSON.stringify(values);
+
+const keyOf = ({
+  id,
+  protocol,
+  local,
+  remote,
+}: {
+  id: number;
+  protocol: string;
+  local: string;
+  remote: string;
+}): string => `${id} ${protocol} ${local} ${remote}`;

@@ -1,0 +1,103 @@
+// `headgate capture` beside a running service, read again by tcpdump. Shown on the machine's own kernel (6.18: cls_bpf, HTB).
+
+import { once } from 'node:events';
+import { readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { start } from '../../src/kernel/index.ts';
+import { Program } from '../../src/lab/index.ts';
+import { Gateway, HEADGATE, INSIDE, WAN, WORLD } from './gateway.ts';
+import { soon } from './soon.ts';
+
+let gateway: Gateway;
+beforeAll(async () => {
+  gateway = await Gateway.build();
+  await gateway.serve(gateway.world, 'udp', WORLD, 5000);
+  await gateway.serve(gateway.inside, 'udp', INSIDE, 51413);
+  await gateway.up();
+});
+afterAll(() => gateway.close());
+
+/** What a capture of these arguments has written to a new file when `act` is done, as tcpdump reads it. */
+async function captured(act: () => Promise<void>, ...args: string[]): Promise<{ lines: string[]; said: unknown }> {
+  const file = join(gateway.folder, 'queue.pcap');
+  await rm(file, { force: true });
+  const argv = ['env', ...HEADGATE, 'capture', ...args, '--write', file, '--json'] as const;
+  const program = Program.start('headgate capture', argv, { netns: gateway.box.name });
+  // The header is there before the first packet is asked for.
+  await soon(async () => expect((await readFile(file).catch(() => '')).length).toBeGreaterThanOrEqual(24));
+  const said = program.line((line) => line.startsWith('{'));
+  await act();
+  const read = async () => (await gateway.box.run('tcpdump', '-n', '-r', file)).split('\n').filter(Boolean);
+  let lines = await read();
+  await soon(async () => {
+    const before = lines.length;
+    lines = await read();
+    expect(lines.length).toBe(before);
+  });
+  expect(await program.stop('SIGINT')).toEqual({ status: 0, signal: null });
+  return { lines: await read(), said: JSON.parse(await said) };
+}
+
+const askOut = (times = 1) => repeat(times, () => gateway.ask(gateway.inside, 'udp', WORLD, 5000));
+const askIn = (times = 1) => repeat(times, () => gateway.ask(gateway.world, 'udp', WAN, 51413, 200, 7000));
+async function repeat(times: number, act: () => Promise<void>): Promise<void> {
+  for (let i = 0; i < times; i++) await act();
+}
+
+it('copies what one queue sends, both ways, and nothing else; the queues count what they count', async () => {
+  await askIn();
+  const { lines, said } = await captured(async () => {
+    await askOut(2);
+    await askIn(2);
+  }, 'remote');
+  expect(said).toMatchObject({ packets: 4, dropped: 0, reason: 'stopped' });
+  expect(lines).toHaveLength(4);
+  for (const line of lines) expect(line).toMatch(/\.(7000 > \S+\.51413|51413 > \S+\.7000): .*\(200\)/);
+  const { packets } = (await gateway.link()).download!;
+  expect(packets).toMatchObject({ local: 2, remote: 2, new: 1 });
+});
+
+it('of one direction, with a filter, and so much of each packet', async () => {
+  const act = async () => {
+    await askOut();
+    await gateway.ping(2);
+  };
+  const answers = await captured(act, 'local', '--download', '--snaplen', '28');
+  expect(answers.lines).toHaveLength(3);
+  for (const line of answers.lines) expect(line).toMatch(new RegExp(`IP ${WORLD.replaceAll('.', '\\.')}`));
+  const size = (await readFile(join(gateway.folder, 'queue.pcap'))).length;
+  // pcap's header, and three times a packet's, that of the link layer (SLL2), and 28 bytes.
+  expect(size).toBe(24 + 3 * (16 + 20 + 28));
+  const pings = await captured(act, 'local', 'icmp');
+  expect(pings.lines).toHaveLength(4);
+});
+
+it('says what is wrong, where, and what there is', async () => {
+  const unknown = await gateway.headgate('capture', 'sead');
+  expect(unknown).toMatchObject({ status: 3 });
+  expect(unknown.stderr).toMatch(/no queue sead .*\n.*Queues here: local, new, remote/);
+  const here = await gateway.headgate('capture', 'local', '--link', 'lan', '--upload');
+  expect(here.stderr).toMatch(/no queue local in the kernel, for what leaves, of a link lan.*\n.*Queues here: none/);
+  const there = await gateway.headgate('capture', 'local', '--write', join(gateway.folder, 'queue.pcap'));
+  expect(there).toMatchObject({ status: 4 });
+  expect(there.stderr).toMatch(/queue\.pcap/);
+  expect(await gateway.headgate('capture', 'local', '--snaplen', '0')).toMatchObject({ status: 2 });
+  const filter = await gateway.headgate('capture', 'local', '--', 'no', 'filter');
+  expect(filter).toMatchObject({ status: 5 });
+});
+
+it('ends when nobody reads any more, and when the device goes', async () => {
+  const argv = ['env', ...HEADGATE, 'capture', 'local'] as const;
+  const unread = start(argv, { netns: gateway.box.name });
+  await once(unread.stdout!, 'data');
+  unread.stdout!.destroy();
+  expect(await once(unread, 'exit')).toEqual([0, null]);
+  const gone = start(argv, { netns: gateway.box.name });
+  let said = '';
+  gone.stderr!.setEncoding('utf8').on('data', (text: string) => (said += text));
+  await once(gone.stdout!, 'data');
+  await gateway.box.run('ip', 'link', 'del', 'hg-wan');
+  expect(await once(gone, 'close')).toEqual([0, null]);
+  expect(said).toContain('went');
+});

@@ -1,0 +1,104 @@
+// `headgate record` on real traffic, killed and gone on with, and `headgate replay` of it: with the policy that ran, nothing moves.
+// Then what conntrack(8) itself prints of the same flows. Shown on the machine's own kernel (6.18).
+
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { Program } from '../../src/lab/index.ts';
+import { exitOf, Gateway, HEADGATE, INSIDE, WAN, WORLD } from './gateway.ts';
+import { Host } from './host.ts';
+import { PATIENCE, soon } from './soon.ts';
+
+let gateway: Gateway;
+beforeEach(async () => {
+  gateway = await Gateway.build();
+});
+afterEach(() => gateway.close());
+
+const policy = (rules: string) => `link wan { device wan  download 50mbit  upload 50mbit }
+queue mine { share 60% }  queue seed { share 10% }
+${rules}
+default local -> mine  remote -> mine  new -> mine
+`;
+const RULES = `rule seeders when udp and origin remote and local.port in 51413 -> seed
+rule talks when udp and remote.port 5001 and packets.out > 20 -> seed`;
+
+it(
+  'write down what happens, whole, and decide it again',
+  async () => {
+    const { box, inside, world, folder } = gateway;
+    await box.run('sysctl', '-qw', 'net.netfilter.nf_conntrack_acct=1', 'net.netfilter.nf_conntrack_timestamp=1');
+    // On a busy machine what follows takes longer than an entry lives that nothing is heard of.
+    await box.run('sysctl', '-qw', 'net.netfilter.nf_conntrack_udp_timeout=600');
+    const [file, other, recording] = ['a.gate', 'b.gate', 'flows.hgr'].map((name) => join(folder, name)) as [
+      string,
+      string,
+      string,
+    ];
+    await writeFile(file, policy(RULES));
+    await writeFile(other, policy('rule all when udp -> seed'));
+    await gateway.serve(world, 'udp', WORLD, 5000);
+    await gateway.serve(inside, 'udp', INSIDE, 51413);
+    const [asking, serving] = [await Host.start(inside), await Host.start(world)];
+    await serving.sink(WORLD, 5001);
+    const program = await gateway.up(file);
+    const record = () => Program.start('record', ['env', ...HEADGATE, 'record', recording], { netns: box.name });
+    const written = () => readFile(recording, 'utf8').catch(() => '');
+    const has = (text: string | RegExp) => soon(async () => expect(await written()).toMatch(text));
+
+    const first = record();
+    await has(/"recording"/);
+    await gateway.ask(inside, 'udp', WORLD, 5000, 200, 6000);
+    await gateway.ask(world, 'udp', WAN, 51413, 200, 7000);
+    await asking.tell(WORLD, 5001, 40, { from: 6001, size: 100 });
+    await has(/\["u",/);
+    await box.run('conntrack', '-D', '-p', 'udp');
+    await soon(async () => expect((await written()).match(/^\["e",/gm)?.length).toBe(3));
+    process.kill(first.pid!, 'SIGKILL');
+    await soon(() => expect(() => process.kill(first.pid!, 0)).toThrow());
+    // As a run that is killed in the middle of a line leaves it.
+    await writeFile(recording, '["n",3,"ud', { flag: 'a' });
+    const second = record();
+    await soon(async () => expect((await written()).match(/"recording"/g)?.length).toBe(2));
+    await gateway.ask(inside, 'udp', WORLD, 5000, 200, 6002);
+    await has(/:6002"/);
+    expect(await second.stop('SIGINT')).toEqual({ status: 0, signal: null });
+
+    // Whoever replays needs no root, and no kernel that knows the flows.
+    const replay = async (...args: string[]) => {
+      const exit = await exitOf(undefined, ...HEADGATE, 'replay', recording, ...args);
+      expect(exit, exit.stderr).toMatchObject({ status: 0 });
+      return exit.stdout;
+    };
+    const same = JSON.parse(await replay('--policy', file, '--json'));
+    expect(same).toMatchObject({ flows: 4, torn: 1, losses: 0, moves: [] });
+    expect(same.rules).toEqual([
+      { rule: 'seeders', before: 1, after: 1 },
+      { rule: 'talks', before: 1, after: 1 },
+    ]);
+    const changed = await replay('--policy', other);
+    expect(changed).toMatch(/^2 flows move from mine to seed, 2 of them yours \(/m);
+    expect(changed).toMatch(/^seed +2 .* 4 /m);
+    expect(await replay('--policy', other)).toBe(changed);
+    expect(await replay('--policy', file, '--against', other)).toMatch(
+      /^2 flows move from seed to mine, 2 of them yours/m,
+    );
+
+    const listed = await box.run('conntrack', '-L', '-p', 'udp');
+    const input = join(folder, 'list.txt');
+    await writeFile(input, listed);
+    const [tool, ...rest] = HEADGATE;
+    const exit = await exitOf(undefined, tool, ...rest, 'replay', input, '--policy', other, '--json');
+    expect(JSON.parse(exit.stdout)).toMatchObject({
+      flows: 1,
+      torn: 0,
+      queues: [{ queue: 'mine' }, { queue: 'seed', after: { flows: 1 } }],
+    });
+    expect(await gateway.headgate('record', '/nowhere/x')).toMatchObject({ status: 2 });
+    // A disk that has no room left.
+    const full = await gateway.headgate('record', '/dev/full');
+    expect(full).toMatchObject({ status: 2, stderr: expect.stringContaining('/dev/full') });
+    expect(await program.stop('SIGTERM')).toEqual({ status: 0, signal: null });
+  },
+  180_000 * PATIENCE,
+);

@@ -1,0 +1,237 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { type Policy, parsePolicy } from '../../src/language/index.ts';
+import { parsePrefix } from '../../src/model/index.ts';
+import type { MonitorEvent, MonitorItem } from '../../src/monitor/index.ts';
+import { compare, Recorder, type Recording, readRecording } from '../../src/replay/index.ts';
+
+const START = Date.parse('2026-01-02T12:00:00Z');
+
+function policyOf(rules: string): Policy {
+  const { policy, diagnostics } = parsePolicy(
+    `link wan { }
+queue local { share 50% }  queue seed { share 10% }  queue bulk { share 5% }
+${rules}
+default local -> local  remote -> seed  new -> local`,
+    'replay.gate',
+  );
+  if (!policy) throw new Error(diagnostics.map(({ message }) => message).join('; '));
+  return policy;
+}
+
+/** The recording of events, each at a second since the start. */
+function record(...events: readonly (readonly [second: number, event: MonitorEvent])[]): string[] {
+  const recorder = new Recorder();
+  const stream = { kind: 'stream', schema: 1, session: 'aa', oldest: 1, newest: 0 } as const;
+  return [[0, stream] as const, ...events].flatMap(([second, event], seq) => {
+    const time = new Date(START + second * 1000).toISOString();
+    return recorder.linesOf({ seq, time, monotonic: 5 + second * 1000, ...event } as MonitorItem);
+  });
+}
+
+async function* linesOf(lines: readonly string[]): AsyncGenerator<string> {
+  yield* lines;
+}
+const read = (lines: readonly string[], ...inside: string[]): Promise<Recording> =>
+  readRecording(
+    linesOf(lines),
+    inside.map((one) => parsePrefix(one)!),
+  );
+
+const flow = { kind: 'flow.new', protocol: 'tcp', origin: 'local', queue: 'local' } as const;
+const begin = (id: number, more: object = {}) =>
+  ({
+    ...flow,
+    id,
+    local: `10.0.0.2:${1000 + id}`,
+    remote: '[2001:db8::1]:443'.replace('[2001:db8::1]', '192.0.2.1'),
+    ...more,
+  }) as MonitorEvent;
+const end = (id: number, bytesIn: number, more: object = {}) =>
+  ({
+    ...begin(id, more),
+    kind: 'flow.end',
+    in: { bytes: bytesIn, packets: 10 },
+    out: { bytes: 100, packets: 10 },
+  }) as MonitorEvent;
+
+describe('a recording', () => {
+  it('has every flow with what became of it', async () => {
+    const seeder = {
+      origin: 'remote',
+      queue: 'seed',
+      rule: 'seeders',
+      local: '[2001:db8::2]:51413',
+      remote: '[2001:db8::9]:7',
+    };
+    const lines = record(
+      [1, begin(1)],
+      [2, begin(2, { ...seeder, kind: 'flow.known', began: new Date(START - 60_000).toISOString(), zone: 3 })],
+      [3, { ...begin(1), kind: 'flow.update', queue: 'bulk', rule: 'big' } as MonitorEvent],
+      [4, { kind: 'overrun', count: 2 }],
+      [5, end(1, 5000)],
+      // Its beginning is not in it.
+      [6, end(9, 1)],
+    );
+    expect(lines.slice(1)).toEqual([
+      '["p","local",null]',
+      '["n",1000,"tcp","10.0.0.2:1001","192.0.2.1:443","local",0]',
+      '["p","seed","seeders"]',
+      '["n",1000,"tcp","[2001:db8::2]:51413","[2001:db8::9]:7","remote",1,62000,3]',
+      '["p","bulk","big"]',
+      '["u",1000,0,2]',
+      '["x",1000,"overrun",2]',
+      '["e",1000,0,5000,100,10,10]',
+    ]);
+    const recording = await read(lines);
+    expect(recording).toMatchObject({ flows: 2, events: 3, losses: 1, torn: 0 });
+    expect([0, 1].map((i) => recording.places[recording.placeOf(i)])).toEqual([
+      { queue: 'bulk', rule: 'big' },
+      { queue: 'seed', rule: 'seeders' },
+    ]);
+    expect([recording.originOf(1), recording.beganOf(1) - START, recording.timeOf(1) - START]).toEqual([
+      'remote',
+      -60_000,
+      2000,
+    ]);
+  });
+
+  it('goes on in a file that a killed run has left', async () => {
+    const lines = record([1, begin(1)], [2, end(1, 10)]);
+    const torn = [...lines.slice(0, -1), lines.at(-1)!.slice(0, 9)];
+    const recording = await read([
+      ...torn,
+      ...record([1, begin(1)], [2, end(1, 10)]),
+      '["e",1,77]',
+      '["q"]',
+      '{}',
+      '"n"',
+    ]);
+    expect(recording).toMatchObject({ flows: 2, events: 3, torn: 5 });
+    expect(compare(recording, policyOf('')).queues[0]).toMatchObject({
+      before: { flows: 2 },
+      after: { flows: 2, bytes: 110 },
+    });
+  });
+
+  it('is read whatever it holds', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.oneof(fc.json(), fc.string(), fc.constantFrom(...record([1, begin(1)], [2, end(1, 10)])))),
+        async (lines) => {
+          const recording = await read([record()[0]!, ...lines]);
+          compare(recording, policyOf('rule big when bytes.in > 1KB -> bulk'));
+        },
+      ),
+    );
+  });
+});
+
+describe('a replay', () => {
+  it('decides as the service does, at the recording’s clock', async () => {
+    const recording = await read(
+      record(
+        [1, begin(1)],
+        [2, begin(2, { remote: '192.0.2.1:22' })],
+        [2, begin(3)],
+        [2, begin(4, { origin: 'remote', queue: 'seed' })],
+        [11, end(1, 1_000_000)],
+        [12, end(2, 10)],
+        // No end: what it carries is not known, its age is.
+        [200, { kind: 'warning', message: 'x' }],
+        [300, end(4, 10, { origin: 'remote' })],
+      ),
+    );
+    const policy = policyOf(`rule ssh when remote.port 22 -> local
+rule old when origin local and age > 120s -> seed
+rule big when bytes.in > 500KB -> bulk
+rule night when time in 00:00-00:01 and unit "x.service" -> bulk`);
+    const compared = compare(recording, policy);
+    expect(compared.moves).toEqual([
+      { from: 'local', to: 'bulk', flows: 1, yours: 1, bytes: 1_000_100 },
+      { from: 'local', to: 'seed', flows: 1, yours: 1, bytes: 0 },
+    ]);
+    expect(compared.rules.map(({ rule, after }) => [rule, after])).toEqual([
+      ['ssh', 1],
+      ['old', 1],
+      ['big', 1],
+      ['night', 0],
+    ]);
+    expect(compared).toMatchObject({ flows: 4, changes: 2, unknown: ['unit'] });
+    expect(JSON.stringify(compare(recording, policy))).toBe(JSON.stringify(compared));
+    // Against another policy in place of what ran.
+    expect(compare(recording, policy, policy).moves).toEqual([]);
+    expect(compare(recording, policyOf(''), policy).moves.map(({ from, to }) => [from, to])).toEqual([
+      ['bulk', 'local'],
+      ['seed', 'local'],
+    ]);
+  });
+
+  it('counts what goes on at the same time, and fills sets', async () => {
+    const recording = await read(
+      record(
+        ...[1, 2, 3, 4].map(
+          (id) => [id, begin(id, { local: '10.0.0.2:5000', remote: `192.0.2.${id}:1`, origin: 'remote' })] as const,
+        ),
+        [5, begin(5, { remote: '192.0.2.4:80' })],
+      ),
+    );
+    const rules = `set seen = { }
+rule swarm when origin remote and count(peers by local.port) > 3 -> bulk, add remote to seen for 1h
+rule known when remote in seen -> seed`;
+    expect(compare(recording, policyOf(rules)).rules.map(({ after }) => after)).toEqual([4, 1]);
+  });
+});
+
+describe('what conntrack prints', () => {
+  const xml = (type: string, second: string, counters = '') =>
+    `<flow type="${type}"><meta direction="original"><layer3 protonum="2" protoname="ipv4"><src>10.0.0.2</src><dst>192.0.2.2</dst></layer3><layer4 protonum="6" protoname="tcp"><sport>4000</sport><dport>443</dport></layer4>${counters}</meta><meta direction="reply"><layer3 protonum="2" protoname="ipv4"><src>192.0.2.2</src><dst>192.0.2.1</dst></layer3><layer4 protonum="6" protoname="tcp"><sport>443</sport><dport>4000</dport></layer4>${counters}</meta><meta direction="independent"><timeout>30</timeout><id>5</id><unreplied/></meta><when><hour>8</hour><min>07</min><sec>${second}</sec><wday>2</wday><day>23</day><month>11</month><year>2026</year></when></flow>`;
+  const policy = policyOf('rule web when remote.port 443 and bytes > 90B -> bulk');
+
+  it('as XML, event by event', async () => {
+    const counters = '<counters><packets>1</packets><bytes>50</bytes></counters>';
+    const lines = [
+      '<?xml version="1.0" encoding="utf-8"?>',
+      '<conntrack>',
+      xml('new', '08'),
+      xml('update', '08'),
+      xml('destroy', '09', counters),
+    ];
+    const recording = await read([...lines, '<flow type="new">', '</conntrack>'], '10.0.0.0/8');
+    expect(recording).toMatchObject({ flows: 1, events: 2, torn: 1 });
+    expect([recording.originOf(0), recording.timeOf(1) - recording.timeOf(0), recording.bytesOf(0)]).toEqual([
+      'local',
+      1000,
+      100,
+    ]);
+    const compared = compare(recording, policy);
+    expect(compared.moves).toEqual([]);
+    expect(compared.queues).toEqual([
+      { queue: 'local', after: { flows: 0, bytes: 0 } },
+      { queue: 'seed', after: { flows: 0, bytes: 0 } },
+      { queue: 'bulk', after: { flows: 1, bytes: 100 } },
+    ]);
+  });
+
+  it('as a list, with or without counters, of both families', async () => {
+    const recording = await read(
+      [
+        'tcp      6 431999 ESTABLISHED src=10.0.0.2 dst=192.0.2.2 sport=4000 dport=443 packets=1 bytes=50 src=192.0.2.2 dst=192.0.2.1 sport=443 dport=4000 packets=1 bytes=50 [ASSURED] mark=0 use=1',
+        'udp      17 29 src=192.0.2.9 dst=192.0.2.1 sport=45636 dport=51413 [UNREPLIED] src=10.0.0.2 dst=192.0.2.9 sport=51413 dport=45636 mark=0 use=1',
+        'ipv6     10 icmpv6   58 29 src=fd00::2 dst=2001:db8::1 type=128 code=0 id=9272 src=2001:db8::1 dst=fd00::2 type=129 code=0 id=9272 mark=0 use=1',
+        // Between hosts of this side: none of our business.
+        'udp      17 29 src=10.0.0.2 dst=10.0.0.3 sport=1 dport=2 src=10.0.0.3 dst=10.0.0.2 sport=2 dport=1 mark=0 use=1',
+        'nonsense',
+      ],
+      '10.0.0.0/8',
+      'fd00::/8',
+    );
+    expect([0, 1, 2].map((i) => recording.originOf(i))).toEqual(['local', 'remote', 'local']);
+    expect(recording).toMatchObject({ flows: 3, torn: 1, listed: true });
+    expect(compare(recording, policy).queues.map(({ queue, after }) => [queue, after.flows])).toEqual([
+      ['local', 1],
+      ['seed', 1],
+      ['bulk', 1],
+    ]);
+  });
+});

@@ -1,0 +1,94 @@
+// What `headgate top` shows, as lines: no terminal here (test/kernel/top.test.ts has a real one).
+
+import { expect, it } from 'vitest';
+import { drawFrame, figuresOf, type Style, type View } from '../../src/screen/index.ts';
+import type { ListedFlow, QueueStatus, Status } from '../../src/service/index.ts';
+
+const queue = (name: string, n: number, bytes: number, drops = 0): QueueStatus => ({
+  ...{ name, device: 'hg-wan', classid: `7fe0:${n}`, leaf: 'fq_codel', rate: 25e6, ceil: 50e6 },
+  ...{ bytes, packets: bytes / 1000, drops, overlimits: 0, backlogBytes: 12_345, backlogPackets: 9 },
+});
+const status = (...queues: QueueStatus[]): Status => ({
+  ...{ running: true, tracking: true, policers: [] },
+  links: [
+    {
+      ...{ name: 'wan', device: 'eth0', state: 'steering', ifbs: [], uploadLost: false },
+      download: { packets: {}, queues },
+    },
+  ],
+});
+const before = { status: status(queue('local', 1, 1_000_000), queue('seed', 2, 0, 10)), at: 1000 };
+const now = { status: status(queue('local', 1, 6_000_000), queue('seed', 2, 0, 30)), at: 3000 };
+const flow = (remote: string, more: Partial<ListedFlow> = {}): ListedFlow => ({
+  ...{ protocol: 'tcp', local: '10.0.0.2:4000', remote, origin: 'local', queue: 'local', rate: { in: 1e6, out: 1e5 } },
+  ...more,
+});
+const listOf = (...flows: ListedFlow[]) => ({ total: 500, matched: flows.length, flows });
+const view = (more: Partial<View> = {}): View => ({
+  ...{ figures: figuresOf(now, before), list: undefined, sort: 'rate', filter: '', typing: false, paused: false },
+  ...{ help: false, scroll: 0, clock: '10:02:11', ...more },
+});
+const plain: Style = { columns: 80, rows: 24, color: false, unicode: false };
+
+it('reckons rates from two looks; one look, or a tree made anew, has none', () => {
+  expect(figuresOf(now, before).queues).toMatchObject([
+    { link: 'wan', way: 'download', name: 'local', rate: 20e6, dropRate: 0, share: 25e6, ceil: 50e6 },
+    { name: 'seed', rate: 0, dropRate: 10, drops: 30, backlogBytes: 12_345 },
+  ]);
+  expect(figuresOf(now).queues[0]!.rate).toBeUndefined();
+  expect(figuresOf(before, { ...now, at: 0 }).queues[0]!.rate).toBeUndefined();
+});
+
+it('says of each queue the rate, of what, drops and what waits, in 80 columns', () => {
+  const [title, head, local, seed] = drawFrame(view(), plain);
+  expect(title).toBe('headgate  10:02:11  eth0 steering  no service');
+  expect(head).toMatch(/^wan download +rate +of +drops\/s +drops +waits$/);
+  expect(local).toMatch(/^local #{11,12}\.+\|\.+ +20mbit +50mbit +0 +0 +12\.3k$/);
+  expect(seed).toMatch(/^seed {2}\.+\|\.+ +0bit +50mbit +10 +30 +12\.3k$/);
+});
+
+it.each([
+  [80, 24],
+  [40, 10],
+  [20, 5],
+  [200, 60],
+  [1, 1],
+])('fills %i x %i and no more, with flows, help, a problem', (columns, rows) => {
+  const flows = Array.from({ length: 100 }, (_, i) => flow(`192.0.2.${i}:443`, { rule: 'a'.repeat(30) }));
+  for (const more of [
+    {},
+    { flows },
+    { flows, help: true },
+    { flows, problem: 'x'.repeat(300) },
+    { figures: undefined },
+  ])
+    for (const color of [false, true]) {
+      const lines = drawFrame(view(more), { ...plain, columns, rows, color, unicode: true });
+      expect(lines).toHaveLength(rows);
+      for (const line of lines) expect(line.replace(/\u001b\[\d+m/g, '').length).toBeLessThanOrEqual(columns);
+    }
+});
+
+it('shows flows with what is known of them, scrolls, and says when there is none', () => {
+  const list = listOf(
+    flow('192.0.2.1:443'),
+    flow('192.0.2.2:443', { domains: ['cdn.example.org'], process: 'curl', origin: 'remote' }),
+    flow('192.0.2.3:443', { rate: undefined }),
+  );
+  const lines = drawFrame(view({ list }), plain);
+  expect(lines[4]).toMatch(/^500 flows +opened +queue +in +out$/);
+  expect(lines[5]).toMatch(/^tcp 192\.0\.2\.1:443 10\.0\.0\.2:4000 +local +local +1mbit +100kbit$/);
+  expect(lines[6]).toMatch(/^tcp cdn\.example\.org 192\.0\.2\.2:443 curl 1.*~ remote /);
+  expect(lines[7]).toMatch(/ - +-$/);
+  expect(drawFrame(view({ list, scroll: 2 }), plain)[5]).toMatch(/^tcp 192\.0\.2\.3:443/);
+  const none = drawFrame(view({ list: listOf(), filter: 'p2p' }), plain);
+  expect(none[4]).toMatch(/^0 of 500 flows/);
+  expect(none[5]).toBe('no flow meets the condition');
+});
+
+it('sends nothing to the terminal that others wrote to move it', () => {
+  const process = '\u001b]0;owned\u0007\u001b[2Jx\u009b1m\ny';
+  const list = listOf(flow('192.0.2.1:1', { process, domains: [process], queue: '\u001b[31mq' }));
+  const text = drawFrame(view({ list, problem: process }), plain).join('|');
+  expect(text).not.toMatch(/[\u0000-\u001f\u007f-\u009f]/);
+});
