@@ -31,7 +31,8 @@ export class Connection {
       );
     } else if (!this.#refused) {
       this.#gone = true;
-      const why = error instanceof Refused ? error.message : 'nobody answers';
+      const status = error instanceof Refused ? error.status : 0;
+      const why = status === 503 ? 'it is starting, or stopping' : status ? (error as Error).message : 'nobody answers';
       this.#show(
         'gone',
         `Headgate does not answer (${why}). What is shown is old. It is asked again every two seconds; \`headgate status\` says on the box how it is.`,

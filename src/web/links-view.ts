@@ -1,5 +1,5 @@
 import type { LinkStatus, PolicyView } from '../service/index.ts';
-import { colorName, drawChart } from './chart.ts';
+import { colorName, drawChart, MEASURES } from './chart.ts';
 import { at, el, redraw, setText } from './dom.ts';
 import { duration, percent, rate, size } from './format.ts';
 import type { QueueRate, Track, Way } from './history.ts';
@@ -12,6 +12,10 @@ type Queue = PolicyView['queues'][number];
 /** Each way of each link: its rates over time, its tree with what goes through each queue now, and who opened that. */
 export class LinksView {
   readonly #panels = new Map<string, Panel>();
+
+  constructor() {
+    at('measure').addEventListener('change', () => this.draw());
+  }
 
   show(links: readonly LinkStatus[], tracks: readonly Track[], policy: PolicyView): void {
     const keys = new Set(tracks.map(({ link, way }) => `${way} ${link}`));
@@ -45,6 +49,8 @@ class Panel {
   readonly #canvas = el('canvas', { role: 'img' });
   readonly #state = el('span', { class: 'state' });
   readonly #body = el('tbody');
+  /** Of colours that are not those of the queues below. */
+  readonly #key = el('p', { class: 'key', 'aria-hidden': 'true' });
   readonly #origins = el('p', { class: 'origins' });
   #draw = () => {};
 
@@ -55,7 +61,15 @@ class Panel {
     table.append(el('thead', {}, el('tr', {}, ...head)), this.#body);
     const heading = el('h3', {}, title, ' ', this.#state);
     const scroller = el('section', { class: 'wide', tabindex: '0', 'aria-label': `Queues of ${title}` }, table);
-    this.element = el('section', { class: 'panel', 'data-way': way }, heading, this.#canvas, scroller, this.#origins);
+    this.element = el(
+      'section',
+      { class: 'panel', 'data-way': way },
+      heading,
+      this.#canvas,
+      this.#key,
+      scroller,
+      this.#origins,
+    );
     new ResizeObserver(() => this.draw()).observe(this.#canvas);
   }
 
@@ -76,7 +90,13 @@ class Panel {
       'aria-label',
       `${track.way} of ${track.link} over time: now ${rate(total)}${most ? ` of ${rate(most)}` : ''}. ${words}`,
     );
-    this.#draw = () => drawChart(this.#canvas, track.points, names, most);
+    this.#draw = () => {
+      const chosen = at<HTMLSelectElement>('measure').value;
+      const measure = MEASURES[chosen]!;
+      const layers = measure.names?.(track.points) ?? names;
+      drawChart(this.#canvas, measure, track.points, layers, chosen === 'rate' ? most : undefined);
+      this.#key.replaceChildren(...(measure.names ? layers.map(keyOf) : []));
+    };
     this.draw();
     this.#showTree(link, track.way, queues, now, names, most);
     const verdicts = Object.entries(track.points.at(-1)?.verdicts ?? {}).filter(([, count]) => count > 0);
@@ -124,6 +144,12 @@ class Panel {
       setText(cells[7]!, stood ? 'stands' : duration(Math.max(0, ...parts.map(({ delay }) => delay ?? 0))));
     });
   }
+}
+
+function keyOf(name: string, index: number): HTMLElement {
+  const swatch = el('span', { class: 'swatch' });
+  swatch.style.background = `var(${colorName(index)})`;
+  return el('span', {}, swatch, name.replace('_', ' '));
 }
 
 function rowOf(queue: Queue, all: readonly Queue[], leaf: number): HTMLTableRowElement {

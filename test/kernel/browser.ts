@@ -32,7 +32,11 @@ export class Watcher {
     await chmod(executablePath, 0o755);
     const browser = await chromium.launch({
       executablePath,
-      args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'],
+      args: [
+        ...['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'],
+        // It would ask for names of its own, and those would be flows.
+        '--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1',
+      ],
       timeout: 60_000,
     });
     return new Watcher(browser, folder);

@@ -136,6 +136,9 @@ it('shows what goes on, and why', async () => {
     await soon(async () => expect(await page.locator('#flows tbody tr:not(.space)').count()).toBeGreaterThan(2));
     await page.screenshot({ path: join(PICTURES, 'light.png'), fullPage: true });
 
+    await page.selectOption('#measure', 'origins');
+    await soon(async () => expect(await page.textContent('[data-way=upload] .key')).toMatch(/local/));
+
     await page.emulateMedia({ colorScheme: 'dark' });
     expect(await page.evaluate('getComputedStyle(document.body).backgroundColor')).toBe('rgb(20, 24, 28)');
     await page.screenshot({ path: join(PICTURES, 'dark.png'), fullPage: true });
@@ -169,6 +172,16 @@ it('shows what goes on, and why', async () => {
   expect(reached.length).toBeLessThan(30);
   expect(reached).toEqual(expect.arrayContaining([...wanted, 'events-pause', 'Events', 'policy']));
   expect(complaints).toEqual(complaints.filter((one) => one.includes('409')));
+
+  await writeFile(file, `${POLICY}rule added when tcp -> web\n`);
+  expect(await gateway.headgate('reload')).toMatchObject({ status: 0 });
+  await soon(async () => {
+    expect(await page.textContent('#policy')).toContain('rule added');
+    expect(await page.locator('#rule option').allTextContents()).toContain('added');
+  });
+  // What the browser is told to forbid, it forbids.
+  await expect(page.evaluate("document.body.innerHTML = '<b>x</b>'")).rejects.toThrow(/TrustedHTML/);
+  await expect(page.evaluate(`fetch('http://${WORLD}/')`)).rejects.toThrow(/Failed to fetch/);
 
   // It goes; another comes in its place, with another key.
   const place = page.locator('#connection');
