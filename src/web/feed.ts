@@ -1,6 +1,6 @@
 import type { MonitorItem } from '../monitor/index.ts';
 import type { Connection } from './connection.ts';
-import { ask } from './service.ts';
+import { ask, Refused } from './service.ts';
 
 /** Ms until the stream is opened again. */
 const AGAIN_MS = 1000;
@@ -24,8 +24,12 @@ export class Feed {
     this.#session = undefined;
     const running = new AbortController();
     this.#running = running;
-    // The first answer says whether the filter is good; what comes then is read on and on.
-    const first = await this.#request(filter, running.signal);
+    // The first answer says whether the filter is good; whatever else fails is tried again.
+    const first = await this.#request(filter, running.signal).catch((error) => {
+      if (error instanceof Refused && error.status === 409) throw error;
+      this.#connection.failed(error);
+      return undefined;
+    });
     void this.#follow(filter, running.signal, first);
   }
 
@@ -39,8 +43,8 @@ export class Feed {
     return ask(`/events?${filter}`, signal, { 'last-event-id': at });
   }
 
-  async #follow(filter: URLSearchParams, signal: AbortSignal, first: Response): Promise<void> {
-    let response: Response | undefined = first;
+  async #follow(filter: URLSearchParams, signal: AbortSignal, first: Response | undefined): Promise<void> {
+    let response = first;
     while (!signal.aborted && !this.#connection.refused) {
       try {
         response ??= await this.#request(filter, signal);

@@ -44,11 +44,7 @@ const feed = new Feed(connection, (items) => {
   ticker.add(items);
   story.add(items);
 });
-const ticker = new Ticker(
-  feed,
-  (flow) => story.open(flow),
-  (error) => connection.failed(error),
-);
+const ticker = new Ticker(feed, (flow) => story.open(flow));
 void ticker.open();
 
 const flows = new FlowsView(

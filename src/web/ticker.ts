@@ -17,7 +17,6 @@ export class Ticker {
   readonly #feed: Feed;
   readonly #form = at<HTMLFormElement>('events-form');
   readonly #pause = at<HTMLButtonElement>('events-pause');
-  readonly #fail: (error: unknown) => void;
   #items: MonitorItem[] = [];
   /** What is in sight while it is held. */
   #held: readonly MonitorItem[] | undefined;
@@ -25,13 +24,8 @@ export class Ticker {
   #came = 0;
   #missed = 0;
 
-  constructor(
-    feed: Feed,
-    tell: (flow: { protocol: string; local: string; remote: string }) => void,
-    fail: (error: unknown) => void,
-  ) {
+  constructor(feed: Feed, tell: (flow: { protocol: string; local: string; remote: string }) => void) {
     this.#feed = feed;
-    this.#fail = fail;
     const make = (open: () => void) => {
       const button = el('button', { type: 'button', class: 'flow', tabindex: '-1' }, 'story');
       button.addEventListener('click', open);
@@ -72,7 +66,6 @@ export class Ticker {
       setText(problem, '');
       address.removeAttribute('aria-invalid');
     } catch (error) {
-      this.#fail(error);
       setText(problem, (error as Error).message);
       address.setAttribute('aria-invalid', 'true');
     }
