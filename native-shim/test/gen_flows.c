@@ -63,6 +63,7 @@ int main(int argc, char **argv)
 	static uint8_t buffer[2 * BATCH * MESSAGE_BYTES] __attribute__((aligned(8)));
 	char answer[8192];
 	uint32_t count, lag, refused = 0;
+	int batch;
 	double rate, begin = seconds();
 	struct mnl_socket *socket = mnl_socket_open(NETLINK_NETFILTER);
 
@@ -70,11 +71,14 @@ int main(int argc, char **argv)
 		return 2;
 	count = (uint32_t)strtoul(argv[1], NULL, 10);
 	rate = strtod(argv[2], NULL);
+	/* One message each millisecond, where that is enough. */
+	batch = rate > 0 && rate < BATCH * 1000 ? (int)(rate / 1000) : BATCH;
+	batch = batch > 0 ? batch : 1;
 	lag = (uint32_t)strtoul(argv[3], NULL, 10);
 	for (uint32_t n = 0; n < count;) {
 		size_t bytes = 0;
 
-		for (int i = 0; i < BATCH && n < count; i++, n++) {
+		for (int i = 0; i < batch && n < count; i++, n++) {
 			bytes += put_message(buffer + bytes, n, true);
 			if (lag && n >= lag)
 				bytes += put_message(buffer + bytes, n - lag, false);

@@ -2,6 +2,7 @@ import { runCommand, type Where } from '../kernel/index.ts';
 import { HeadgateError } from '../model/index.ts';
 import {
   ARRIVAL_FAMILY,
+  HOOK_LOSS,
   hooksOf,
   isOurFilter,
   removeArrivals,
@@ -97,7 +98,7 @@ function hookedDevice(scene: Scene, device: string, filtered: readonly string[])
 export function hookRemoval(scene: Scene, device: string): Removal | undefined {
   const hook = scene.hooks.get(device);
   if (!hook || hook.egress.length > 0 || !hook.ingress.every(isOurFilter)) return undefined;
-  return { about: `remove clsact from ${device}`, command: removeClsact(device), of: 'hook' };
+  return { about: `remove clsact from ${device}`, touches: HOOK_LOSS, command: removeClsact(device), of: 'hook' };
 }
 
 /** Looks at what there is, at most: what failed once, as by a tool that hung, may go the second time. */

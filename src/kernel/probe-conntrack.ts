@@ -3,8 +3,8 @@ import { tryOut } from './probe-finding.ts';
 import type { SysctlFindings } from './probe-load.ts';
 import { LOG_GROUP, MARK } from './probe-nft.ts';
 import { describeErrno } from './shim/error.ts';
-import { ConntrackBatch, FlowRecord, MARK_GONE, MARK_WRITTEN, MarkWriter } from './shim/index.ts';
-import { FLOW, type Layout, PACKET } from './shim/layout.ts';
+import { ConntrackBatch, FlowRecord, MARK_GONE, MARK_WRITTEN, MarkBatch, MarkWriter } from './shim/index.ts';
+import { FLOW, KEY_BYTES, type Layout, PACKET } from './shim/layout.ts';
 import type { Pointer, Shim } from './shim/library.ts';
 import { readPacket } from './shim/packet-record.ts';
 import { Records } from './shim/records.ts';
@@ -93,7 +93,8 @@ function firstOf<T>(
 
 /** An entry of the conntrack table, as far as it is looked at here. */
 interface Entry {
-  readonly key: string;
+  /** Words of its identity. */
+  readonly identity: Uint32Array;
   readonly mark: number;
   /** Absent where nothing counts them; likewise the time of its start, ms. */
   readonly packets: number | undefined;
@@ -111,7 +112,12 @@ function getEntry({ netns, address, patience }: ConntrackTrial): Promise<Entry |
       for (const flow of new ConntrackBatch(new FlowRecord(records), count)) {
         if (flow.kind === 'dumpEnd' || flow.kind === 'failed') return 'end';
         if (flow.kind === 'dumped' && formatAddress(flow.original().destination) === address)
-          return { key: flow.key, mark: flow.mark, packets: flow.packets, start: flow.start };
+          return {
+            identity: flow.words.slice(flow.word, flow.word + KEY_BYTES / 4),
+            mark: flow.mark,
+            packets: flow.packets,
+            start: flow.start,
+          };
       }
       return undefined;
     },
@@ -125,7 +131,9 @@ const tryMark = (trial: ConntrackTrial): Promise<Finding> =>
     if (!entry) throw new Error('the flow that was opened is not in the table');
     const writer = MarkWriter.open(trial.netns);
     try {
-      const [result] = writer.write([{ key: entry.key, mark: MARK.value, mask: MARK.mask }]);
+      const batch = new MarkBatch(1);
+      batch.add(entry.identity, 0, MARK.value, MARK.mask);
+      const [result] = writer.writeBatch(batch);
       if (result === MARK_GONE) throw new Error('the flow that was opened has ended');
       if (result !== MARK_WRITTEN) throw refused(describeErrno(-(result ?? 0)));
     } finally {

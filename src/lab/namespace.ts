@@ -30,6 +30,11 @@ export class Namespace {
     return `/run/netns/${this.name}`;
   }
 
+  /** Its number: the inode by which the kernel, and what lies in /run/headgate, tell namespaces apart. */
+  async getId(): Promise<string> {
+    return /\d+/.exec(await this.run('readlink', '/proc/self/ns/net'))![0];
+  }
+
   /** Runs a command in it and returns what it printed. */
   run(...argv: Argv): Promise<string> {
     return run(argv, { netns: this.name });

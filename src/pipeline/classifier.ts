@@ -175,6 +175,7 @@ export class FlowClassifier {
       helper: record.helper,
       // One that a later look finds is as young as what was lost.
       began: record.start ?? (seen === 'start' ? Number.NaN : this.live.now),
+      now: this.live.now,
     });
     if (row < 0) return false;
     // At the start a mark is what an earlier run wrote; later, it is what the kernel's own rules said.
@@ -270,7 +271,10 @@ export class FlowClassifier {
     const place = decision.rule ? this.#places.get(decision.rule)! : -1;
     const turned = place !== this.table.ruleOf(row);
     const before = turned && tell ? this.decisionOf(row) : undefined;
-    if (turned) this.table.setRule(row, place);
+    if (turned) {
+      this.table.setRule(row, place);
+      this.table.setDecided(row, this.live.now);
+    }
     if (memory) {
       memory.current = decision.rule;
       this.#meet(memory, decision);

@@ -25,8 +25,10 @@ const ROW = {
   rule: 25,
   /** A double: ms since 1970. */
   began: 26,
+  /** The same. */
+  decided: 28,
 } as const;
-const ROW_WORDS = 28;
+const ROW_WORDS = 30;
 const COPIED_WORDS = ROW.id;
 
 const SILENT = 1 << 2;
@@ -55,8 +57,9 @@ export interface FlowStart {
   /** IPS_SRC_NAT | IPS_DST_NAT of its status, shifted to bits 0 and 1. */
   readonly nat: number;
   readonly helper?: string | undefined;
-  /** Ms since 1970. */
+  /** Ms since 1970, as is `now`. */
   readonly began: number;
+  readonly now: number;
 }
 
 /**
@@ -64,7 +67,7 @@ export interface FlowStart {
  * reconciled by generation. An end that comes while the dump runs leaves a tombstone, since the dump's own socket may
  * still hold the flow.
  *
- * A flow is a row of {@link ROW_WORDS} words in one ArrayBuffer, found by {@link KeyIndex}: 112 bytes and 16 to 32 of the
+ * A flow is a row of {@link ROW_WORDS} words in one ArrayBuffer, found by {@link KeyIndex}: 120 bytes and 16 to 32 of the
  * index. Rows are numbers, and are used again after a flow's end. When it is full, the newest find no room.
  */
 export class FlowTable {
@@ -136,6 +139,7 @@ export class FlowTable {
     own[at + ROW.classes] = start.class | (start.class << 8);
     own[at + ROW.rule] = 0;
     this.#doubles[(at + ROW.began) >> 1] = start.began;
+    this.#doubles[(at + ROW.decided) >> 1] = start.now;
     this.#index.add(own, at, row);
     this.#count(row, 1);
     return row;
@@ -265,6 +269,15 @@ export class FlowTable {
 
   setRule(row: number, index: number): void {
     this.#words[row * ROW_WORDS + ROW.rule] = index + 1;
+  }
+
+  /** Since when that decides it, ms since 1970. */
+  decidedOf(row: number): number {
+    return this.#doubles[(row * ROW_WORDS + ROW.decided) >> 1]!;
+  }
+
+  setDecided(row: number, time: number): void {
+    this.#doubles[(row * ROW_WORDS + ROW.decided) >> 1] = time;
   }
 
   /** Ms since 1970. */

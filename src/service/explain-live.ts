@@ -6,7 +6,6 @@ import {
   type Policy,
   parseFlow,
   plainExplanation,
-  type Rule,
 } from '../language/index.ts';
 import { type Address, type End, type FlowFacts, HeadgateError, parseAddress } from '../model/index.ts';
 import type { FlowClassifier, FlowView } from '../pipeline/index.ts';
@@ -14,6 +13,13 @@ import { classOf, DOWNLOAD_MAJOR, formatHandle, UPLOAD_MAJOR } from '../shape/in
 
 /** Flows that are explained; a flow that was written without its ports may be many. */
 export const MOST_EXPLAINED = 20;
+
+/** What is asked of all flows alike. */
+export interface Asked extends Pick<LiveExplanation, 'filters'> {
+  readonly policy: Policy;
+}
+
+type Classified = Pick<FlowClassifier, 'decisionOf' | 'table' | 'live'>;
 
 /** A flow of the running service: what is known of it, what became of it, and why. */
 export interface LiveExplanation extends PlainExplanation {
@@ -24,6 +30,10 @@ export interface LiveExplanation extends PlainExplanation {
   readonly zone: number;
   /** Ms since it began; absent: it was there before anybody looked. */
   readonly age?: number | undefined;
+  /** Ms since this rule, or default, has it, or since it was first looked at. */
+  readonly decided: number;
+  /** What looks at its packets and gives them their class, as `tc filter show` and `nft list chain` have them. */
+  readonly filters: readonly string[];
   /** All of it for a person. */
   readonly text: string;
 }
@@ -36,9 +46,9 @@ export interface LiveExplanation extends PlainExplanation {
  */
 export function explainLive(
   text: string,
-  policy: Policy,
+  { policy, filters }: Asked,
   flows: Iterable<FlowView>,
-  classifier: Pick<FlowClassifier, 'decisionOf' | 'table'>,
+  classifier: Classified,
 ): LiveExplanation[] {
   // `expect` asks for the origin; here it is what is asked.
   const { facts: wanted, diagnostics } = parseFlow(
@@ -48,7 +58,7 @@ export function explainLive(
   );
   if (!wanted)
     throw new HeadgateError('HG_USAGE', { problem: `--live ${text}: ${diagnostics[0]?.message}`, command: 'explain' });
-  return explainThose(text, (flow) => isMeant(wanted, flow), policy, flows, classifier);
+  return explainThose(text, (flow) => isMeant(wanted, flow), { policy, filters }, flows, classifier);
 }
 
 /**
@@ -59,9 +69,9 @@ export function explainLive(
  */
 export function explainEnd(
   text: string,
-  policy: Policy,
+  asked: Asked,
   flows: Iterable<FlowView>,
-  classifier: Pick<FlowClassifier, 'decisionOf' | 'table'>,
+  classifier: Classified,
 ): LiveExplanation[] {
   const wanted = parseEnd(text);
   if (!wanted) throw new HeadgateError('HG_USAGE', { problem: `${text}: write ADDRESS:PORT`, command: 'why' });
@@ -73,7 +83,7 @@ export function explainEnd(
       isEnd(wanted, { address: destination, port: destinationPort })
     );
   };
-  return explainThose(text, isOne, policy, flows, classifier);
+  return explainThose(text, isOne, asked, flows, classifier);
 }
 
 function parseEnd(text: string): End | undefined {
@@ -88,23 +98,25 @@ function parseEnd(text: string): End | undefined {
 function explainThose(
   text: string,
   isOne: (flow: FlowView) => boolean,
-  policy: Policy,
+  asked: Asked,
   flows: Iterable<FlowView>,
-  classifier: Pick<FlowClassifier, 'decisionOf' | 'table'>,
+  classifier: Classified,
 ): LiveExplanation[] {
   const found: LiveExplanation[] = [];
   for (const flow of flows) {
     if (!isOne(flow)) continue;
-    const { rule } = classifier.decisionOf(flow.row);
-    found.push(explainOne(flow, policy, rule, classifier.table.classOf(flow.row)));
+    found.push(explainOne(flow, asked, classifier));
     if (found.length === MOST_EXPLAINED) break;
   }
   if (found.length === 0) throw new HeadgateError('HG_NO_FLOW', { flow: text });
   return found;
 }
 
-function explainOne(flow: FlowView, policy: Policy, current: Rule | undefined, mark: number): LiveExplanation {
-  const { origin, protocol, zone, age } = flow;
+function explainOne(flow: FlowView, { policy, filters }: Asked, classifier: Classified): LiveExplanation {
+  const { row, origin, protocol, zone, age } = flow;
+  const current = classifier.decisionOf(row).rule;
+  const mark = classifier.table.classOf(row);
+  const decided = Math.max(0, Math.round(classifier.live.now - classifier.table.decidedOf(row)));
   const [local, remote] = [flow.local, flow.remote].map(({ address, port }) => ({ address, port })) as [End, End];
   const explanation = explainFlow(policy, flow, current);
   const number = classOf(policy, explanation.decision.queue);
@@ -115,9 +127,14 @@ function explainOne(flow: FlowView, policy: Policy, current: Rule | undefined, m
   return {
     // What the pipeline keeps of a flow beside is no fact of it.
     ...plainExplanation({ ...explanation, facts: { origin, protocol, local, remote } }),
-    ...{ classes, mark, zone },
+    ...{ classes, mark, zone, decided, filters },
     ...(age !== undefined && { age: Math.round(age) }),
-    text: `${formatExplanation(explanation)}\n${place}\n${began}`,
+    text: [
+      formatExplanation(explanation),
+      place,
+      ...filters,
+      `${began}; decided so ${decided === 0 ? 'just now' : `${formatDuration(decided)} ago`}`,
+    ].join('\n'),
   };
 }
 

@@ -1,48 +1,23 @@
 import {
   checkLink,
   getHeld,
-  hookRemoval,
   inspect,
   isRedirected,
   makeRoom,
   namesOf,
-  putBackRoots,
   runOperations,
   type Scene,
 } from '../apply/index.ts';
-import { delIngressFilter, type LinkItem, type NetDevice, runCommand } from '../kernel/index.ts';
-import { type Command, HeadgateError, messageOf } from '../model/index.ts';
+import { delIngressFilter, type LinkItem } from '../kernel/index.ts';
+import { HeadgateError, messageOf } from '../model/index.ts';
 import type { LinkEvent, LinkState } from '../monitor/index.ts';
-import {
-  type Datapath,
-  hooksOf,
-  type LinkShape,
-  type LinkSite,
-  linkOperations,
-  parseAlias,
-  removeIfb,
-  removeUpload,
-  repairLink,
-  rootMajor,
-  UPLOAD_MAJOR,
-} from '../shape/index.ts';
+import { type Datapath, hooksOf, type LinkShape, type LinkSite, linkOperations, repairLink } from '../shape/index.ts';
 import type { Settled } from './kept.ts';
+import { type Known, KnownIfbs, known } from './known-ifbs.ts';
+import { leaveLink, removeHook, tryCommand } from './leave-link.ts';
 import { FIGHT, RepairBudget } from './repair-budget.ts';
 
 const IFF_UP = 1;
-
-/** A device by what stays with it: a name can change or go to another. */
-interface Known {
-  readonly index: number;
-  readonly name: string;
-}
-
-/** An ifb that arriving packets go to, the link's own or that of the link whose tree is shared. */
-interface KnownIfb extends Known {
-  readonly up: boolean;
-  /** False from its making until it is first told to be up: what is told before is history. */
-  readonly seenUp: boolean;
-}
 
 /**
  * Keeps one link's part of the kernel right while devices come, go and change their names under it, and while others take
@@ -64,8 +39,7 @@ export class LinkKeeper {
   /** An ifb that somebody has set down. */
   #down: string | undefined;
   #device: Known | undefined;
-  /** Those of the shape, in its order, unless one was deleted. */
-  #ifbs: readonly KnownIfb[] = [];
+  readonly #ifbs = new KnownIfbs();
 
   constructor(shape: LinkShape, datapath: Datapath, emit: (event: LinkEvent) => void) {
     this.#shape = shape;
@@ -102,10 +76,8 @@ export class LinkKeeper {
     const room = await makeRoom(this.shape, scene);
     await runOperations([...room, ...linkOperations(this.shape, site, this.#datapath)]);
     const after = await inspect();
-    this.#ifbs = ifbs.flatMap(({ name }) => {
-      const ifb = known(after.devices, name);
-      return ifb ? [{ ...ifb, up: true, seenUp: false }] : [];
-    });
+    this.#ifbs.clear();
+    this.#ifbs.look(this.shape, after, () => false);
     this.#device = known(after.devices, device);
     this.#site = site;
     if (!this.#device) {
@@ -144,31 +116,16 @@ export class LinkKeeper {
 
   #look(was: Scene, scene: Scene): void {
     const { device, ifbs } = this.shape;
-    this.#ifbs = ifbs.flatMap(({ name }) => {
-      const ifb = known(scene.devices, name);
-      if (!ifb) return [];
-      const seenUp = was.devices.some(({ index }) => index === ifb.index);
-      return [this.#ifbs.find(({ index }) => index === ifb.index) ?? { ...ifb, up: true, seenUp }];
-    });
+    this.#ifbs.look(this.shape, scene, (ifb) => was.devices.some(({ index }) => index === ifb));
     const named = ownershipsOf(scene);
     const hooks = [...named.values()].flatMap(hooksOf);
     this.#site = { ingressHook: !hooks.some((hook) => hook.device === device && hook.clsact), ifbs: named };
     this.#state = ifbs.length > 0 && !isRedirected(scene, device) ? 'open' : this.#built;
   }
 
-  get #hasIfbs(): boolean {
-    return this.#ifbs.length === this.shape.ifbs.length;
-  }
-
   /** What the link does when all is well. */
   get #built(): LinkState {
     return this.shape.ifbs.length === 0 && !this.shape.upload ? 'watching' : 'steering';
-  }
-
-  /** The shape with its ifbs as they are called now. */
-  get #called(): LinkShape {
-    if (!this.#hasIfbs) return this.#shape;
-    return { ...this.#shape, ifbs: this.#shape.ifbs.map((ifb, i) => ({ ...ifb, name: this.#ifbs[i]!.name })) };
   }
 
   /**
@@ -177,7 +134,7 @@ export class LinkKeeper {
    */
   alarm(item: LinkItem): void {
     if (item.kind !== 'linkGone' && !(item.kind === 'link' && (item.flags & IFF_UP) === 0)) return;
-    const ifb = this.#ifbs.find(({ index }) => index === item.ifindex);
+    const ifb = this.#ifbs.get(item.ifindex);
     if (ifb && (ifb.seenUp || item.kind === 'linkGone')) this.#cut();
   }
 
@@ -185,8 +142,7 @@ export class LinkKeeper {
   async follow(item: LinkItem): Promise<boolean> {
     switch (item.kind) {
       case 'restart':
-        // After a loss the kernel tells everything as it is now.
-        this.#ifbs = this.#ifbs.map((ifb) => ({ ...ifb, seenUp: true }));
+        this.#ifbs.hearAnew();
         return false;
       case 'ready':
       case 'overrun':
@@ -194,35 +150,33 @@ export class LinkKeeper {
       case 'link':
         return this.#followLink(item.ifindex, item.name, (item.flags & IFF_UP) !== 0);
       case 'linkGone': {
-        const gone = this.#ifbs.find(({ index }) => index === item.ifindex);
+        const gone = this.#ifbs.get(item.ifindex);
         if (gone) {
-          this.#ifbs = this.#ifbs.filter((ifb) => ifb !== gone);
+          this.#ifbs.del(gone.index);
           // What is deleted is told to be down first.
           if (this.#down === gone.name) this.#down = undefined;
           await this.#open(`${gone.name} was deleted; arriving packets pass unshaped`);
           // With the ifb went its alias, which said that the hook is ours.
-          await this.#removeHook(this.shape.device);
+          await removeHook(this.#site, this.shape.device);
         }
         return gone !== undefined || item.ifindex === this.#device?.index;
       }
       case 'tcGone':
-        return item.ifindex === this.#device?.index || this.#ifbs.some(({ index }) => index === item.ifindex);
+        return item.ifindex === this.#device?.index || this.#ifbs.get(item.ifindex) !== undefined;
       default:
         return false;
     }
   }
 
   async #followLink(index: number, name: string, up: boolean): Promise<boolean> {
-    const ifb = this.#ifbs.find((known) => known.index === index);
-    if (!ifb) return (index === this.#device?.index) !== (name === this.shape.device);
-    const now = { ...ifb, name, up: up || !ifb.seenUp, seenUp: ifb.seenUp || up };
-    this.#ifbs = this.#ifbs.map((known) => (known === ifb ? now : known));
+    const now = this.#ifbs.hear(index, name, up);
+    if (!now) return (index === this.#device?.index) !== (name === this.shape.device);
     if (!now.up && this.#state === 'steering') {
       // Here, too: it may be up again before anybody looks.
       this.#down = name;
       await this.#open(`${name} was set down; arriving packets pass unshaped`);
     }
-    return now.up !== ifb.up || now.name !== ifb.name;
+    return now.changed;
   }
 
   /**
@@ -263,11 +217,8 @@ export class LinkKeeper {
 
   /** Each direction by itself: what stands in the way of one is none of the other's business. */
   async #repair(scene: Scene): Promise<Settled> {
-    this.#ifbs = this.#ifbs.flatMap((ifb): KnownIfb[] => {
-      const now = scene.devices.find(({ index }) => index === ifb.index);
-      return now ? [{ ...ifb, name: now.name }] : [];
-    });
-    const shape = this.#called;
+    this.#ifbs.rename(scene);
+    const shape = this.#ifbs.call(this.shape);
     const { device } = shape;
     const down = scene.devices.find((d) => !d.up && shape.ifbs.some(({ name }) => name === d.name));
     if (down && isRedirected(scene, device))
@@ -312,11 +263,7 @@ export class LinkKeeper {
       const after = await inspect();
       const hooked = this.#datapath.hook && !scene.hooks.has(device);
       this.#site = { ingressHook: this.#site!.ingressHook && !hooked, ifbs: ownershipsOf(after) };
-      this.#ifbs = part.ifbs.flatMap(({ name }): KnownIfb[] => {
-        const ifb = known(after.devices, name);
-        const before = this.#ifbs.find(({ index }) => index === ifb?.index);
-        return ifb ? [before ?? { ...ifb, up: true, seenUp: false }] : [];
-      });
+      this.#ifbs.look(part, after, () => false);
     }
     const state = part.ifbs.length === this.shape.ifbs.length ? this.#built : this.#state;
     this.#change(state, isUp ? `${this.#down} is up again` : `somebody took it away, it is put back: ${about}`);
@@ -348,26 +295,10 @@ export class LinkKeeper {
     this.#change('open', left ? `the redirect of ${device} could not be removed: ${failure.message}` : reason);
   }
 
-  /** Takes the link's part from the device that has this name now, filter first; what went with it is no failure. */
   async #leave(device: string, index: number | undefined): Promise<void> {
-    if (this.shape.ifbs.length > 0) {
-      await tryCommand(this.#datapath.unredirect(device, this.shape));
-      await this.#removeHook(device);
-    }
-    if (this.shape.upload) await tryCommand(removeUpload(device, rootMajor(this.shape.upload, UPLOAD_MAJOR)));
-    if (this.shape.replacesRoot && index !== undefined)
-      for (const { command } of putBackRoots(await inspect(), index)) if (await tryCommand(command)) break;
-    const made = this.#ifbs.map((ifb) => ifb.index);
-    this.#ifbs = [];
-    // Others may use shared ones still.
-    if (made.length === 0 || this.shape.shares !== undefined || this.shape.sharedBy.length > 0) return;
-    const ours = (await inspect()).devices.filter((d) => made.includes(d.index) && parseAlias(d.alias));
-    for (const { name } of ours) await tryCommand(removeIfb(name));
-  }
-
-  async #removeHook(device: string): Promise<void> {
-    const removal = this.#site?.ingressHook ? undefined : hookRemoval(await inspect(), device);
-    if (removal) await tryCommand(removal.command);
+    const on = { device: index, ifbs: this.#ifbs.indices };
+    this.#ifbs.clear();
+    await leaveLink({ shape: this.shape, datapath: this.#datapath, site: this.#site }, device, on);
   }
 
   #change(state: LinkState, reason: string): void {
@@ -377,15 +308,3 @@ export class LinkKeeper {
 }
 
 const ownershipsOf = (scene: Scene) => new Map(scene.ifbs.map((own) => [own.device.name, own.ownership]));
-
-const known = (devices: readonly NetDevice[], name: string): Known | undefined => {
-  const device = devices.find((d) => d.name === name);
-  return device && { index: device.index, name };
-};
-
-/** Runs a removal; returns why it failed. */
-const tryCommand = (command: Command): Promise<Error | undefined> =>
-  runCommand(command).then(
-    () => undefined,
-    (error: Error) => error,
-  );

@@ -49,6 +49,7 @@ import { getStatus } from './get-status.ts';
 import { keepFollowing } from './keep-following.ts';
 import { LinkKeeper } from './link-keeper.ts';
 import { LinkWatch } from './link-watch.ts';
+import { listClassifiers } from './list-classifiers.ts';
 import { listFlows, needsRates, readQuery } from './list-flows.ts';
 import { MadeTrees } from './made-trees.ts';
 import { chooseMarksHere, warnOfMarksHere, whyNotMarks } from './marks.ts';
@@ -359,12 +360,16 @@ async function startWith(
         const open = keepers.flatMap(({ shape, state }) => (state === 'open' ? [shape.link] : []));
         return 'error' in result || open.length === 0 ? result : { ...result, open };
       });
+    const explainBy = async (explain: typeof explainLive, text: string) => {
+      const filters = await listClassifiers(shapesNow(), datapath);
+      return following.withFlows((...known) => explain(text, { policy, filters }, ...known));
+    };
     const answers = listAnswers({
       status: () => getStatus(status()),
       service: status,
       policy: () => getPolicyView(policy, texts.get(policy), following.tally),
-      explain: (text) => following.withFlows((flows, classifier) => explainLive(text, policy, flows, classifier)),
-      why: (end) => following.withFlows((flows, classifier) => explainEnd(end, policy, flows, classifier)),
+      explain: (text) => explainBy(explainLive, text),
+      why: (end) => explainBy(explainEnd, end),
       flows: (parameters) => {
         const query = readQuery(parameters, policy);
         return following.withCounters(needsRates(query), (...known) => listFlows(query, policy, ...known));

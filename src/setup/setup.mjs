@@ -3,6 +3,7 @@
 //   node src/setup/setup.mjs demo [ARG ...]   what running needs, then `headgate demo ARG ...`
 //   node src/setup/setup.mjs test [ARG ...]   that and what the tests need, then `vitest run ARG ...`
 //   node src/setup/setup.mjs test:vm [--kernel 6.1] [--every] [ARG ...]   the same for the VM lane alone; ARG goes to its vitest
+//   node src/setup/setup.mjs bench [ARG ...]  that, and what it is measured against; then the benchmarks, and docs/performance.md
 //   node src/setup/setup.mjs build            what running needs, and nothing more
 //
 // Plain JavaScript that imports nothing from npm: it runs before anything is installed. It says what it installs
@@ -17,21 +18,28 @@ import { fileURLToPath } from 'node:url';
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 const packages = JSON.parse(readFileSync(join(root, 'src/setup/packages.json'), 'utf8'));
 const LEAST_NODE = [20, 19];
+const vitest = join(root, 'node_modules/vitest/vitest.mjs');
 const isRoot = process.geteuid?.() === 0;
 
 const [task = 'build', ...rest] = process.argv.slice(2);
-if (!['demo', 'test', 'test:vm', 'build'].includes(task))
-  fail(`there is no task "${task}": demo, test, test:vm or build.`);
+if (!['demo', 'test', 'test:vm', 'bench', 'build'].includes(task))
+  fail(`there is no task "${task}": demo, test, test:vm, bench or build.`);
 
 ensureNode();
 ensurePrivilege();
-ensureDebianPackages(task.startsWith('test') ? [...packages.run, ...packages.test] : packages.run);
+ensureDebianPackages([
+  ...packages.run,
+  ...(task.startsWith('test') || task === 'bench' ? packages.test : []),
+  ...(task === 'bench' ? packages.bench : []),
+]);
 ensureNodeModules();
 build();
 linkCommand();
 
 if (task === 'demo') runAsRoot([process.execPath, join(root, 'dist/cli/headgate.js'), 'demo', ...rest]);
-if (task === 'test') runAsRoot([process.execPath, join(root, 'node_modules/vitest/vitest.mjs'), 'run', ...rest]);
+if (task === 'test') runAsRoot([process.execPath, vitest, 'run', ...rest]);
+if (task === 'bench')
+  runAsRoot([process.execPath, vitest, 'run', '--config', join(root, 'test/bench/vitest.config.ts'), ...rest]);
 if (task === 'test:vm') runAsRoot(vmLane(rest));
 
 function ensureNode() {

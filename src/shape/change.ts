@@ -2,6 +2,7 @@ import { changeTree, isEqual } from './change-tree.ts';
 import type { Datapath } from './datapath.ts';
 import {
   addClsact,
+  HOOK_LOSS,
   ifbOperations,
   type LinkShape,
   ROOT_LOSS,
@@ -92,6 +93,7 @@ export function changeLinks(from: Links, to: Links, there: Standing): LinkChange
           ({ device }): Operation => ({
             about: `remove clsact from ${device}`,
             does: 'remove',
+            touches: HOOK_LOSS,
             command: removeClsact(device),
           }),
         ),

@@ -86,8 +86,13 @@ function downloadOperations(shape: LinkShape, site: LinkSite, datapath: Datapath
   return operations;
 }
 
+/** Of clsact, too, though nothing that leaves passes it: the device stops sending while it comes or goes (qdisc_graft(), net/sched/sch_api.c). */
+export const HOOK_LOSS =
+  'what leaves meanwhile is lost, some milliseconds of it (the kernel stops the device for that)';
+
 export const addClsact = (device: string): Operation => ({
   about: `add clsact to ${device}`,
+  touches: HOOK_LOSS,
   command: tc('qdisc', 'add', 'dev', device, 'clsact'),
   undo: removeClsact(device),
 });

@@ -99,7 +99,7 @@ test('a million flows: bytes of each, and the time of an operation', () => {
   const finding = best(3, () => timeAll((record) => (found += Number(table.find(record) >= 0))));
   expect(found).toBe(3 * FLOWS);
   const own = new FlowTable();
-  const start = { origin: 'local', ports: true, silent: false, class: 0, nat: 0, began: 0 } as const;
+  const start = { origin: 'local', ports: true, silent: false, class: 0, nat: 0, began: 0, now: 0 } as const;
   const adding: number[] = [];
   const deleting: number[] = [];
   for (let round = 0; round < 3; round++) {

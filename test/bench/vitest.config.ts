@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config';
 
-// Not part of `npm test`: figures need a quiet machine. Run: npx vitest run --config test/bench/vitest.config.ts
+// Not part of `npm test`: figures need a quiet machine. Run: npm run bench
 export default defineConfig({
   test: {
     root: 'test/bench',

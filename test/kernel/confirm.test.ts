@@ -9,7 +9,7 @@ import { Gateway } from './gateway.ts';
 import { PATIENCE, soon } from './soon.ts';
 
 // Some start headgate three times.
-vi.setConfig({ testTimeout: 240_000 });
+vi.setConfig({ testTimeout: 240_000 * PATIENCE });
 
 let gateway: Gateway;
 let file: string;
@@ -81,15 +81,10 @@ describe('up --confirm', () => {
 });
 
 describe('killed while it waits to be confirmed', () => {
-  const kill = async (program: Program): Promise<void> => {
-    process.kill(program.pid!, 'SIGKILL');
-    await program.ended;
-  };
-
   it('up: recover takes it down', async () => {
     const before = await gateway.snapshot();
     await writeFile(file, policy('50mbit'));
-    await kill(await gateway.up(file, '--confirm', LONG));
+    await (await gateway.up(file, '--confirm', LONG)).stop('SIGKILL');
     expect(await gateway.headgate('recover')).toMatchObject({ status: 0 });
     expect(await gateway.snapshot()).toBe(before);
   });
@@ -103,7 +98,7 @@ describe('killed while it waits to be confirmed', () => {
     );
     expect((await gateway.headgate('reload', '--confirm', LONG)).status).toBe(0);
     expect((await gateway.link()).download!.queues).toHaveLength(3);
-    await kill(first);
+    await first.stop('SIGKILL');
     expect(await gateway.headgate('recover')).toMatchObject({ status: 0 });
     expect((await gateway.link()).download!.queues).toHaveLength(2);
     expect(await ceiling()).toBe(50e6);
@@ -117,7 +112,7 @@ describe('killed while it waits to be confirmed', () => {
       });
       expect((await gateway.status()).service!.queues).toHaveLength(2);
       expect(await ceiling()).toBe(50e6);
-      if (start === 1) await kill(program);
+      if (start === 1) await program.stop('SIGKILL');
     }
     expect((await gateway.headgate('reload')).status).toBe(0);
     expect(await ceiling()).toBe(30e6);
@@ -131,7 +126,7 @@ describe('killed while it waits to be confirmed', () => {
     expect((await gateway.headgate('reload', '--confirm', LONG)).status).toBe(0);
     expect(await ifbs()).toEqual(['hg-wan', 'hg_wan']);
     expect(await gateway.box.run('tc', 'filter', 'show', 'dev', 'wan', 'ingress')).toContain('device hg_wan');
-    await kill(program);
+    await program.stop('SIGKILL');
     expect(await gateway.headgate('recover')).toMatchObject({ status: 0 });
     expect(await ifbs()).toEqual(['hg-wan']);
     expect(await gateway.box.run('tc', 'filter', 'show', 'dev', 'wan', 'ingress')).toContain('device hg-wan');

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Program } from '../../src/lab/index.ts';
 import { type Exit, exitOf, Gateway, HEADGATE, INSIDE, WAN, WORLD } from './gateway.ts';
-import { PATIENCE, soon } from './soon.ts';
+import { soon } from './soon.ts';
 
 const GROUP = 54_321;
 const MEMBER = 54_001;
@@ -17,7 +17,7 @@ let gateway: Gateway;
 let socket: string;
 beforeEach(async () => {
   gateway = await Gateway.build();
-  const id = /\d+/.exec(await gateway.box.run('readlink', '/proc/self/ns/net'))![0];
+  const id = await gateway.box.getId();
   socket = `/run/headgate/${id}.sock`;
 });
 afterEach(() => gateway.close());
@@ -28,9 +28,8 @@ async function upWithGroup(group = GROUP): Promise<Program> {
   const groups = (await readFile('/etc/group', 'utf8')).replace(/^headgate:.*\n/gm, '');
   await writeFile(file, `${groups}headgate:x:${group}:\n`);
   const script = 'mount --bind "$0" /etc/group && exec "$@"';
-  const argv = ['unshare', '--mount', 'sh', '-c', script, file, ...HEADGATE, 'up', '--json', ...RATES] as const;
-  const program = Program.start('headgate up', argv, { netns: gateway.box.name });
-  await program.line((line) => line.includes('"kind":"ready"'), 20_000 * PATIENCE);
+  const program = gateway.start(RATES, 'unshare', '--mount', 'sh', '-c', script, file);
+  await gateway.ready(program);
   return program;
 }
 

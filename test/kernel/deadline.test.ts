@@ -15,7 +15,6 @@ import {
   type Verdict,
   verdictsOf,
 } from '../../src/kernel/index.ts';
-import type { Program } from '../../src/lab/index.ts';
 import { Gateway } from './gateway.ts';
 import { PATIENCE, soon } from './soon.ts';
 
@@ -74,11 +73,6 @@ async function passing(): Promise<{ classified: number; untouched: boolean }> {
   return { classified: count('local', 'remote', 'new', 'marked'), untouched: count('expired') >= 10 };
 }
 
-const kill = async (program: Program): Promise<void> => {
-  process.kill(program.pid!, 'SIGKILL');
-  await program.ended;
-};
-
 describe('the deadline', () => {
   it('passes while the service hangs, and its packets unshaped; it is renewed when that goes on, reloads, and starts again', async () => {
     let program = await gateway.up(file, '--deadline', `${SECONDS}s`);
@@ -106,7 +100,7 @@ describe('the deadline', () => {
     expect((await gateway.headgate('reload')).status).toBe(0);
     await soon(renewed);
 
-    await kill(program);
+    await program.stop('SIGKILL');
     await soon(expired);
     expect(await gateway.ping(5)).toBe(0);
     // In place, and for ever: nobody is there to renew it afterwards.
@@ -118,7 +112,7 @@ describe('the deadline', () => {
   it('is not moved on beyond the time to confirm', async () => {
     const program = await gateway.up(file, '--keep', '--confirm', `${5 * SECONDS}s`);
     await soon(renewed);
-    await kill(program);
+    await program.stop('SIGKILL');
     await vi.waitFor(expired, { timeout: 60_000 * PATIENCE, interval: 500 });
     expect(await gateway.ping(5)).toBe(0);
   });
@@ -155,7 +149,7 @@ describe('the deadline', () => {
     expect((await gateway.headgate('reload')).status).toBe(0);
     await soon(renewed);
 
-    await kill(program);
+    await program.stop('SIGKILL');
     await gateway.box.batch('link del hg-wan');
     expect(await forwarded(5)).toBe(5);
     await soon(expired);

@@ -73,15 +73,28 @@ it('list the flows that are meant, and say why they are where they are', async (
 
   const why = await gateway.headgate('why', `${INSIDE}:51413`, '--json');
   expect(JSON.parse(why.stdout)).toMatchObject([
-    { queue: 'seed', rule: 'seeders', mark: 2, classes: ['7fe0:2', '7fe1:2'], age: expect.any(Number) },
+    {
+      queue: 'seed',
+      rule: 'seeders',
+      mark: 2,
+      classes: ['7fe0:2', '7fe1:2'],
+      age: expect.any(Number),
+      decided: expect.any(Number),
+    },
   ]);
   // The address that the world sees, and without a port.
+  const [{ filters }] = JSON.parse(why.stdout) as [{ filters: string[] }];
+  expect(filters).toEqual([
+    expect.stringMatching(/^wan ingress filter pref \d+ bpf$/),
+    expect.stringMatching(/^wan 7fe1: filter pref \d+ bpf$/),
+  ]);
   expect(JSON.parse((await gateway.headgate('why', `${WAN}:51413`, '--json')).stdout)).toHaveLength(1);
   expect(JSON.parse((await gateway.headgate('why', WORLD, '--json')).stdout)).toHaveLength(3);
   const { stdout } = await gateway.headgate('why', `${WORLD}:7000`);
   expect(stdout).toMatch(/^-> seeders .*decides/m);
   expect(stdout).toMatch(/it would leave that with/);
-  expect(stdout).toMatch(/^class 7fe0:2 arriving, 7fe1:2 leaving; class 2 in its mark\nit began \S+ ago$/m);
+  expect(stdout).toMatch(/^class 7fe0:2 arriving, 7fe1:2 leaving; class 2 in its mark$/m);
+  expect(stdout).toMatch(/^it began \S+ ago; decided so (just now|\S+ ago)$/m);
   expect(await gateway.headgate('why', '192.0.2.99:1')).toMatchObject({ status: 1 });
   expect(await gateway.headgate('why', 'nonsense')).toMatchObject({ status: 2 });
   const wrong = await gateway.headgate('flows', '--where', 'origin us');

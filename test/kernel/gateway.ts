@@ -4,6 +4,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { listBuilt } from '../../src/apply/index.ts';
 import { start } from '../../src/kernel/index.ts';
 import { Namespace, Program, packageFile } from '../../src/lab/index.ts';
 import type { LinkStatus, Status } from '../../src/service/index.ts';
@@ -130,6 +131,13 @@ export class Gateway {
   status(): Promise<Status> {
     this.#looker ??= new Looker(this.box);
     return this.#looker.status();
+  }
+
+  /** What is built there of ours, whichever of its two names the ifb has. */
+  async built(): Promise<string> {
+    const places = { devices: ['wan', 'lan'], ifbs: ['hg-wan', 'hg_wan', 'spy'] };
+    const built = await listBuilt(places, (argv) => this.box.run(...argv));
+    return [...built].flat().join('\n').replaceAll('hg_wan', 'hg-wan');
   }
 
   /** Everything that tc, ip and nft tell of the box's kernel objects, without counters. */

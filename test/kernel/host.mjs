@@ -16,7 +16,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 const datagrams = (address) => createSocket(isIPv6(address) ? { type: 'udp6', ipv6Only: true } : 'udp4');
 
-/** Connections that stay, by their own port. */
+/** Connections that stay, by their own port and the other end. */
 const kept = new Map();
 
 /** A line of /proc/net/tcp in another state than ESTABLISHED, TIME_WAIT, CLOSE and LISTEN (include/net/tcp_states.h). */
@@ -53,9 +53,11 @@ const orders = {
   },
   async ask({ transport, address, port, size, times, from = 0, source, keep }) {
     if (transport === 'tcp') {
-      const socket = kept.get(from) ?? connect({ port, host: address, localPort: from });
-      if (!kept.has(from)) await once(socket, 'connect');
-      if (keep) kept.set(from, socket);
+      const name = `${from} ${address} ${port}`;
+      const before = from === 0 ? undefined : kept.get(name);
+      const socket = before ?? connect({ port, host: address, localPort: from });
+      if (!before) await once(socket, 'connect');
+      if (keep) kept.set(name, socket);
       let back = 0;
       const all = new Promise((resolve) => {
         socket.on('data', (data) => {
@@ -85,7 +87,7 @@ const orders = {
     }
   },
   async close({ from }) {
-    await once(kept.get(from).end(), 'close');
+    for (const [name, socket] of kept) if (name.startsWith(`${from} `)) await once(socket.end(), 'close');
   },
   async tell({ address, port, times, from = 0, size = 20 }) {
     const socket = datagrams(address);

@@ -15,7 +15,7 @@ export interface Ask {
   readonly from?: number | undefined;
   /** Source address; any where it is not given. UDP. */
   readonly source?: string | undefined;
-  /** The socket stays, and takes what comes; the next one from this port by TCP goes on with it. */
+  /** The socket stays, and takes what comes; the next one by TCP to the same end, and from the same port where one is given, goes on with it. */
   readonly keep?: true | undefined;
 }
 

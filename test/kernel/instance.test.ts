@@ -16,8 +16,6 @@ beforeEach(async () => {
 });
 afterEach(() => gateway.close());
 
-const idOf = async (ns: Namespace): Promise<string> => /\d+/.exec(await ns.run('readlink', '/proc/self/ns/net'))![0];
-
 describe('the place of the one service', () => {
   it('cannot be kept by a user who is not root', async () => {
     const script = `require('net').createServer().listen({ path: '\\0headgate' }, () => console.log('bound'))`;
@@ -60,7 +58,7 @@ describe('the place of the one service', () => {
   });
 
   it('is free again after kill -9, and its lock is gone after a proper end', async () => {
-    const lock = `${STATE}/${await idOf(gateway.box)}.lock`;
+    const lock = `${STATE}/${await gateway.box.getId()}.lock`;
     const killed = await gateway.up();
     await killed.stop('SIGKILL');
     await access(lock);
@@ -74,7 +72,7 @@ describe('what services of dead namespaces have left', () => {
   it('goes when the next one starts; what belongs to living ones stays', async () => {
     const alive = await Namespace.add('alive');
     // No namespace gets so low a number (PROC_DYNAMIC_FIRST, fs/proc/generic.c); one that has just gone may be given anew.
-    const [gone, there] = ['12345', await idOf(alive)];
+    const [gone, there] = ['12345', await alive.getId()];
     const del = (id: string) => run(['sh', '-c', `rm -rf ${STATE}/${id}.*`]);
     const leave = async (id: string) => {
       await del(id);

@@ -1,14 +1,13 @@
-// kill -9, and a refusal of the kernel, at every single step of up, reload and down, while packets flow: nothing is lost
+// kill -9, and a refusal of the kernel, at every single step of up, reload and down (strace has netlink's and bpf's killed), while packets flow: nothing is lost
 // for longer than a packet, and what is there at the end is the old policy, the new one, or nothing. Shown on the
 // machine's own kernel (6.18: cls_bpf, HTB, bfifo).
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { listBuilt } from '../../src/apply/index.ts';
 import { type Ending, Program } from '../../src/lab/index.ts';
 import { type Fault, Faults, REFUSAL } from './faults.ts';
-import { type Exit, Gateway, HEADGATE, WORLD } from './gateway.ts';
+import { type Exit, Gateway, WORLD } from './gateway.ts';
 import { PATIENCE } from './soon.ts';
 
 const OLD = `link wan { device wan  download 50mbit  upload 20mbit }
@@ -28,7 +27,7 @@ queue mine { share 70% }  queue seed { share 5% }
 default local -> mine  remote -> seed  new -> seed
 `;
 // Each starts headgate twenty times and more.
-vi.setConfig({ testTimeout: 480_000 });
+vi.setConfig({ testTimeout: 480_000 * PATIENCE });
 
 /** Far more than there are. */
 const MOST = 40;
@@ -66,34 +65,26 @@ async function expectTraffic(): Promise<void> {
   expect(Math.max(...gaps)).toBeLessThanOrEqual(1);
 }
 
-const there = async (): Promise<string> => {
-  const places = { devices: ['wan', 'lan'], ifbs: ['hg-wan', 'hg_wan', 'spy'] };
-  const built = await listBuilt(places, (argv) => gateway.box.run(...argv));
-  // Whichever of its two names the ifb has.
-  return [...built].flat().join('\n').replaceAll('hg_wan', 'hg-wan');
-};
+const there = (): Promise<string> => gateway.built();
 
-const up = (): Program =>
-  Program.start('headgate up', ['env', faults.path, ...HEADGATE, 'up', '--json', file], { netns: gateway.box.name });
-const ready = (program: Program): Promise<string> =>
-  program.line((line) => line.includes('"kind":"ready"'), 20_000 * PATIENCE);
+const up = (...args: string[]): Program => gateway.start([file, ...args], faults.path);
+const ready = (program: Program): Promise<string> => gateway.ready(program);
 const recover = (): Promise<Exit> => gateway.headgate('recover', '--json');
 
 /** How `up` ended by the fault that is set; undefined where it got through, and was ended in peace. */
-async function startWithFault(): Promise<Ending | undefined> {
-  const program = up();
-  const through = await Promise.race([
-    ready(program).then(
-      () => true,
-      () => false,
-    ),
-    program.ended.then(() => false),
-  ]);
-  if (!through) return program.ended;
+async function startWithFault(...args: string[]): Promise<Ending | undefined> {
+  const program = up(...args);
+  if (!(await isThrough(program))) return program.ended;
   await faults.clear();
   await program.stop('SIGTERM');
   return undefined;
 }
+
+const isThrough = (program: Program): Promise<boolean> =>
+  ready(program).then(
+    () => true,
+    () => false,
+  );
 
 /** Does it with the fault at step 1, 2, ... until one goes through; says how many steps there were. */
 async function atEachStep(fault: Fault, attempt: () => Promise<'hit' | 'through'>): Promise<void> {
@@ -119,6 +110,55 @@ describe('killed', () => {
     });
     await expectTraffic();
     expect(await gateway.snapshot()).toBe(nothing);
+  });
+
+  it('up of map after a step: recover leaves nothing', async () => {
+    await writeFile(file, OLD);
+    await atEachStep('dies after', async () => {
+      const ending = await startWithFault('--datapath', 'map');
+      if (!ending) return 'through';
+      expect(ending.signal).toBe('SIGKILL');
+      expect((await recover()).status).toBe(0);
+      expect(await gateway.snapshot()).toBe(nothing);
+      return 'hit';
+    });
+    await expectTraffic();
+  });
+
+  // What headgate does without tc, ip and nft: netlink, maps of bpf, its sockets, its files of state.
+  it.each<[call: string, every: number, ...follow: string[]]>([
+    ['sendto', 12],
+    ['bpf', 1],
+    ['bind', 1],
+    ['rename', 1, '-f'],
+  ])('up at a call of %s (one in %i): recover leaves nothing, or, at the end, all', async (call, every, ...follow) => {
+    await writeFile(file, OLD);
+    const first = up();
+    await ready(first);
+    const whole = await there();
+    await first.stop('SIGTERM');
+    const none = await there();
+    const trace = join(gateway.folder, 'trace');
+    const left: string[] = [];
+    for (let n = 1; ; n += every) {
+      const kill = ['-e', `trace=${call}`, '-e', 'signal=none', '-e', `inject=${call}:signal=KILL:when=${n}`];
+      const program = gateway.start([file], 'strace', ...follow, '-qq', '-o', trace, ...kill);
+      const through = await isThrough(program);
+      // A signal to strace would have it let go.
+      if (!through) {
+        expect((await program.ended).signal).toBe('SIGKILL');
+        expect((await recover()).status).toBe(0);
+        left.push(await there());
+      }
+      expect((await gateway.headgate('down')).status).toBe(0);
+      await program.ended;
+      expect(await gateway.snapshot()).toBe(nothing);
+      if (through) break;
+    }
+    expect(left.length).toBeGreaterThan(0);
+    for (const one of left) expect([none, whole]).toContain(one);
+    expect(left[0]).toBe(none);
+    await expectTraffic();
   });
 
   it.each([
@@ -208,8 +248,7 @@ describe('started again', () => {
     const first = await kept();
     expect(first.bytes).toBeGreaterThan(0);
     for (const policy of [OLD, IN_PLACE, OLD]) {
-      process.kill(program.pid!, 'SIGKILL');
-      await program.ended;
+      await program.stop('SIGKILL');
       await writeFile(file, policy);
       program = up();
       await ready(program);
@@ -231,8 +270,7 @@ describe('started again', () => {
       'rate',
       '1mbit',
     );
-    process.kill(program.pid!, 'SIGKILL');
-    await program.ended;
+    await program.stop('SIGKILL');
     program = up();
     await ready(program);
     expect((await kept()).ifindex).not.toBe(first.ifindex);

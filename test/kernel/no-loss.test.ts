@@ -5,10 +5,10 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { Gateway, WAN, WORLD } from './gateway.ts';
-import { soon } from './soon.ts';
+import { PATIENCE, soon } from './soon.ts';
 import { type StreamResult, streamWhile, type Way } from './stream.ts';
 
-vi.setConfig({ testTimeout: 240_000 });
+vi.setConfig({ testTimeout: 240_000 * PATIENCE });
 
 /** Both ways together; of more than is promised, since a busy machine sends less. */
 const RATE = 24_000;

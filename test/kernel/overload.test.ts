@@ -4,7 +4,7 @@
 
 import { execFileSync } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
-import { availableParallelism } from 'node:os';
+import { availableParallelism, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { type Namespace, Program, packageFile } from '../../src/lab/index.ts';
@@ -72,6 +72,7 @@ default local -> mine  remote -> theirs  new -> theirs
     return [download, upload].map((way) => way!.queues.find((queue) => queue.name === name)!.packets);
   };
   const mine = await carried('mine');
+  const others = Math.max(1, loadavg()[0]! / availableParallelism());
 
   const asker = Program.start('asker', [process.execPath, packageFile('test/kernel/asker.mjs')], { netns: box.name });
   await asker.line((line) => line === 'ready', 20_000 * PATIENCE);
@@ -99,14 +100,14 @@ default local -> mine  remote -> theirs  new -> theirs
       `${Math.round(opened / seconds)} new flows a second for ${seconds.toFixed(1)} s, of ${Math.round(packets / seconds)} sent`,
       `${((cpu / opened) * 1e6).toFixed(1)} us of a processor each, to send and receive: ${Math.round((storms.length * opened) / cpu)} a second, did they nothing else`,
       `${lost} overruns, ${beyond} refused, ${marksWritten} marks written`,
-      `${times.length} answers: median ${median(times).toFixed(1)} ms, worst ${Math.max(...times).toFixed(1)} ms`,
+      `${times.length} answers: median ${median(times).toFixed(1)} ms, worst ${Math.max(...times).toFixed(1)} ms, load before ${(others * availableParallelism()).toFixed(1)}`,
       `memory ${before} to ${await peak()} KiB; ${said} exchanges of an old flow`,
     ].join('\n'),
   );
   expect(opened).toBeGreaterThan(10_000);
   expect(times.length).toBeGreaterThan(10);
-  // Each answer, on a machine that does nothing else; here it also waits for those who make the storm.
-  expect(median(times)).toBeLessThan(100 * PATIENCE);
+  // Beside those who make the storm; of a machine that others use, too, there is less.
+  expect(median(times)).toBeLessThan(100 * PATIENCE * others);
   expect(said).toBeGreaterThan(0);
   expect(await marked()).toBe(true);
   expect(await carried('mine')).toEqual(mine);

@@ -5,11 +5,9 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CLASSIFIER_OBJECT } from '../../src/kernel/index.ts';
-import { Program } from '../../src/lab/index.ts';
 import type { Status } from '../../src/service/index.ts';
 import { Faults } from './faults.ts';
 import { type Exit, exitOf, Gateway, HEADGATE } from './gateway.ts';
-import { PATIENCE } from './soon.ts';
 
 const POLICY = `link wan { device wan  download 50mbit  upload 20mbit }
 queue mine { share 70% }  queue theirs { share 10% }
@@ -31,17 +29,12 @@ beforeEach(async () => {
 });
 afterEach(() => gateway.close());
 
-const killed = async (program: Program): Promise<void> => {
-  process.kill(program.pid!, 'SIGKILL');
-  await program.ended;
-};
-
 describe('with its state folder lost', () => {
   const EMPTY = ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs none /run/headgate && exec "$@"', 'sh'] as const;
   const forgetful = (...args: string[]): Promise<Exit> => exitOf(gateway.box.name, ...EMPTY, ...HEADGATE, ...args);
 
   it('headgate finds what a killed run has left, leaves it as it is, and takes it down', async () => {
-    await killed(await gateway.up(file));
+    await (await gateway.up(file)).stop('SIGKILL');
     const status = JSON.parse((await forgetful('status', '--json')).stdout) as Status;
     expect(status).toMatchObject({ running: false, tracking: true, marks: '0x7f000000' });
     expect(status.links).toMatchObject([{ name: 'wan', state: 'kept', uploadLost: false }]);
@@ -53,9 +46,9 @@ describe('with its state folder lost', () => {
   });
 
   it('headgate takes down what a killed run has left where its journal is damaged', async () => {
-    const id = /\d+/.exec(await gateway.box.run('readlink', '/proc/self/ns/net'))![0];
+    const id = await gateway.box.getId();
     for (const text of ['no journal', '\0\0\0', 'null', '{"kind":"reload"}\n{"about":"add nothing"}']) {
-      await killed(await gateway.up(file));
+      await (await gateway.up(file)).stop('SIGKILL');
       await writeFile(`/run/headgate/${id}.journal`, `${text}\n`);
       const { status, stdout } = await gateway.headgate('recover');
       expect([status, stdout]).toEqual([0, expect.stringContaining('the journal is damaged')]);
@@ -64,10 +57,9 @@ describe('with its state folder lost', () => {
   });
 
   it('a start builds anew on what a killed run has left', async () => {
-    await killed(await gateway.up(file));
-    const argv = [...EMPTY, ...HEADGATE, 'up', '--json', file] as const;
-    const program = Program.start('headgate up', argv, { netns: gateway.box.name });
-    await program.line((line) => line.includes('"kind":"ready"'), 20_000 * PATIENCE);
+    await (await gateway.up(file)).stop('SIGKILL');
+    const program = gateway.start([file], ...EMPTY);
+    await gateway.ready(program);
     expect(await gateway.ping(5)).toBe(0);
     expect((await program.stop('SIGTERM')).status).toBe(0);
     expect(await gateway.snapshot()).toBe(before);
@@ -78,16 +70,13 @@ describe('with its state folder lost', () => {
     let through = false;
     for (let step = 1; step < MOST && !through; step += 2) {
       await faults.set('dies after', step);
-      const argv = ['env', faults.path, ...HEADGATE, 'up', '--json', file] as const;
-      const program = Program.start('headgate up', argv, { netns: gateway.box.name });
-      through = await program
-        .line((line) => line.includes('"kind":"ready"'), 20_000 * PATIENCE)
-        .then(
-          () => true,
-          () => false,
-        );
+      const program = gateway.start([file], faults.path);
+      through = await gateway.ready(program).then(
+        () => true,
+        () => false,
+      );
       await faults.clear();
-      if (through) await killed(program);
+      if (through) await program.stop('SIGKILL');
       expect(await forgetful('down')).toMatchObject({ status: 0, stderr: '' });
       expect(await gateway.snapshot()).toBe(before);
       expect(through && step < 5).toBe(false);
@@ -95,15 +84,18 @@ describe('with its state folder lost', () => {
     expect(through).toBe(true);
   }, 240_000);
 
-  it('a service that runs is left alone', async () => {
-    await gateway.up(file);
+  it('recover leaves a service that runs alone, and down stops it', async () => {
+    const program = await gateway.up(file);
     const running = await gateway.snapshot();
-    for (const command of ['down', 'recover'])
-      expect(await forgetful(command)).toMatchObject({
+    for (const command of [['down', '--left'], ['recover']])
+      expect(await forgetful(...command)).toMatchObject({
         status: 4,
-        stderr: expect.stringContaining('runs here already'),
+        stderr: expect.stringContaining(`runs here already (pid ${program.pid})`),
       });
     expect(await gateway.snapshot()).toBe(running);
+    expect((await forgetful('down')).status).toBe(0);
+    expect((await program.ended).status).toBe(0);
+    expect(await gateway.snapshot()).toBe(before);
   });
 });
 

@@ -121,7 +121,8 @@ export function perOrigin(datapath: DatapathName): void {
       expect(await queued()).toBe(was + 5);
       await gateway.box.run('ip', 'link', 'del', 'hg-wan-new');
       await soon(async () => expect(await redirects()).toBe(''));
-      expect(await gateway.ping(5)).toBe(0);
+      // With clsact gone and back: the kernel stops the device for that (qdisc_graft(), net/sched/sch_api.c).
+      expect(await gateway.ping(5)).toBeLessThanOrEqual(1);
       expect((await program.stop('SIGTERM')).status).toBe(0);
       expect(await gateway.snapshot()).toBe(before);
     });

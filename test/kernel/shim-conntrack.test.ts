@@ -1,7 +1,7 @@
 // Conntrack through the shim: events, dumps and marks, held against conntrack(8) on the same kernel.
 
 import { afterEach, describe, expect, it } from 'vitest';
-import { MARK_GONE, MARK_WRITTEN, MarkWriter } from '../../src/kernel/index.ts';
+import { MARK_GONE, MARK_WRITTEN, MarkBatch, MarkWriter } from '../../src/kernel/index.ts';
 import { conntrackDump, conntrackEvents } from '../../src/kernel/sources.ts';
 import type { Namespace } from '../../src/lab/index.ts';
 import {
@@ -36,10 +36,16 @@ const follow = (options: Parameters<typeof conntrackEvents>[0] = {}) => {
 };
 const dump = (options: Parameters<typeof conntrackDump>[0] = {}) =>
   collect(conntrackDump({ netns: ns.path, ...options })).done;
-const writeMarks = (...requests: Parameters<MarkWriter['write']>[0]) => {
+const batchOf = (requests: readonly { readonly key: string; readonly mark: number; readonly mask: number }[]) => {
+  const batch = new MarkBatch();
+  for (const { key, mark, mask } of requests)
+    batch.add(new Uint32Array(new Uint8Array(Buffer.from(key, 'latin1')).buffer), 0, mark, mask);
+  return batch;
+};
+const writeMarks = (...requests: Parameters<typeof batchOf>[0]) => {
   const writer = MarkWriter.open(ns.path);
   writers.push(writer);
-  return [...writer.write(requests)];
+  return [...writer.writeBatch(batchOf(requests))];
 };
 const flush = () => ns.run('conntrack', '-F');
 const kindsOf = (seen: readonly Seen[]) => [...new Set(seen.map(({ kind }) => kind))].sort();
@@ -448,7 +454,7 @@ describe('marks', () => {
     const writer = MarkWriter.open(ns.path);
     writer.close();
     writer.close();
-    expect(() => writer.write([{ key: '\0'.repeat(44), mark: 1, mask: 1 }])).toThrow(
+    expect(() => writer.writeBatch(batchOf([{ key: '\0'.repeat(44), mark: 1, mask: 1 }]))).toThrow(
       expect.objectContaining({ code: 'HG_KERNEL' }),
     );
   });

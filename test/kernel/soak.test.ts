@@ -36,7 +36,7 @@ beforeEach(async () => {
   await (await Host.start(gateway.world)).serve('udp', WORLD, 5000);
   await writeFile(join(gateway.folder, 'test.gate'), policyOf(0));
   program = await gateway.up(join(gateway.folder, 'test.gate'));
-  const namespace = /\d+/.exec(await gateway.box.run('readlink', '/proc/self/ns/net'))![0];
+  const namespace = await gateway.box.getId();
   socket = await getStatePath('sock', namespace);
 });
 afterEach(() => gateway.close());

@@ -18,8 +18,8 @@ import {
   Transfer,
   WAN,
 } from '../../src/lab/index.ts';
-import type { Status } from '../../src/service/index.ts';
 import { exitOf, HEADGATE } from './gateway.ts';
+import { Looker } from './looker.ts';
 import { PATIENCE } from './soon.ts';
 
 const POLICY = `link wan { device ${WAN}  download 18mbit  upload 18mbit }
@@ -36,6 +36,7 @@ const SECONDS = 6;
 let folder: string;
 let lab: Lab;
 let tracker: Program;
+let looker: Looker;
 const programs: Program[] = [];
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'hg-torrent-'));
@@ -53,6 +54,7 @@ beforeAll(async () => {
   await tracker.line((line) => line === 'ready', 20_000 * PATIENCE);
   const up = start('headgate up', lab.box, ['env', ...HEADGATE, 'up', '--json', join(folder, 'test.gate')]);
   await up.line((line) => line.includes('"kind":"ready"'), 20_000 * PATIENCE);
+  looker = new Looker(lab.box);
 });
 afterAll(async () => {
   for (const program of programs.reverse()) await program.stop('SIGTERM');
@@ -89,11 +91,8 @@ async function client(where: Namespace, address: string, data: string, ...limits
 /** They take what they get from the one behind Headgate, and keep it to themselves: else they would share this machine's speed. */
 const leech = (i: number) => client(lab.world, peerAddress(i), `leech-${i}`, '-u', '5');
 
-async function status(): Promise<Status> {
-  return JSON.parse((await exitOf(lab.box.name, ...HEADGATE, 'status', '--json')).stdout);
-}
 const seedBytes = async (): Promise<number> =>
-  (await status()).links[0]!.upload!.queues.find(({ name }) => name === 'seed')!.bytes;
+  (await looker.status()).links[0]!.upload!.queues.find(({ name }) => name === 'seed')!.bytes;
 
 it('is found, and leaves the link to a download beside it, and goes on', { timeout: 150_000 * PATIENCE }, async () => {
   await Promise.all(Array.from({ length: EARLY }, (_, i) => leech(i)));
@@ -101,7 +100,7 @@ it('is found, and leaves the link to a download beside it, and goes on', { timeo
   await Promise.all(Array.from({ length: LATE }, (_, i) => leech(EARLY + i)));
   await vi.waitFor(
     async () => {
-      const { facts } = (await status()).service!;
+      const { facts } = (await looker.status()).service!;
       expect(facts).toMatchObject([{ word: 'p2p', counts: { swarms: 1 } }]);
       // The swarm moves.
       expect(await seedBytes()).toBeGreaterThan(2e6);

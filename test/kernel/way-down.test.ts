@@ -5,12 +5,12 @@ import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { DOOR_MS } from '../../src/kernel/index.ts';
-import { type Ending, Program } from '../../src/lab/index.ts';
+import type { Ending, Program } from '../../src/lab/index.ts';
 import { Faults, REFUSAL } from './faults.ts';
-import { Gateway, HEADGATE } from './gateway.ts';
+import { Gateway } from './gateway.ts';
 import { PATIENCE } from './soon.ts';
 
-vi.setConfig({ testTimeout: 180_000 });
+vi.setConfig({ testTimeout: 180_000 * PATIENCE });
 
 let gateway: Gateway;
 let faults: Faults;
@@ -23,11 +23,8 @@ beforeEach(async () => {
 afterEach(() => gateway.close());
 
 async function up(path: string): Promise<Program> {
-  const rates = ['--device', 'wan', '--download', '50mbit', '--upload', '20mbit'] as const;
-  const program = Program.start('headgate up', ['env', path, ...HEADGATE, 'up', '--json', ...rates], {
-    netns: gateway.box.name,
-  });
-  await program.line((line) => line.includes('"kind":"ready"'), 20_000 * PATIENCE);
+  const program = gateway.start(['--device', 'wan', '--download', '50mbit', '--upload', '20mbit'], path);
+  await gateway.ready(program);
   return program;
 }
 

@@ -344,6 +344,27 @@ describe('pipeline', () => {
     });
   });
 
+  it('waits twice as long each time for another dump where one after the other is interrupted, up to a bound', () => {
+    scheduled(({ hot, cold, scheduler, flush }) => {
+      const { classifier } = bench();
+      const times: number[] = [];
+      const running = runPipeline({
+        ...following(() => hot('-')),
+        dump: () => {
+          times.push(scheduler.now());
+          return cold<Iterable<FlowNews>>('(i|)', batches);
+        },
+        classifier,
+        emit: () => {},
+        scheduler,
+      }).subscribe();
+      scheduler.schedule(() => running.unsubscribe(), 25_000);
+      flush();
+      const waits = times.slice(1).map((time, i) => time - times[i]!);
+      expect(waits).toEqual([200, 400, 800, 1600, 3200, 5000, 5000, 5000]);
+    });
+  });
+
   it('emits nothing, errors when a source cannot be opened, and closes both when unsubscribed early', () => {
     scheduled(({ hot, cold, scheduler, flush }) => {
       const { classifier } = bench();

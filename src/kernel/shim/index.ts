@@ -3,7 +3,7 @@ export * from './clock.ts';
 export { delIngressFilter } from './filter.ts';
 export { ConntrackBatch, type FlowKind, FlowRecord } from './flow-record.ts';
 export type { LinkAddress, LinkItem, LinkRoute, LinkState } from './link-record.ts';
-export { MARK_GONE, MARK_UNKNOWN, MARK_WRITTEN, MarkBatch, type MarkRequest, MarkWriter } from './marks.ts';
+export { MARK_GONE, MARK_UNKNOWN, MARK_WRITTEN, MarkBatch, MarkWriter } from './marks.ts';
 export type { Overrun, PacketItem, PacketSample } from './packet-record.ts';
 export type { PayloadItem, PayloadSample } from './payload-record.ts';
 export { execWith, getPeer, type Peer, sendLocal, tryLock } from './process.ts';

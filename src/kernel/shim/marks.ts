@@ -1,15 +1,7 @@
 import { constants } from 'node:os';
 import { call, kernelError } from './error.ts';
-import { KEY_BYTES, LITTLE_ENDIAN, MARK_REQUEST } from './layout.ts';
+import { KEY_BYTES, MARK_REQUEST } from './layout.ts';
 import { type Pointer, type Shim, shim } from './library.ts';
-
-export interface MarkRequest {
-  /** The flow: {@link FlowRecord.key}. */
-  readonly key: string;
-  readonly mark: number;
-  /** Only these bits change: new = (old & ~mask) | (mark & mask). */
-  readonly mask: number;
-}
 
 const WORDS = MARK_REQUEST.size / 4;
 const KEY_WORDS = KEY_BYTES / 4;
@@ -33,7 +25,10 @@ export class MarkBatch {
     return this.#words.subarray(0, this.#count * WORDS);
   }
 
-  /** Adds a request for the flow whose identity begins at `words[word]` ({@link FlowRecord.words}). */
+  /**
+   * Adds a request for the flow whose identity begins at `words[word]` ({@link FlowRecord.words}). Only the bits of `mask`
+   * change: new = (old & ~mask) | (mark & mask).
+   */
   add(words: Uint32Array, word: number, mark: number, mask: number): void {
     const at = this.#count * WORDS;
     if (at === this.#words.length) {
@@ -59,7 +54,6 @@ export const MARK_GONE = -constants.errno.ENOENT;
 /** The kernel's answer was lost (-ENOBUFS): the mark may stand or not. */
 export const MARK_UNKNOWN = -constants.errno.ENOBUFS;
 
-const { mark, mask } = MARK_REQUEST.fields;
 const DOING = 'writing conntrack marks';
 
 /** Writes marks into conntrack entries, many with one call: `conntrack -U -m MARK/MASK`, in effect. */
@@ -90,28 +84,12 @@ export class MarkWriter {
    *
    * @throws HeadgateError HG_KERNEL where the socket failed, or the writer is closed.
    */
-  write(requests: readonly MarkRequest[]): Int32Array {
-    const bytes = Buffer.alloc(requests.length * MARK_REQUEST.size);
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    requests.forEach((request, i) => {
-      const at = i * MARK_REQUEST.size;
-      bytes.write(request.key, at, KEY_BYTES, 'latin1');
-      view.setUint32(at + mark.offset, request.mark, LITTLE_ENDIAN);
-      view.setUint32(at + mask.offset, request.mask, LITTLE_ENDIAN);
-    });
-    return this.#send(bytes, requests.length);
-  }
-
-  /** The same, packed. */
   writeBatch({ words, count }: MarkBatch): Int32Array {
-    return this.#send(new Uint8Array(words.buffer, words.byteOffset, words.byteLength), count);
-  }
-
-  #send(bytes: Uint8Array, count: number): Int32Array {
     if (this.#pointer === undefined) throw kernelError(DOING, constants.errno.EBADF, 'write');
     if (count === 0) return new Int32Array(0);
+    const requests = new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
     const results = new Int32Array(count);
-    const status = this.#shim.hg_marks_write(this.#pointer, bytes, count, results);
+    const status = this.#shim.hg_marks_write(this.#pointer, requests, count, results);
     if (status < 0 && status !== MARK_UNKNOWN) throw kernelError(DOING, -status, 'sendto');
     return results;
   }
