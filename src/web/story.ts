@@ -2,6 +2,7 @@ import type { FlowEvent, MonitorItem } from '../monitor/index.ts';
 import { describeItem } from '../monitor/index.ts';
 import type { ListedFlow, LiveExplanation } from '../service/index.ts';
 import { at, el, setText } from './dom.ts';
+import { duration } from './format.ts';
 import { ask, get } from './service.ts';
 
 type Ends = Pick<ListedFlow, 'protocol' | 'local' | 'remote'>;
@@ -32,6 +33,7 @@ export class Story {
     setText(at('story-title'), `${flow.protocol} ${flow.local} and ${flow.remote}`);
     setText(at('story-now'), 'asking …');
     at('story-rules').replaceChildren();
+    at('story-filters').replaceChildren();
     at('story-events').replaceChildren();
     this.#dialog.showModal();
     void this.#explain(flow);
@@ -53,11 +55,12 @@ export class Story {
       const text = `${flow.protocol} ${flow.local} -> ${flow.remote}`;
       const [found] = await get<LiveExplanation[]>(`/explain?${new URLSearchParams({ flow: text })}`);
       if (this.#flow !== flow || !found) return;
-      const { queue, rule, classes, mark, rules } = found;
-      const where = `It is in ${queue}, ${rule === null ? `by the default of its origin (${(found.facts as { origin: string }).origin})` : `by rule ${rule}`}.`;
+      const { queue, rule, classes, mark, rules, decided, filters } = found;
+      const where = `It is in ${queue}, ${rule === null ? `by the default of its origin (${(found.facts as { origin: string }).origin})` : `by rule ${rule}`}, for ${duration(decided)}.`;
       const how = `Class ${classes[0]} arriving, ${classes[1]} leaving; ${mark === 0 ? 'no class in its mark' : `class ${mark} in its mark`}.`;
       setText(at('story-now'), `${where} ${how}`);
       at('story-rules').replaceChildren(...rules.map(rowOf));
+      at('story-filters').replaceChildren(...filters.map((one) => el('li', {}, el('code', {}, one))));
       at('story-rules-none').hidden = rules.length > 0;
     } catch (error) {
       if (this.#flow === flow)

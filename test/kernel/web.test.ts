@@ -100,10 +100,14 @@ it('shows what goes on, and why', async () => {
     await page.focus('#flows-scroller table');
     for (const key of ['ArrowDown', 'Enter']) await page.keyboard.press(key);
     await soon(async () => {
-      expect(await page.textContent('#story-now')).toMatch(/It is in seed, by rule seeders\. Class 7fe0:\d+ arriving/);
+      expect(await page.textContent('#story-now')).toMatch(
+        /It is in seed, by rule seeders, for .*s\. Class 7fe0:\d+ arriving/,
+      );
       expect(await page.textContent('#story-rules tr[data-verdict=decides]')).toMatch(/local\.port in 51413/);
+      expect(await page.textContent('#story-filters')).toMatch(/wan ingress filter/);
       expect(await page.textContent('#story-events')).toMatch(/flow\.new .*because .*51413/s);
     });
+    await page.click('summary');
     await page.screenshot({ path: join(PICTURES, 'story.png') });
     await page.keyboard.press('Escape');
     expect(await page.locator('#story').isVisible()).toBe(false);
