@@ -12,8 +12,8 @@ export function addWebCommand(program: Command): void {
       `
 Examples:
   sudo headgate web
-  xdg-open "$(headgate web)"                             where you are in the group headgate
-  ssh -L 8053:127.0.0.1:8053 router sudo headgate web    from afar, with up --web 127.0.0.1:8053 there
+  xdg-open "$(headgate web)"           where you are in the group headgate
+  ssh -L 8053:127.0.0.1:8053 router    from afar, with up --web 127.0.0.1:8053 there; then headgate web, there
 
 The key is another after each start. For root, and members of the group headgate (docs/systemd).
 Exit status: 0 printed; 1 it was started without --web; 3 neither; 6 headgate is not running`,

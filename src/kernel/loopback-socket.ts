@@ -37,7 +37,8 @@ export async function listenLoopback(
   );
   server.maxConnections = MOST_CONNECTIONS;
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) =>
+    // After that, of what cannot be accepted its peer hears; the service goes on.
+    server.on('error', (cause: NodeJS.ErrnoException) =>
       reject(
         new HeadgateError(
           'HG_WEB_TAKEN',

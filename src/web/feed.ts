@@ -10,6 +10,7 @@ export class Feed {
   readonly #connection: Connection;
   readonly #onItems: (items: readonly MonitorItem[]) => void;
   #running: AbortController | undefined;
+  #filter = new URLSearchParams();
   #session: string | undefined;
   #seq = 0;
 
@@ -20,36 +21,48 @@ export class Feed {
 
   /** Reads by this filter (`origin=remote`), from the first item that is still kept. @throws Refused where it has a mistake */
   async open(filter: URLSearchParams): Promise<void> {
-    this.close();
+    this.#filter = filter;
     this.#session = undefined;
-    const running = new AbortController();
-    this.#running = running;
+    const { signal } = this.#begin();
     // The first answer says whether the filter is good; whatever else fails is tried again.
-    const first = await this.#request(filter, running.signal).catch((error) => {
+    const first = await this.#request(signal).catch((error) => {
       if (error instanceof Refused && error.status === 409) throw error;
       this.#connection.failed(error);
       return undefined;
     });
-    void this.#follow(filter, running.signal, first);
+    void this.#follow(signal, first);
   }
 
-  close(): void {
+  /** Goes on where it was. */
+  resume(): void {
+    void this.#follow(this.#begin().signal, undefined);
+  }
+
+  /** What nobody sees need not be told. */
+  pause(): void {
     this.#running?.abort();
-    this.#running = undefined;
   }
 
-  #request(filter: URLSearchParams, signal: AbortSignal): Promise<Response> {
+  #begin(): AbortController {
+    this.pause();
+    this.#running = new AbortController();
+    return this.#running;
+  }
+
+  #request(signal: AbortSignal): Promise<Response> {
     const at = this.#session === undefined ? '0' : `${this.#session}-${this.#seq}`;
-    return ask(`/events?${filter}`, signal, { 'last-event-id': at });
+    return ask(`/events?${this.#filter}`, signal, { 'last-event-id': at });
   }
 
-  async #follow(filter: URLSearchParams, signal: AbortSignal, first: Response | undefined): Promise<void> {
+  async #follow(signal: AbortSignal, first: Response | undefined): Promise<void> {
     let response = first;
     while (!signal.aborted && !this.#connection.refused) {
       try {
-        response ??= await this.#request(filter, signal);
+        response ??= await this.#request(signal);
         await this.#read(response.body!);
       } catch (error) {
+        // A filter with a mistake, which its form has said.
+        if (error instanceof Refused && error.status === 409) return;
         this.#connection.failed(error);
       }
       response = undefined;

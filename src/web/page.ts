@@ -59,6 +59,8 @@ const policyAgain = repeat(POLICY_MS, connection, async () => {
   ticker.offer(policy);
 });
 
+document.addEventListener('visibilitychange', () => (document.hidden ? feed.pause() : feed.resume()));
+
 // The address of a headgate that was started anew differs in its fragment alone: no load comes of that.
 addEventListener('hashchange', () => {
   takeToken();

@@ -133,6 +133,8 @@ it('refuses what is not this machine alone, and a port that is taken, before any
   await holder.line((line) => line === 'ready');
   const taken = await gateway.headgate('up', ...RATES, '--web', '[::1]:8053');
   expect(taken).toMatchObject({ status: 4, stderr: expect.stringContaining('[::1]:8053: EADDRINUSE') });
+  const low = await gateway.headgate('up', ...RATES, '--web', '127.0.0.1:80');
+  expect(low).toMatchObject({ status: 4, stderr: expect.stringContaining('127.0.0.1:80: EACCES') });
   expect(await gateway.snapshot()).toBe(nothing);
   await holder.stop('SIGTERM');
 

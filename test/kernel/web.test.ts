@@ -183,6 +183,13 @@ it('shows what goes on, and why', async () => {
     expect(await page.textContent('#policy')).toContain('rule added');
     expect(await page.locator('#rule option').allTextContents()).toContain('added');
   });
+  // Another tab is in front: nobody is told of flows then.
+  const readers = async () => /^headgate_stream_readers (\d+)/m.exec((await gateway.headgate('metrics')).stdout)?.[1];
+  for (const hidden of [true, false]) {
+    await page.evaluate(`Object.defineProperty(document, 'hidden', { value: ${hidden}, configurable: true });
+      document.dispatchEvent(new Event('visibilitychange'))`);
+    await soon(async () => expect(await readers()).toBe(hidden ? '0' : '1'));
+  }
   // What the browser is told to forbid, it forbids.
   await expect(page.evaluate("document.body.innerHTML = '<b>x</b>'")).rejects.toThrow(/TrustedHTML/);
   await expect(page.evaluate(`fetch('http://${WORLD}/')`)).rejects.toThrow(/Failed to fetch/);
