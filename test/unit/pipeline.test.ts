@@ -365,6 +365,30 @@ describe('pipeline', () => {
     });
   });
 
+  it('takes out of the datapath’s map what ended while nobody followed, when all is read again, and nothing before', () => {
+    const sets: (number | undefined)[] = [];
+    const map = { set: (_: unknown, number: number | undefined) => sets.push(number), flush: async () => {} };
+    const classifier = new FlowClassifier({
+      ...{ policy, field: DEFAULT_MARK_FIELD, sides, map, emit: () => {}, listening: () => false },
+      writeMarks: ({ count }) => Array(count).fill(MARK_WRITTEN),
+    });
+    const look = (interrupted: boolean, ...keys: string[]) => {
+      sets.length = 0;
+      runPipeline({
+        demand: of({ groups: ['new', 'destroy'], counters: false, ticks: false }),
+        ...{ classifier, emit: () => {}, events: () => NEVER, read: () => EMPTY },
+        dump: () => of([...keys.map((key) => news('dumped', key)), news('dumpEnd', 'a', { interrupted })]),
+      })
+        .subscribe()
+        .unsubscribe();
+      return [...sets];
+    };
+    expect(look(false, 'a', 'b')).toEqual([SEED, SEED]);
+    expect(look(true, 'a')).toEqual([SEED]);
+    expect(look(false, 'a')).toEqual([SEED, undefined]);
+    expect(look(false, 'a')).toEqual([SEED]);
+  });
+
   it('errors once where the marks cannot be written, and writes them when it is tried again', () => {
     let broken = true;
     const { classifier, writes } = bench((count) => {
