@@ -69,7 +69,7 @@ export class Following {
       map: datapath.map ? tuples : undefined,
       effects,
       sources,
-      failed: warn('a source of facts has ended'),
+      failed: warn('a source of facts has ended; it is opened again'),
       writeMarks: (batch) => this.#marks.writeBatch(batch),
       emit: (event) => stream.emit(event),
       listening: () => !stream.idle,
