@@ -1,7 +1,7 @@
 import {
   bandsOf,
-  canChangeRoot,
   type ChangedTree,
+  canChangeRoot,
   type Detail,
   formatHandle,
   LINK_MINOR,
