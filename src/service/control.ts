@@ -10,6 +10,7 @@ import type { FlowList } from './list-flows.ts';
 import type { ReloadResult } from './reload.ts';
 import { serveEvents } from './serve-events.ts';
 import { serveMetrics } from './serve-metrics.ts';
+import { shareRunning } from './share-running.ts';
 import type { ServiceStatus, Status } from './status.ts';
 
 /** What the control socket gives access to. */
@@ -102,15 +103,4 @@ function fail(response: ServerResponse, status: number, error: unknown): void {
       ? error
       : { code: 'internal', message: String(error), hint: 'This is a fault in headgate.', fields: {} };
   send(response, status, { error: { code, message, hint, ...fields } });
-}
-
-/** While one answer is being found, it is that of all who ask: looking at the kernel costs processes. */
-function shareRunning<T>(find: () => Promise<T>): () => Promise<T> {
-  let running: Promise<T> | undefined;
-  return () => {
-    running ??= find().finally(() => {
-      running = undefined;
-    });
-    return running;
-  };
 }
