@@ -63,7 +63,7 @@ const wrapper = (tool: string, folder: string): string => `#!/bin/sh
 real=/usr/sbin/${tool}
 [ -e ${folder}/fault ] || exec $real "$@"
 { read -r fault; read -r at; read -r words; } <${folder}/fault
-case "$fault$words $* " in
+case "$fault$words  $* " in
 hangs*) ;;
 "$fault "*" show "*|"$fault "*" list "*) exec $real "$@" ;;
 esac
