@@ -34,6 +34,7 @@
 #define MOST_QUEUES 64
 #define MOST_SNAPLEN 262144
 #define BUFFER (16 << 20)
+#define TURN 256 /* packets of one queue before the others have their turn */
 #define LINKTYPE_LINUX_SLL2 276
 #define NANOSECONDS 0xa1b23c4d
 
@@ -170,6 +171,22 @@ static int take(int fd, unsigned char *data, uint32_t snaplen)
 	return ferror(stdout) ? -1 : 1;
 }
 
+/* Waits for a packet, or to be stopped, also where that happens just before. */
+static int wait_for_input(struct pollfd *fds, int count)
+{
+	sigset_t stopping, before;
+	int status = 0;
+
+	sigemptyset(&stopping);
+	sigaddset(&stopping, SIGINT);
+	sigaddset(&stopping, SIGTERM);
+	sigprocmask(SIG_BLOCK, &stopping, &before);
+	if (!stopped && ppoll(fds, (nfds_t)count, NULL, &before) < 0 && errno != EINTR)
+		status = -1;
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	return status;
+}
+
 int main(int argc, char **argv)
 {
 	static unsigned char data[MOST_SNAPLEN];
@@ -202,8 +219,8 @@ int main(int argc, char **argv)
 	fwrite(&header, sizeof(header), 1, stdout);
 	/* Whoever reads on a terminal, or follows a file, wants each packet now: what is there is written before we wait. */
 	while (!fflush(stdout) && !reason) {
-		if (!stopped && poll(fds, (nfds_t)count + 1, -1) < 0 && errno != EINTR)
-			return fail("poll");
+		if (wait_for_input(fds, count + 1))
+			return fail("ppoll");
 		if (stopped)
 			reason = "stopped";
 		else if (fds[count].revents)
@@ -211,7 +228,7 @@ int main(int argc, char **argv)
 		for (int i = 0; i < count; i++) {
 			int taken = 0;
 
-			while (!stopped && (taken = take(fds[i].fd, data, snaplen)) > 0)
+			for (int n = 0; n < TURN && !stopped && (taken = take(fds[i].fd, data, snaplen)) > 0; n++)
 				packets++;
 			if (taken < 0 && ferror(stdout))
 				break;

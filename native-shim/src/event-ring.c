@@ -46,7 +46,7 @@ static void say_loss(struct hg_ring_reader *r, struct hg_source *source, unsigne
 
 /* The kernel writes a record's length last, and wakes whoever polls if the consumer stands at it: so its place is written
  * before the next record is looked at, both sequentially consistent (kernel/bpf/ringbuf.c, bpf_ringbuf_commit()). */
-int hg_ring_read(struct hg_ring_reader *r, struct hg_source *source)
+int hg_ring_read(struct hg_ring_reader *r, struct hg_source *source, bool *left)
 {
 	unsigned long at = *r->consumer;
 	int status = 0;
@@ -73,12 +73,13 @@ int hg_ring_read(struct hg_ring_reader *r, struct hg_source *source)
 	/* Lost while this round emptied the ring: nothing else may come to wake us for it. */
 	look_for_loss(r);
 	say_loss(r, source, at);
+	*left = at != __atomic_load_n(r->producer, __ATOMIC_SEQ_CST);
 	return status;
 }
 
-static int read_feed(struct hg_feed *feed, struct hg_source *source)
+static int read_feed(struct hg_feed *feed, struct hg_source *source, bool *left)
 {
-	return hg_ring_read(&((struct event_ring *)feed)->reader, source);
+	return hg_ring_read(&((struct event_ring *)feed)->reader, source, left);
 }
 
 static void unmap(const void *memory, size_t bytes)

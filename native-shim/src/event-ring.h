@@ -23,7 +23,7 @@ struct hg_ring_reader {
 	uint64_t owed;
 };
 
-/* Hands some of what is in the ring to the source. 0, or what the source says. */
-int hg_ring_read(struct hg_ring_reader *reader, struct hg_source *source);
+/* Hands some of what is in the ring to the source, and says whether some is left. 0, or what the source says. */
+int hg_ring_read(struct hg_ring_reader *reader, struct hg_source *source, bool *left);
 
 #endif

@@ -53,6 +53,7 @@ struct hg_source {
 	int64_t linger_ns;
 	uint32_t announced;   /* head when the doorbell rang last */
 	bool lingering;
+	bool fed;		  /* messages are left in the feed */
 	uint32_t overruns;	  /* seen, and not yet said */
 	uint64_t read_since;	  /* bytes read since the last of them */
 	uint8_t *buffers;
@@ -242,10 +243,11 @@ static void grow_buffer(struct hg_source *s)
 
 /* ENOBUFS is said before what still waits in the socket, but happened behind it; and the kernel drops all
  * messages from then on until the socket has been read empty (net/netlink/af_netlink.c, NETLINK_S_CONGESTED).
- * So the record waits until then: it stands where the loss was, and whoever dumps after it misses nothing. */
+ * So the record waits until then: it stands where the loss was, and whoever dumps after it misses nothing. What waits in the
+ * feed comes before it for the same reason. */
 static int note_overrun(struct hg_source *s)
 {
-	int status = s->overruns && !is_full(s) ? say_overrun(s) : 0;
+	int status = s->overruns && !s->fed && !is_full(s) ? say_overrun(s) : 0;
 
 	s->overruns++;
 	s->read_since = 0;
@@ -287,7 +289,7 @@ static int read_socket(struct hg_source *s)
 	for (int round = 0; round < ROUNDS && status == 0 && !empty && !atomic_load(&s->stop); round++)
 		status = read_batch(s, &empty);
 	/* As many bytes as the socket can hold have been read: it was empty in between, even if it is not now. */
-	if (status == 0 && s->overruns && (empty || s->read_since >= s->receive_buffer))
+	if (status == 0 && s->overruns && !s->fed && (empty || s->read_since >= s->receive_buffer))
 		status = say_overrun(s);
 	return status;
 }
@@ -299,7 +301,7 @@ static int read_all(struct hg_source *s)
 
 	if (s->feed) {
 		s->now_ns = realtime_ns();
-		status = s->feed->read(s->feed, s);
+		status = s->feed->read(s->feed, s, &s->fed);
 	}
 	return status < 0 ? status : read_socket(s);
 }

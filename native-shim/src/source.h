@@ -21,8 +21,8 @@ struct hg_source_ops {
 /* Another way than the socket for messages to come: the thread waits for both, and reads this first. */
 struct hg_feed {
 	int fd; /* for poll(2) */
-	/* Hands some messages on (hg_source_receive), not all at once. 0 or -errno. */
-	int (*read)(struct hg_feed *feed, struct hg_source *source);
+	/* Hands some messages on (hg_source_receive), not all at once, and says whether some are left. 0 or -errno. */
+	int (*read)(struct hg_feed *feed, struct hg_source *source, bool *left);
 	void (*close)(struct hg_feed *feed);
 };
 

@@ -53,7 +53,8 @@ Examples:
   sudo headgate capture seed --write seed.pcap --snaplen 128
   sudo headgate capture seed | wireshark -k -i -
 
-Packets are copied as they leave the queue, and go on as they would: what the queue drops is not seen. A reader who is
+Packets are copied as they leave the queue, and go on as they would: what the queue drops is not seen. Only the priority that an
+application set is lost meanwhile on the way up, so 802.1p of a VLAN device is 0. A reader who is
 too slow loses copies, and is told how many. Ends at Ctrl-C, or when the queue's device goes, as when a reload makes the tree anew.
 Exit status: 0 it was stopped, or the device went; 2 wrong usage; 3 there is no such queue, or no tcpdump; 4 the file is there; 5 the capture failed`,
     )

@@ -76,13 +76,14 @@ export class Sockets implements OpenSource {
     if (this.#running) return;
     this.#running = true;
     const { scheduler = asyncScheduler } = this.#options;
-    this.#subscriber.add(
-      scheduler.schedule(() => {
-        this.#running = false;
-        this.#lookUp([...take(this.#waiting, BATCH)]);
-        if (this.#waiting.size > 0) this.#run();
-      }),
-    );
+    const turn = scheduler.schedule(() => {
+      // The subscriber keeps what has run until somebody takes it out.
+      turn.unsubscribe();
+      this.#running = false;
+      this.#lookUp([...take(this.#waiting, BATCH)]);
+      if (this.#waiting.size > 0) this.#run();
+    });
+    this.#subscriber.add(turn);
   }
 
   #lookUp(waiting: readonly (readonly [AskedFlow, SocketQuery])[]): void {

@@ -45,7 +45,8 @@ export function processSource({ cgroups = new CgroupPaths(), ...options }: WhoOp
     let name = known.get(inode);
     if (!name) {
       for (const oldest of oldestOf(known, MOST_REMEMBERED)) known.delete(oldest);
-      name = findProcess(inode, cgroup, cgroups);
+      // A file of /proc that cannot be read is no reason to end.
+      name = findProcess(inode, cgroup, cgroups).catch(() => undefined);
       known.set(inode, name);
       // One that is not known now may be later: it may not have accepted its connection yet.
       void name.then((found) => found === undefined && known.delete(inode));

@@ -6,9 +6,9 @@ export const MOST_CGROUPS = 100_000;
 /** Least time between two walks, ms: ids that are found nowhere cost no more. */
 export const WALK_PAUSE = 250;
 
-/** Where cgroup2 is mounted (proc(5)); undefined: nowhere. */
+/** Where cgroup2 is mounted (proc(5)); undefined: nowhere, or that cannot be read. */
 export async function getCgroupRoot(): Promise<string | undefined> {
-  const mounts = await readFile('/proc/self/mounts', 'utf8');
+  const mounts = await readFile('/proc/self/mounts', 'utf8').catch(() => '');
   return /^\S+ (\S+) cgroup2 /m.exec(mounts)?.[1];
 }
 

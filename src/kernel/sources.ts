@@ -16,7 +16,7 @@ export const MAX_BATCH = 256;
 const MAX_PAYLOADS = 64;
 /** Records that wait in the shim before it stops reading its socket. */
 export const DEFAULT_RING = 16_384;
-/** Bytes that wait in the kernel before it drops: some 32,000 events in a ring, 6,000 at a socket. */
+/** Bytes that wait in the kernel before it drops: 16,000 to 32,000 events in a ring, 6,000 at a socket. */
 export const DEFAULT_RECEIVE_BUFFER = 8 << 20;
 /** With every overrun the buffer of conntrack events doubles, up to this; a ring stays as it is. */
 export const MOST_RECEIVE_BUFFER = 64 << 20;

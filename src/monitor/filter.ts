@@ -1,5 +1,5 @@
 import { ORIGINS, type Prefix, parseAddress, parsePrefix, prefixContains } from '../model/index.ts';
-import { isOfFlows, type MonitorEvent } from './items.ts';
+import { isOfFlows, KINDS, type MonitorEvent } from './items.ts';
 
 /**
  * Which items a reader wants: of each key that is given one of the values. All keys but `kind` ask about flows; what is
@@ -35,6 +35,8 @@ export function parseFilter(pairs: Iterable<readonly [key: string, value: string
   }
   const wrong = given.origin.find((one) => !(ORIGINS as readonly string[]).includes(one));
   if (wrong !== undefined) return `origin=${wrong}: an origin is ${ORIGINS.join(', ')}`;
+  const none = given.kind.find((one) => !KINDS.some((kind) => isKind(one, kind)));
+  if (none !== undefined) return `kind=${none}: a kind is ${KINDS.join(', ')}, or how they begin and * (flow.*)`;
   const addresses: Prefix[] = [];
   for (const text of given.address) {
     const prefix = parsePrefix(text) ?? parsePrefix(`${text}/${text.includes(':') ? 128 : 32}`);

@@ -17,6 +17,13 @@ export type MonitorEvent = { [K in keyof typeof eventSchemas]: EventOf<K> }[keyo
  */
 export type MonitorItem = { readonly seq: number; readonly time: string; readonly monotonic: number } & MonitorEvent;
 
+/** Kinds of all items: those of the schema, which a running command does not load. */
+export const KINDS = [
+  ...['stream', 'gap', 'flows', 'ready'],
+  ...['flow.new', 'flow.known', 'flow.update', 'flow.end'],
+  ...['overrun', 'resync', 'link', 'table', 'policy', 'confirm', 'warning'],
+] as const satisfies readonly string[];
+
 export type FlowEvent = EventOf<'flow'>;
 export type GapEvent = EventOf<'gap'>;
 export type OverrunEvent = EventOf<'overrun'>;

@@ -104,7 +104,9 @@ const events = {
   overrun: z
     .object({
       kind: z.literal('overrun'),
-      count: count.describe('Overruns reported at once. How many events each lost the kernel does not say'),
+      count: count.describe(
+        'Events that were lost, at least: those that found no room in the kernel’s ring; without it, overruns of the socket, of which each lost some',
+      ),
     })
     .describe('The kernel dropped events for our socket; a resync follows'),
   resync: z

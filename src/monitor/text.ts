@@ -45,7 +45,7 @@ export function describeItem(item: MonitorItem): string {
         )
         .join('; ')}`;
     case 'overrun':
-      return `overrun      the kernel dropped events for us (${item.count}x); reading the table anew`;
+      return `overrun      the kernel dropped events for us (${item.count} or more); reading the table anew`;
     case 'resync':
       return `resync       ${item.flows} flows known: ${item.added} found, ${item.removed} gone${RESYNC_REASONS[item.reason]}${item.complete ? '' : ' (dump interrupted)'}`;
     case 'link':

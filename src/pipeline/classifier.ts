@@ -11,7 +11,7 @@ import {
 } from '../language/index.ts';
 import { classOfMark, type MarkField, type Origin, TCP_STATES } from '../model/index.ts';
 import type { FlowEvent } from '../monitor/index.ts';
-import { classOf, mapKeyOf } from '../shape/index.ts';
+import { classOf, type MapKey, mapKeyOf } from '../shape/index.ts';
 import { endOf, type FlowEnd, flowEvent } from './flow-event.ts';
 import type { FlowMemory } from './flow-memory.ts';
 import { FlowTable } from './flow-table.ts';
@@ -101,6 +101,8 @@ export class FlowClassifier {
   #classes!: ReadonlyMap<string, number>;
   /** What the mark of a flow says that goes by its origin. */
   #byOrigin!: Readonly<Record<Origin, number>>;
+  /** What the datapath's map has of flows that were forgotten, and not seen again yet. */
+  readonly #left = new Map<string, MapKey>();
 
   constructor(options: ClassifierOptions) {
     this.#options = options;
@@ -208,13 +210,21 @@ export class FlowClassifier {
     this.flush();
   }
 
-  /** Forgets every flow. Marks stay; members of sets go with the next {@link flush}, unless the flow is seen again before. */
+  /** Forgets every flow. Marks stay, and the datapath's map until {@link leave}; members of sets go with the next {@link flush}, unless the flow is seen again before. */
   clear(): void {
     for (const row of [...this.table.rows()]) {
       this.#unmeet(row);
+      const key = this.#options.map && this.#mapKey();
+      if (key) this.#left.set(key.text, key);
       this.live.end(row);
       this.table.del(row);
     }
+  }
+
+  /** All flows have been seen anew: the datapath's map has no others any more, from the next {@link flush} on. */
+  leave(): void {
+    for (const key of this.#left.values()) this.#options.map?.set(key, undefined);
+    this.#left.clear();
   }
 
   /** Decides anew those flows for which something has changed. True: there are more of them. */
@@ -328,10 +338,17 @@ export class FlowClassifier {
   /** Has the flow's arriving packets go to a class, or where unknown ones go. */
   #place(number: number | undefined): void {
     const { map } = this.#options;
+    const key = map && this.#mapKey();
+    if (!key) return;
+    this.#left.delete(key.text);
+    map.set(key, number);
+  }
+
+  /** By what the datapath's map knows the flow. */
+  #mapKey(): MapKey | undefined {
     const { origin, zone, protocol } = this.#view;
-    if (!map || origin === 'new' || zone !== 0) return;
-    const key = mapKeyOf(protocol, this.#view.tuple(origin === 'local' ? 'reply' : 'original'));
-    if (key) map.set(key, number);
+    if (origin === 'new' || zone !== 0) return undefined;
+    return mapKeyOf(protocol, this.#view.tuple(origin === 'local' ? 'reply' : 'original'));
   }
 
   #emit(kind: FlowEvent['kind'], row: number, last?: FlowEnd, before?: FlowEvent['before']): void {

@@ -1,5 +1,8 @@
-import { Subscription } from 'rxjs';
+import { Subscription, timer } from 'rxjs';
 import type { AskedFlow, FactAnswer, FactSource, SuppliedFact, SuppliedFacts } from './fact-source.ts';
+
+/** Wait before a source that broke is opened again, ms. */
+export const REOPEN_MS = 1000;
 
 /** An open source, and the flows that it knows. */
 interface Open {
@@ -19,7 +22,7 @@ export class FactDesk {
 
   /**
    * @param answered is told the row of a flow of which something has become known, and what was known before
-   * @param failed hears why a source has ended
+   * @param failed hears why a source has ended; it is opened again, and asked about the same flows
    */
   constructor(
     sources: readonly FactSource[],
@@ -37,16 +40,24 @@ export class FactDesk {
       const wanted = source.supplies.some((fact) => facts.has(fact));
       const open = this.#open.get(source);
       if (wanted && !open) {
-        const subscription = new Subscription();
-        this.#open.set(source, { subscription, flows: new Set() });
-        subscription.add(
-          source.answers.subscribe({ next: (answer) => this.#take(source, answer), error: this.#failed }),
-        );
+        const fresh: Open = { subscription: new Subscription(), flows: new Set() };
+        this.#open.set(source, fresh);
+        this.#listen(source, fresh);
       } else if (!wanted && open) {
         open.subscription.unsubscribe();
         this.#open.delete(source);
       }
     }
+  }
+
+  #listen(source: FactSource, open: Open): void {
+    const { subscription, flows } = open;
+    const again = (error: unknown) => {
+      this.#failed(error);
+      subscription.add(timer(REOPEN_MS).subscribe(() => this.#listen(source, open)));
+    };
+    subscription.add(source.answers.subscribe({ next: (answer) => this.#take(source, answer), error: again }));
+    for (const flow of [...flows]) source.ask(flow);
   }
 
   /** Somebody could be asked. */

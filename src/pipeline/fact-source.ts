@@ -31,7 +31,7 @@ export interface FactSource {
   readonly supplies: readonly SuppliedFact[];
   /** It is told of every flow that crosses a link, whichever a rule could take: a detector looks at the company, too. */
   readonly everyFlow?: boolean | undefined;
-  /** Opens the source; unsubscribing closes it, and it forgets all flows. An error ends it, and is said as a warning. */
+  /** Opens the source; unsubscribing closes it, and it forgets all flows. An error is said as a warning, and it is opened again. */
   readonly answers: Observable<FactAnswer>;
   /** Asks about a flow. Only while `answers` is subscribed to. */
   ask(flow: AskedFlow): void;

@@ -51,18 +51,23 @@ export class MarkQueue {
     this.#table.setWatched(row, false);
   }
 
-  /** Writes what has been requested since the last time. */
+  /** Writes what has been requested since the last time. @throws what the write does; then none of them counts as written */
   flush(): void {
     if (this.#rows.length === 0) return;
-    const results = this.#write(this.#batch);
-    for (let i = 0; i < this.#rows.length; i++)
-      if (results[i] === MARK_WRITTEN) this.#written++;
-      else if (results[i] !== MARK_GONE) {
-        this.#failed++;
-        // Whatever is decided next is written; so it is for a flow that has come into the row meanwhile, to no harm.
-        this.forget(this.#rows[i]!);
-      }
-    this.#batch.clear();
+    const rows = this.#rows;
     this.#rows = [];
+    let results: ArrayLike<number> = [];
+    try {
+      results = this.#write(this.#batch);
+    } finally {
+      this.#batch.clear();
+      for (const [i, row] of rows.entries())
+        if (results[i] === MARK_WRITTEN) this.#written++;
+        else if (results[i] !== MARK_GONE) {
+          this.#failed++;
+          // Whatever is decided next is written; so it is for a flow that has come into the row meanwhile, to no harm.
+          this.forget(row);
+        }
+    }
   }
 }

@@ -186,6 +186,7 @@ function resync(
       concatWith(
         defer(() => {
           const gone = classifier.table.endDump(whole);
+          if (reason === 'start' && gone) classifier.leave();
           classifier.ended(gone ?? []);
           const [removed, complete] = [gone?.length ?? 0, gone !== undefined];
           const quiet = reason === 'sweep' && complete && added + removed === 0;

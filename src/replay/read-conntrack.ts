@@ -18,7 +18,7 @@ interface Entry {
 }
 
 /**
- * Reads what conntrack(8) prints: `conntrack -E -o xml,timestamp` event by event, or `conntrack -L`, whose flows all begin at one moment
+ * Reads what conntrack(8) prints: `conntrack -E -o xml,timestamp,id` event by event, or `conntrack -L`, whose flows all begin at one moment
  * with what they have carried. It does not tell who is inside: `inside` does, and flows with both ends there are left out.
  */
 export class ConntrackReader {

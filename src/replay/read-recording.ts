@@ -27,10 +27,14 @@ export class RecordingReader {
 
   #begin({ version, time }: RecordingHead): void {
     if (version !== 1) throw new Error('another version');
+    const into = this.#into;
+    // What the run before was in the middle of, nobody has followed since.
+    for (let flow = this.#flows; flow < into.flows; flow++)
+      if (into.isOpen(flow)) into.end(flow, this.#time, undefined);
     // A clock that was set back must not make time run backwards.
     this.#time = Math.max(Date.parse(time), Number.isNaN(this.#time) ? 0 : this.#time);
-    this.#flows = this.#into.flows;
-    this.#places = this.#into.places.length;
+    this.#flows = into.flows;
+    this.#places = into.places.length;
   }
 
   #follow(line: RecordedLine): void {

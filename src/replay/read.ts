@@ -8,8 +8,9 @@ export async function readRecording(lines: AsyncIterable<string>, inside: readon
   const recording = new Recording();
   let reader: { take(line: string): void } | undefined;
   for await (const line of lines) {
+    if (line === '') continue;
     reader ??= line.startsWith('{') ? new RecordingReader(recording) : new ConntrackReader(recording, inside);
-    if (line !== '') reader.take(line);
+    reader.take(line);
   }
   return recording;
 }

@@ -1,4 +1,8 @@
 import type { MonitorItem } from '../monitor/index.ts';
+import { oldestOf } from '../pipeline/oldest.ts';
+
+/** Flows whose end is waited for; of more, those that were told of the longest ago have none. */
+const MOST_OPEN = 500_000;
 
 /** What the first line of each run of `headgate record` says. */
 export interface RecordingHead {
@@ -40,8 +44,13 @@ export type RecordedLine =
 export class Recorder {
   readonly #flows = new Map<string, number>();
   readonly #places = new Map<string, number>();
+  readonly #most: number;
   #born = 0;
   #last: number | undefined;
+
+  constructor(most = MOST_OPEN) {
+    this.#most = most;
+  }
 
   /** The lines of one item, each without its end; none for what is not recorded. */
   linesOf(item: MonitorItem): string[] {
@@ -62,7 +71,14 @@ export class Recorder {
       case 'flow.known': {
         const { protocol, local, remote, origin, began, zone } = item;
         const [place, before] = this.#placeOf(item.queue, item.rule);
-        this.#flows.set(keyOf(item), this.#born++);
+        const key = keyOf(item);
+        const known = item.kind === 'flow.known' ? this.#flows.get(key) : undefined;
+        // The longest known first.
+        this.#flows.delete(key);
+        this.#flows.set(key, known ?? this.#born++);
+        // The kernel's table was read anew.
+        if (known !== undefined) return [...before, line('u', this.#passed(item), known, place)];
+        for (const oldest of oldestOf(this.#flows, this.#most)) this.#flows.delete(oldest);
         const age = item.kind === 'flow.new' ? 0 : began ? Date.parse(item.time) - Date.parse(began) : -1;
         const rest: [] | [number] | [number, number] = zone !== undefined ? [age, zone] : age !== 0 ? [age] : [];
         return [...before, line('n', this.#passed(item), protocol, local, remote, origin, place, ...rest)];

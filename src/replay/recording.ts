@@ -85,6 +85,11 @@ export class Recording {
     return flow;
   }
 
+  /** Nobody has told of its end. */
+  isOpen(flow: number): boolean {
+    return Number.isNaN(this.#ended[flow]!);
+  }
+
   end(flow: number, time: number, totals: Totals | undefined): void {
     this.#ended[flow] = time;
     if (totals) this.setTotals(flow, totals);

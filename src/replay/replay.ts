@@ -1,6 +1,6 @@
 import { leavesOf, type Policy } from '../language/index.ts';
 import { DEFAULT_MARK_FIELD, hasPorts, type Origin, type Tuple } from '../model/index.ts';
-import { FlowClassifier, type FlowNews, READ_MS, type Sides, Tally, TICK_MS } from '../pipeline/index.ts';
+import { FlowClassifier, type FlowNews, READ_MS, type Sides, TICK_MS } from '../pipeline/index.ts';
 import { fieldOf } from '../shape/index.ts';
 import { FLOW_WORDS, type Recording } from './recording.ts';
 
@@ -43,7 +43,7 @@ const UNKNOWN = new Set([
 export function replay(recording: Recording, policy: Policy): Outcome {
   let clock = recording.events > 0 ? recording.timeOf(0) : 0;
   const news = new Replayed(recording);
-  const tally = new Tally();
+  const hits = new Map<string, number>();
   let decisions = 0;
   const classifier = new FlowClassifier({
     policy,
@@ -52,9 +52,9 @@ export function replay(recording: Recording, policy: Policy): Outcome {
     writeMarks: ({ count }) => new Int32Array(count),
     emit: () => {},
     listening: () => false,
-    decided: (rule, origin) => {
+    decided: (rule) => {
       decisions++;
-      tally.decided(rule, origin);
+      if (rule) hits.set(rule.name, (hits.get(rule.name) ?? 0) + 1);
     },
     now: () => clock,
   });
@@ -86,7 +86,7 @@ export function replay(recording: Recording, policy: Policy): Outcome {
       }
       settle();
     }
-    nextTick = Math.max(nextTick, time - ((time - nextTick) % TICK_MS));
+    if (nextTick <= time) nextTick += TICK_MS * (Math.floor((time - nextTick) / TICK_MS) + 1);
     clock = time;
     if (ticks) live.setTime();
   };
@@ -122,7 +122,7 @@ export function replay(recording: Recording, policy: Policy): Outcome {
     [when, ...(until ? [until] : [])].flatMap((part) => [...leavesOf(part)].map(({ kind }) => kind as string)),
   );
   return {
-    ...{ queues, last, hits: tally.rules },
+    ...{ queues, last, hits },
     changes: decisions - recording.flows,
     unknown: [...new Set(unknown)].filter((kind) => UNKNOWN.has(kind)).sort(),
   };

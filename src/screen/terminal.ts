@@ -35,6 +35,8 @@ export class Terminal {
     this.#listen(process, 'exit', () => this.#leave());
     for (const signal of ENDINGS) this.#listen(process, signal, ended);
     this.#listen(process, 'SIGCONT', () => {
+      // Whoever else has stopped us left the terminal as it was, and the shell has had it since.
+      this.#leave();
       this.#enter();
       changed();
     });

@@ -6,8 +6,11 @@ import type { DatapathName } from '../../src/shape/index.ts';
 import { Gateway, WORLD } from './gateway.ts';
 import { PATIENCE, soon } from './soon.ts';
 
+const PARTS = ['devices', 'kept', 'again', 'renamed', 'reload'] as const;
+export type LifePart = (typeof PARTS)[number];
+
 /** What up.test.ts and up-devices.test.ts say of `bpf`, of other datapaths: they come and go whole, whatever happens to devices. */
-export function lifecycle(datapath: DatapathName): void {
+export function lifecycle(datapath: DatapathName, parts: readonly LifePart[] = PARTS): void {
   describe(`datapath ${datapath}`, () => {
     let gateway: Gateway;
     let program: Program | undefined;
@@ -15,6 +18,9 @@ export function lifecycle(datapath: DatapathName): void {
       gateway = await Gateway.build();
     });
     afterEach(() => gateway.close());
+    const part = (name: LifePart, ...test: [string, () => Promise<void>]) => {
+      if (parts.includes(name)) it(...test);
+    };
     const up = async (...args: string[]) => {
       program = await gateway.up('--datapath', datapath, ...args);
       return program;
@@ -36,44 +42,48 @@ export function lifecycle(datapath: DatapathName): void {
       (await gateway.box.run('tc', 'filter', 'show', 'dev', device, 'ingress').catch(() => '')) +
       (await gateway.box.run('nft', 'list', 'ruleset')).replace(/^(?!.*hook ingress).*\n/gm, '');
 
-    it('flows that a rule names have its class both ways; an ifb taken down: the redirect goes; up again: it is back; deleted: it goes; no trace at the end', async () => {
-      const before = await gateway.snapshot();
-      const file = join(gateway.folder, 'test.gate');
-      await writeFile(
-        file,
-        `link wan { device wan  download 50mbit  upload 50mbit }
+    part(
+      'devices',
+      'flows that a rule names have its class both ways; an ifb taken down: the redirect goes; up again: it is back; deleted: it goes; no trace at the end',
+      async () => {
+        const before = await gateway.snapshot();
+        const file = join(gateway.folder, 'test.gate');
+        await writeFile(
+          file,
+          `link wan { device wan  download 50mbit  upload 50mbit }
 queue mine { share 60% }  queue special { share 10% }
 rule five when udp and remote.port 5000 -> special
 default local -> mine  remote -> mine  new -> mine
 `,
-      );
-      await up(file);
-      expect(await gateway.status()).toMatchObject({ service: { datapath } });
-      await gateway.serve(gateway.world, 'udp', WORLD, 5000);
-      await soon(async () => {
-        await gateway.ask(gateway.inside, 'udp', WORLD, 5000, 200, 6000);
-        const { download, upload } = await gateway.link();
-        const special = (queues: typeof download) => queues!.queues.find(({ name }) => name === 'special')!.packets;
-        expect(special(download)).toBeGreaterThan(0);
-        expect(special(upload)).toBeGreaterThan(0);
-      });
+        );
+        await up(file);
+        expect(await gateway.status()).toMatchObject({ service: { datapath } });
+        await gateway.serve(gateway.world, 'udp', WORLD, 5000);
+        await soon(async () => {
+          await gateway.ask(gateway.inside, 'udp', WORLD, 5000, 200, 6000);
+          const { download, upload } = await gateway.link();
+          const special = (queues: typeof download) => queues!.queues.find(({ name }) => name === 'special')!.packets;
+          expect(special(download)).toBeGreaterThan(0);
+          expect(special(upload)).toBeGreaterThan(0);
+        });
 
-      await gateway.box.run('ip', 'link', 'set', 'hg-wan', 'down');
-      await state('open');
-      expect(await redirects('wan')).toBe('');
-      expect(await gateway.ping(5)).toBe(0);
-      await gateway.box.run('ip', 'link', 'set', 'hg-wan', 'up');
-      await state('steering');
-      await steered();
+        await gateway.box.run('ip', 'link', 'set', 'hg-wan', 'down');
+        await state('open');
+        expect(await redirects('wan')).toBe('');
+        expect(await gateway.ping(5)).toBe(0);
+        await gateway.box.run('ip', 'link', 'set', 'hg-wan', 'up');
+        await state('steering');
+        await steered();
 
-      await gateway.box.run('ip', 'link', 'del', 'hg-wan');
-      await soon(async () => expect(await redirects('wan')).toBe(''));
-      expect(await gateway.ping(5)).toBe(0);
-      expect((await program!.stop('SIGTERM')).status).toBe(0);
-      expect(await gateway.snapshot()).toBe(before);
-    });
+        await gateway.box.run('ip', 'link', 'del', 'hg-wan');
+        await soon(async () => expect(await redirects('wan')).toBe(''));
+        expect(await gateway.ping(5)).toBe(0);
+        expect((await program!.stop('SIGTERM')).status).toBe(0);
+        expect(await gateway.snapshot()).toBe(before);
+      },
+    );
 
-    it('kept or killed it goes on, until the next one or down takes it away', async () => {
+    part('kept', 'kept or killed it goes on, until the next one or down takes it away', async () => {
       const before = await gateway.snapshot();
       await (await up('--keep')).stop('SIGTERM');
       await steered();
@@ -84,7 +94,7 @@ default local -> mine  remote -> mine  new -> mine
       expect(await gateway.snapshot()).toBe(before);
     });
 
-    it('killed and started again it goes on in place, and knows the flows that are there', async () => {
+    part('again', 'killed and started again it goes on in place, and knows the flows that are there', async () => {
       const before = await gateway.snapshot();
       const index = async () => JSON.parse(await gateway.box.run('ip', '-json', 'link', 'show', 'hg-wan'))[0].ifindex;
       await up();
@@ -135,52 +145,60 @@ default local -> mine  remote -> mine  new -> mine
         return gateway.box.run('ip', 'link', 'set', to, 'up');
       });
 
-    it('the device renamed: nothing is left on it; of the old name again, or deleted and back: it is steered', async () => {
-      await up();
-      await rename('wan', 'wan9');
-      await state('absent');
-      expect(await redirects('wan9')).toBe('');
-      expect(await gateway.ping(3)).toBe(0);
-      await rename('wan9', 'wan');
-      await state('steering');
-      await steered();
-
-      await gateway.box.run('ip', 'link', 'del', 'wan');
-      await soon(async () => expect(await gateway.box.run('ip', 'link', 'show')).not.toContain('hg-wan'));
-      await gateway.layWan();
-      await soon(async () => expect(await gateway.link()).toMatchObject({ state: 'steering' }));
-      await steered();
-      expect((await program!.stop('SIGTERM')).status).toBe(0);
-      expect(await gateway.box.run('nft', 'list', 'tables')).not.toContain('headgate');
-    });
-
-    it('a reload to other classes and back loses no packet, and leaves what starting anew would', async () => {
-      const file = join(gateway.folder, 'test.gate');
-      const link = 'link wan { device wan  download 50mbit  upload 20mbit }\n';
-      const rest = 'default local -> mine  remote -> seed  new -> new\n';
-      const policies = [
-        `${link}queue mine { share 70% }  queue new { share 10% }  queue seed { share 5% }\n${rest}`,
-        `${link}queue voice { share 20% }  queue new { share 10% }  queue seed { share 5% }  queue mine { share 50% }\nrule voice when udp and remote.port 5000 -> voice\n${rest}`,
-      ];
-      const shown: string[][] = [];
-      for (const policy of policies) {
-        await writeFile(file, policy);
-        await (await up(file)).line((line) => line.includes('"kind":"resync"'));
-        shown.push(numberless(await gateway.snapshot()));
-        await program!.stop('SIGTERM');
-      }
-      await writeFile(file, policies[0]!);
-      await up(file);
-      const lost = gateway.ping(60);
-      for (const i of [1, 0, 1]) {
-        await writeFile(file, policies[i]!);
-        const exit = await gateway.headgate('reload');
-        expect({ status: exit.status, stderr: exit.stderr }).toMatchObject({ status: 0 });
-        expect(numberless(await gateway.snapshot())).toEqual(shown[i]);
+    part(
+      'renamed',
+      'the device renamed: nothing is left on it; of the old name again, or deleted and back: it is steered',
+      async () => {
+        await up();
+        await rename('wan', 'wan9');
+        await state('absent');
+        expect(await redirects('wan9')).toBe('');
+        expect(await gateway.ping(3)).toBe(0);
+        await rename('wan9', 'wan');
+        await state('steering');
         await steered();
-      }
-      expect(await lost).toBe(0);
-    });
+
+        await gateway.box.run('ip', 'link', 'del', 'wan');
+        await soon(async () => expect(await gateway.box.run('ip', 'link', 'show')).not.toContain('hg-wan'));
+        await gateway.layWan();
+        await soon(async () => expect(await gateway.link()).toMatchObject({ state: 'steering' }));
+        await steered();
+        expect((await program!.stop('SIGTERM')).status).toBe(0);
+        expect(await gateway.box.run('nft', 'list', 'tables')).not.toContain('headgate');
+      },
+    );
+
+    part(
+      'reload',
+      'a reload to other classes and back loses no packet, and leaves what starting anew would',
+      async () => {
+        const file = join(gateway.folder, 'test.gate');
+        const link = 'link wan { device wan  download 50mbit  upload 20mbit }\n';
+        const rest = 'default local -> mine  remote -> seed  new -> new\n';
+        const policies = [
+          `${link}queue mine { share 70% }  queue new { share 10% }  queue seed { share 5% }\n${rest}`,
+          `${link}queue voice { share 20% }  queue new { share 10% }  queue seed { share 5% }  queue mine { share 50% }\nrule voice when udp and remote.port 5000 -> voice\n${rest}`,
+        ];
+        const shown: string[][] = [];
+        for (const policy of policies) {
+          await writeFile(file, policy);
+          await (await up(file)).line((line) => line.includes('"kind":"resync"'));
+          shown.push(numberless(await gateway.snapshot()));
+          await program!.stop('SIGTERM');
+        }
+        await writeFile(file, policies[0]!);
+        await up(file);
+        const lost = gateway.ping(60);
+        for (const i of [1, 0, 1]) {
+          await writeFile(file, policies[i]!);
+          const exit = await gateway.headgate('reload');
+          expect({ status: exit.status, stderr: exit.stderr }).toMatchObject({ status: 0 });
+          expect(numberless(await gateway.snapshot())).toEqual(shown[i]);
+          await steered();
+        }
+        expect(await lost).toBe(0);
+      },
+    );
   });
 }
 

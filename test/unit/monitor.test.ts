@@ -10,7 +10,8 @@ import {
   type ReadOptions,
   Ring,
 } from '../../src/monitor/index.ts';
-import { itemJsonSchema, itemSchema } from '../../src/monitor/schema.ts';
+import { KINDS } from '../../src/monitor/items.ts';
+import { eventSchemas, itemJsonSchema, itemSchema } from '../../src/monitor/schema.ts';
 import { MonitorStream } from '../../src/monitor/stream.ts';
 
 const flow = {
@@ -186,12 +187,21 @@ describe('a filter', () => {
 
   it('says what is wrong with it', () => {
     expect(parseFilter([['colour', 'red']])).toMatch(/no filter by colour/);
+    expect(parseFilter([['kind', 'flow.ends']])).toMatch(/^kind=flow.ends: a kind is .*flow.end,/);
+    expect(parseFilter([['kind', 'flaw*']])).toMatch(/^kind=flaw\*: a kind is /);
     expect(parseFilter([['origin', 'us']])).toMatch(/an origin is local, remote, new/);
     expect(parseFilter([['address', 'example.org']])).toMatch(/write an address/);
   });
 });
 
 describe('the schema', () => {
+  it('has the kinds that a filter knows', () => {
+    const kinds = Object.values(eventSchemas).flatMap(({ shape: { kind } }) =>
+      kind.type === 'enum' ? kind.options : [kind.value],
+    );
+    expect([...KINDS]).toEqual(kinds);
+  });
+
   it('is published as it is', async () => {
     await expect(`${JSON.stringify(itemJsonSchema(), null, 2)}\n`).toMatchFileSnapshot('../../docs/events.schema.json');
   });
@@ -227,7 +237,7 @@ describe('items for people', () => {
       '03:04:05.678 flow.new     tcp    10.0.0.2:40000 -> [2001:db8::1]:443  origin local  queue local  default',
       '03:04:05.678 flow.update  tcp    10.0.0.2:40000 -> [2001:db8::1]:443  origin local  queue seed  rule bulk (was in local by own)',
       '03:04:05.678 flow.end     tcp    10.0.0.2:40000 <- [2001:db8::1]:443  origin remote  queue seed  rule seeders  150 bytes, 3 packets',
-      '03:04:05.678 overrun      the kernel dropped events for us (2x); reading the table anew',
+      '03:04:05.678 overrun      the kernel dropped events for us (2 or more); reading the table anew',
       '03:04:05.678 resync       10 flows known: 3 found, 1 gone after an overrun (dump interrupted)',
       '03:04:05.678 link.open    wan on eth0: hg-eth0 was set down',
       '03:04:05.678 table.restored headgate: it is put back',

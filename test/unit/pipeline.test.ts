@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { EMPTY, NEVER, Observable, startWith } from 'rxjs';
+import { EMPTY, NEVER, Observable, of, startWith } from 'rxjs';
 import { TestScheduler } from 'rxjs/testing';
 import { describe, expect, it } from 'vitest';
 import { type FlowRecord, MARK_GONE, MARK_WRITTEN } from '../../src/kernel/index.ts';
@@ -363,6 +363,51 @@ describe('pipeline', () => {
       const waits = times.slice(1).map((time, i) => time - times[i]!);
       expect(waits).toEqual([200, 400, 800, 1600, 3200, 5000, 5000, 5000]);
     });
+  });
+
+  it('takes out of the datapath’s map what ended while nobody followed, when all is read again, and nothing before', () => {
+    const sets: (number | undefined)[] = [];
+    const map = { set: (_: unknown, number: number | undefined) => sets.push(number), flush: async () => {} };
+    const classifier = new FlowClassifier({
+      ...{ policy, field: DEFAULT_MARK_FIELD, sides, map, emit: () => {}, listening: () => false },
+      writeMarks: ({ count }) => Array(count).fill(MARK_WRITTEN),
+    });
+    const look = (interrupted: boolean, ...keys: string[]) => {
+      sets.length = 0;
+      runPipeline({
+        demand: of({ groups: ['new', 'destroy'], counters: false, ticks: false }),
+        ...{ classifier, emit: () => {}, events: () => NEVER, read: () => EMPTY },
+        dump: () => of([...keys.map((key) => news('dumped', key)), news('dumpEnd', 'a', { interrupted })]),
+      })
+        .subscribe()
+        .unsubscribe();
+      return [...sets];
+    };
+    expect(look(false, 'a', 'b')).toEqual([SEED, SEED]);
+    expect(look(true, 'a')).toEqual([SEED]);
+    expect(look(false, 'a')).toEqual([SEED, undefined]);
+    expect(look(false, 'a')).toEqual([SEED]);
+  });
+
+  it('errors once where the marks cannot be written, and writes them when it is tried again', () => {
+    let broken = true;
+    const { classifier, writes } = bench((count) => {
+      if (broken) throw new Error('socket');
+      return Array(count).fill(MARK_WRITTEN);
+    });
+    const options = {
+      demand: of({ groups: [], counters: false, ticks: false }),
+      ...{ classifier, emit: () => {}, events: () => EMPTY, read: () => EMPTY },
+      dump: () => of([news('dumped')]),
+    };
+    const errors: string[] = [];
+    const tryIt = () => runPipeline(options).subscribe({ error: (error) => errors.push(String(error)) });
+    tryIt();
+    broken = false;
+    tryIt();
+    expect(errors).toEqual(['Error: socket']);
+    expect(writes.map((write) => write.length)).toEqual([1, 1]);
+    expect([classifier.marks.written, classifier.marks.failed]).toEqual([1, 1]);
   });
 
   it('emits nothing, errors when a source cannot be opened, and closes both when unsubscribed early', () => {

@@ -100,6 +100,7 @@ describe('a recording', () => {
     const lines = record([1, begin(1)], [2, end(1, 10)]);
     const torn = [...lines.slice(0, -1), lines.at(-1)!.slice(0, 9)];
     const recording = await read([
+      '',
       ...torn,
       ...record([1, begin(1)], [2, end(1, 10)]),
       '["e",1,77]',
@@ -107,11 +108,56 @@ describe('a recording', () => {
       '{}',
       '"n"',
     ]);
-    expect(recording).toMatchObject({ flows: 2, events: 3, torn: 5 });
+    // The flow of the run that was killed ends with it.
+    expect(recording).toMatchObject({ flows: 2, events: 4, torn: 5 });
     expect(compare(recording, policyOf('')).queues[0]).toMatchObject({
       before: { flows: 2 },
       after: { flows: 2, bytes: 110 },
     });
+  });
+
+  it('has a flow once, however often the kernel’s table is read anew while it lasts', () => {
+    const known = (queue: string) => begin(1, { kind: 'flow.known', queue });
+    const lines = record([1, begin(1)], [2, known('local')], [3, known('bulk')], [4, end(1, 7)], [5, known('local')]);
+    expect(lines.slice(2)).toEqual([
+      '["n",1000,"tcp","10.0.0.2:1001","192.0.2.1:443","local",0]',
+      '["u",1000,0,0]',
+      '["p","bulk",null]',
+      '["u",1000,0,1]',
+      '["e",1000,0,7,100,10,10]',
+      '["n",1000,"tcp","10.0.0.2:1001","192.0.2.1:443","local",0,-1]',
+    ]);
+  });
+
+  it('waits for the ends of so many flows, and of no more', () => {
+    const recorder = new Recorder(32);
+    const take = (event: MonitorEvent, seq: number) =>
+      recorder.linesOf({ seq, time: new Date(START).toISOString(), monotonic: 5, ...event } as MonitorItem);
+    for (let id = 0; id < 33; id++) take(begin(id), id);
+    expect([0, 2, 3, 32].map((id) => take(end(id, 1), 0).length)).toEqual([0, 0, 1, 1]);
+  });
+
+  it('ends a run’s flows with it, and nothing happens until the next one begins', async () => {
+    const first = record([1, begin(1)], [2, begin(2)]);
+    const day = 86_400_000;
+    const second = record([1, begin(1)], [2, end(1, 10)]).map((line) =>
+      line.includes('"recording"')
+        ? line.replace(new Date(START).toISOString(), new Date(START + day).toISOString())
+        : line,
+    );
+    const recording = await read([...first, ...second]);
+    expect([...Array(recording.events).keys()].map((i) => [recording.eventOf(i), recording.timeOf(i) - START])).toEqual(
+      [
+        [{ flow: 0, ends: false }, 1000],
+        [{ flow: 1, ends: false }, 2000],
+        [{ flow: 0, ends: true }, 2000],
+        [{ flow: 1, ends: true }, 2000],
+        [{ flow: 2, ends: false }, day + 1000],
+        [{ flow: 2, ends: true }, day + 2000],
+      ],
+    );
+    const aged = compare(recording, policyOf('rule old when age > 60s -> bulk'));
+    expect([aged.moves, aged.rules]).toEqual([[], [{ rule: 'old', before: 0, after: 0 }]]);
   });
 
   it('is read whatever it holds', async () => {
@@ -165,6 +211,20 @@ rule night when time in 00:00-00:01 and unit "x.service" -> bulk`);
       ['bulk', 'local'],
       ['seed', 'local'],
     ]);
+  });
+
+  it('has time go on, and never back', async () => {
+    const ping = { origin: 'remote', protocol: 'icmp', queue: 'seed' };
+    const recording = await read(record([0, begin(1, ping)], [1.25, begin(2)], [1.26, end(2, 1_000_000)]));
+    const policy = policyOf('rule small when tcp and bytes.in < 1KB -> bulk');
+    expect(compare(recording, policy).rules).toEqual([{ rule: 'small', before: 0, after: 0 }]);
+  });
+
+  it('counts every rule by its name, however many there are', async () => {
+    const ports = Array.from({ length: 1001 }, (_, i) => i + 1);
+    const recording = await read(record(...ports.map((id) => [1, begin(id)] as const)));
+    const rules = ports.map((port) => `rule r${port} when local.port ${1000 + port} -> bulk`).join('\n');
+    expect(compare(recording, policyOf(rules)).rules.filter(({ after }) => after !== 1)).toEqual([]);
   });
 
   it('counts what goes on at the same time, and fills sets', async () => {

@@ -1,7 +1,10 @@
 // What `headgate top` shows, as lines: no terminal here (test/kernel/top.test.ts has a real one).
 
+import { EventEmitter } from 'node:events';
+import { PassThrough } from 'node:stream';
+import type { ReadStream, WriteStream } from 'node:tty';
 import { expect, it } from 'vitest';
-import { drawFrame, figuresOf, type Style, type View } from '../../src/screen/index.ts';
+import { drawFrame, figuresOf, type Style, Terminal, type View } from '../../src/screen/index.ts';
 import type { ListedFlow, QueueStatus, Status } from '../../src/service/index.ts';
 
 const queue = (name: string, n: number, bytes: number, drops = 0): QueueStatus => ({
@@ -91,4 +94,23 @@ it('sends nothing to the terminal that others wrote to move it', () => {
   const list = listOf(flow('192.0.2.1:1', { process, domains: [process], queue: '\u001b[31mq' }));
   const text = drawFrame(view({ list, problem: process }), plain).join('|');
   expect(text).not.toMatch(/[\u0000-\u001f\u007f-\u009f]/);
+});
+
+it('has the terminal anew after somebody else has stopped it', () => {
+  const [written, modes]: [string[], boolean[]] = [[], []];
+  const input = Object.assign(new PassThrough(), { setRawMode: (raw: boolean) => modes.push(raw) });
+  const output = Object.assign(new EventEmitter(), { write: (text: string) => written.push(text) });
+  const terminal = new Terminal(input as unknown as ReadStream, output as unknown as WriteStream);
+  const draw = () => terminal.draw(['one', 'two']);
+  terminal.open(
+    () => {},
+    () => {},
+    draw,
+  );
+  draw();
+  const before = written.splice(0);
+  process.emit('SIGCONT', 'SIGCONT');
+  expect(written.slice(-before.length)).toEqual(before);
+  expect(modes).toEqual([true, false, true]);
+  terminal.close();
 });

@@ -1,9 +1,10 @@
-import { VirtualTimeScheduler } from 'rxjs';
+import { type Subscriber, VirtualTimeScheduler } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { MOST_WAITING, queryOf, Sockets } from '../../src/facts/sockets.ts';
 import { whileOpen } from '../../src/facts/source.ts';
 import { unitOf } from '../../src/facts/unit-of.ts';
-import type { LocalSocket, SocketQuery } from '../../src/kernel/index.ts';
+import { processSource } from '../../src/facts/who.ts';
+import { CgroupPaths, type LocalSocket, type SocketQuery } from '../../src/kernel/index.ts';
 import { formatAddress, parseAddress } from '../../src/model/index.ts';
 import type { AskedFlow, FactAnswer } from '../../src/pipeline/index.ts';
 import { flowOf } from './swarm-scenes.ts';
@@ -67,7 +68,11 @@ describe('looking up sockets', () => {
       }),
       describe: async ({ uid }: LocalSocket) => ({ user: { id: uid } }),
     };
-    const sockets = whileOpen({ word: 'user', supplies: ['user'] }, (subscriber) => new Sockets(options, subscriber));
+    let subscriber!: Subscriber<FactAnswer>;
+    const sockets = whileOpen({ word: 'user', supplies: ['user'] }, (opened) => {
+      subscriber = opened;
+      return new Sockets(options, opened);
+    });
     const answers: FactAnswer[] = [];
     let problem: unknown;
     const running = sockets.answers.subscribe({
@@ -80,7 +85,8 @@ describe('looking up sockets', () => {
       scheduler.flush();
       await new Promise(setImmediate);
     };
-    return { sockets, asked, answers, run, running, problem: () => problem, closed: () => closed };
+    const held = () => (subscriber as unknown as { _finalizers: unknown[] })._finalizers.length;
+    return { sockets, asked, answers, run, running, held, problem: () => problem, closed: () => closed };
   }
   const socket = (uid: number): LocalSocket => ({ uid, inode: 1, cgroup: undefined });
   const flow = (port: number) => flowOf('local', 'tcp', port, '198.51.100.1', 443);
@@ -107,6 +113,16 @@ describe('looking up sockets', () => {
     const dropped = MOST_WAITING / 16 + 1;
     expect(sockets.counts()).toEqual({ found: 0, 'not found': MOST_WAITING + 1 - dropped, dropped });
     expect(Math.max(...asked)).toBe(256);
+  });
+
+  it('keeps nothing of the turns that have been', async () => {
+    const { sockets, asked, run, held } = bench((queries) => queries.map(() => undefined));
+    const before = held();
+    for (let i = 0; i < 1000; i++) {
+      sockets.ask(flow(i));
+      await run();
+    }
+    expect([asked.length, held()]).toEqual([1000, before]);
   });
 
   it('goes by the ends as they were when it was asked: an address may leave the box meanwhile', async () => {
@@ -136,4 +152,18 @@ describe('looking up sockets', () => {
     await deaf.run();
     expect([deaf.closed(), `${deaf.problem()}`]).toEqual([1, 'Error: no buffer']);
   });
+});
+
+it('a process that cannot be looked for is not known, and nothing ends', async () => {
+  const scheduler = new VirtualTimeScheduler();
+  const root = Promise.reject(new Error('EMFILE'));
+  const open = () => ({ find: () => [{ uid: 1, inode: 1, cgroup: 1n }], close: () => {} });
+  const source = processSource({ cgroups: new CgroupPaths(root), isOwn: () => true, open, scheduler });
+  const answers: FactAnswer[] = [];
+  source.answers.subscribe((answer) => answers.push(answer));
+  const flow = flowOf('local', 'tcp', 1, '198.51.100.1', 443);
+  source.ask(flow);
+  scheduler.flush();
+  await new Promise(setImmediate);
+  expect(answers).toEqual([{ flow, facts: { process: undefined } }]);
 });

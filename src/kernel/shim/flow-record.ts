@@ -38,7 +38,7 @@ export class FlowRecord {
     return this.#records.u16(this.#at, F.head.flags);
   }
 
-  /** `overrun`: how many were told at once; `dumpStart`: number of the attempt; `dumpEnd`: attempts made. */
+  /** `overrun`: events lost where they come by a ring, else overruns of the socket, told at once; `dumpStart`: number of the attempt; `dumpEnd`: attempts made. */
   get count(): number {
     return this.#records.u32(this.#at, F.head.count);
   }
