@@ -1,6 +1,7 @@
 import {
   bandsOf,
   type ChangedTree,
+  canChangeRoot,
   type Detail,
   formatHandle,
   LINK_MINOR,
@@ -26,7 +27,8 @@ export function changedTree(place: TreePlace, made: string, held: string): Chang
     return true;
   };
   const at = (minor: number) => formatHandle(major, minor);
-  const root = differs('root');
+  // What cannot be put back in place is left as it is.
+  const root = canChangeRoot(tree) && differs('root');
   const bands = tree.kind === 'prio' && differs(`qdisc below ${formatHandle(rootMajor(tree, major), 1)}`);
   const classes = [LINK_MINOR, ...tree.classes.map(({ minor }) => minor)].filter((minor) =>
     tree.kind === 'htb' ? differs(`class ${at(minor)}`) : false,

@@ -1,14 +1,18 @@
-import { HeadgateError } from '../model/index.ts';
+import type { Where } from '../kernel/index.ts';
+import { type Command, HeadgateError } from '../model/index.ts';
 import {
   addRoot,
   describeRoot,
+  formerName,
+  isFormerName,
   type LinkShape,
   type Operation,
   ROOT_LOSS,
+  removedIfb,
   removeIfb,
   replaceRoot,
 } from '../shape/index.ts';
-import { isIngressHook, isOurUpload, othersOn, type Scene } from './inspect.ts';
+import { inspect, isIngressHook, isOurUpload, othersOn, type Scene } from './inspect.ts';
 import type { Removal } from './removal.ts';
 import { readRoot } from './root-qdisc.ts';
 
@@ -25,7 +29,12 @@ export async function makeRoom(shape: LinkShape, scene: Scene): Promise<Operatio
   const root = await readRoot(device);
   if (!root) return [];
   if ('found' in root) throw new HeadgateError('HG_QDISC_TAKEN', { device, found: root.found });
-  return replaceRoot(device, there.index, root);
+  const ifb = formerName(device);
+  if (!scene.devices.some(({ name }) => name === ifb)) return replaceRoot(device, there.index, root);
+  if (!scene.formerRoots.some((former) => former.ifb === ifb && former.index === there.index))
+    throw new HeadgateError('HG_IFB_TAKEN', { ifb });
+  // Of what could not be put back once, and somebody has chosen anew since.
+  return [{ about: `remove ifb ${ifb}`, command: removeIfb(ifb) }, ...replaceRoot(device, there.index, root)];
 }
 
 /** What puts back the roots that were there before ours, when ours have gone; those alone of the device with this index, where one is given. */
@@ -55,4 +64,17 @@ export function putBackRoots(scene: Scene, index?: number): Removal[] {
       const about = `remove ifb ${ifb}, which kept a root qdisc`;
       return [...back, { about, command: removeIfb(ifb), of: 'former' }];
     });
+}
+
+/** The command removes the only copy of a root qdisc that is not back at its device, or may not be. */
+export async function losesRoot(command: Command, where: Where = {}): Promise<boolean> {
+  const ifb = removedIfb(command);
+  if (ifb === undefined || !isFormerName(ifb)) return false;
+  return inspect(where).then(
+    ({ formerRoots, ...scene }) => {
+      const own = formerRoots.filter((former) => former.ifb === ifb);
+      return putBackRoots({ ...scene, formerRoots: own }).some(({ of }) => of === 'root');
+    },
+    () => true,
+  );
 }

@@ -1,6 +1,7 @@
 import { type Journal, listCountingRules, runCommand, type Where } from '../kernel/index.ts';
 import type { Command } from '../model/index.ts';
 import { ARRIVAL_FAMILY, type Operation, removedIfb, TABLE } from '../shape/index.ts';
+import { losesRoot } from './former-root.ts';
 import { inspect } from './inspect.ts';
 import { checkFilters, checkRoot, checkTree } from './read-back.ts';
 
@@ -28,7 +29,10 @@ export async function runOperations(operations: readonly Operation[], options: R
   }
 }
 
-/** Takes steps back, the last first. An ifb stays where a redirect that could not be taken back leads to it still. */
+/**
+ * Takes steps back, the last first. An ifb stays where a redirect that could not be taken back leads to it still, or where it
+ * keeps a root qdisc that could not be put back.
+ */
 export async function undoSteps(
   steps: readonly { readonly undo?: Command | undefined }[],
   where: Where = {},
@@ -38,6 +42,7 @@ export async function undoSteps(
     const ifb = removedIfb(undo);
     // Where nobody can tell, it may.
     if (ifb !== undefined && (await leadsTo(ifb, where).catch(() => true))) continue;
+    if (await losesRoot(undo, where)) continue;
     await runCommand(undo, where).catch(() => {});
   }
 }

@@ -112,9 +112,13 @@ function placeOf({ device, classid }: QueueStatus): Place {
 const ASKED_MS = 10_000;
 const ASK_AGAIN_MS = 1000;
 
-/** Has the classifiers of what leaves tell the class in the packet, which they do for nobody else. Call the result to end that. */
-async function askClassifiers(devices: readonly string[]): Promise<() => Promise<void>> {
-  const ask = async (until: bigint) => {
+/**
+ * Has the classifiers of what leaves tell the class in the packet, which they do for nobody else. Call the result to end that: they
+ * go on until the time is over, since other captures may have asked, too.
+ */
+async function askClassifiers(devices: readonly string[]): Promise<() => void> {
+  const ask = async () => {
+    const until = process.hrtime.bigint() + BigInt(ASKED_MS) * 1_000_000n;
     for (const device of devices) {
       // A device may go at any time, and with it all that there is to ask.
       const filters = await listFilters(device, formatHandle(UPLOAD_MAJOR)).catch(() => []);
@@ -122,13 +126,9 @@ async function askClassifiers(devices: readonly string[]): Promise<() => Promise
         if (programId !== undefined) setBpfValue(programId, CAPTURED_MAP, until);
     }
   };
-  const goOn = () => ask(process.hrtime.bigint() + BigInt(ASKED_MS) * 1_000_000n);
-  await goOn();
-  const timer = setInterval(() => void goOn().catch(() => {}), ASK_AGAIN_MS);
-  return () => {
-    clearInterval(timer);
-    return ask(0n);
-  };
+  await ask();
+  const timer = setInterval(() => void ask().catch(() => {}), ASK_AGAIN_MS);
+  return () => clearInterval(timer);
 }
 
 interface Ended {

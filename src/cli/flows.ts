@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander';
 import { formatDuration, formatSize } from '../language/index.ts';
 import { formatRate } from '../model/index.ts';
-import { requestFlows } from '../service/ask.ts';
+import { FLOW_ORDERS, MOST_LISTED, requestFlows } from '../service/ask.ts';
 import type { FlowList, ListedFlow } from '../service/index.ts';
 import { note, print, printJson, table } from './output.ts';
 
@@ -17,12 +17,8 @@ export function addFlowsCommand(program: Command): void {
     .command('flows')
     .description('list the flows that there are: who opened each, its queue and rule, what it carries')
     .option('--where <condition>', 'those alone of which this holds: a condition as rules have it')
-    .addOption(
-      new Option('--sort <by>', 'the most first, names from A')
-        .choices(['bytes', 'packets', 'rate', 'age', 'local', 'remote', 'queue', 'rule'])
-        .default('bytes'),
-    )
-    .option('--limit <n>', 'so many at most, 1 to 10000', '50')
+    .addOption(new Option('--sort <by>', 'the most first, names from A').choices(FLOW_ORDERS).default('bytes'))
+    .option('--limit <n>', `so many at most, 1 to ${MOST_LISTED}`, '50')
     .option('--json', 'print one JSON object: {total, matched, flows: [...]}')
     .addHelpText(
       'after',

@@ -11,7 +11,7 @@ export function addMetricsCommand(program: Command): void {
       `
 Examples:
   sudo headgate metrics | grep queue_drops
-  sudo headgate metrics > /var/lib/prometheus/node-exporter/headgate.prom
+  sudo sh -c 'cd /var/lib/prometheus/node-exporter && headgate metrics > .headgate && mv .headgate headgate.prom'
 
 What each is: docs/monitoring.md. For root, and members of the group headgate (docs/systemd).
 Exit status: 0 printed; 3 neither; 6 headgate is not running`,

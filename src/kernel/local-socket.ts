@@ -10,6 +10,9 @@ import type { Peer } from './shim/index.ts';
 /** How long readers have to take what was sent to them when the service ends. */
 const GRACE_MS = 500;
 
+/** Connections of others than root and the service's own user; those beyond are closed. Root always finds a place. */
+export const MOST_GUESTS = 64;
+
 /** Where the service of this network namespace listens. */
 export const getSocketPath = (): Promise<string> => getStatePath('sock');
 
@@ -38,9 +41,16 @@ export async function listenLocal(listener: LocalListener): Promise<LocalServer>
     if (peer) listener(request, response, peer);
     else request.socket.destroy();
   });
+  let guests = 0;
   server.on('connection', (socket: Socket) => {
     try {
-      peers.set(socket, getSocketPeer(socket));
+      const peer = getSocketPeer(socket);
+      if (peer.uid !== 0 && peer.uid !== process.geteuid!()) {
+        if (guests === MOST_GUESTS) return void socket.destroy();
+        guests++;
+        socket.once('close', () => guests--);
+      }
+      peers.set(socket, peer);
     } catch {
       socket.destroy();
     }

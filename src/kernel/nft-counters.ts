@@ -1,5 +1,5 @@
-import { type Count, HeadgateError } from '../model/index.ts';
-import { run, type Where } from './command.ts';
+import type { Count } from '../model/index.ts';
+import { isGone, run, type Where } from './command.ts';
 
 /** A rule of nft that counts. */
 export interface CountingRule {
@@ -11,11 +11,11 @@ export interface CountingRule {
   readonly forwardsTo?: string | undefined;
 }
 
-/** The rules of a table that count; none where it is not there. */
+/** The rules of a table that count; none where it is not there. @throws HeadgateError HG_KERNEL */
 export async function listCountingRules(family: string, table: string, where: Where = {}): Promise<CountingRule[]> {
   // Sets may be long, and are not asked for.
   const text = await run(['nft', '--json', '--terse', 'list', 'table', family, table], where).catch((error) => {
-    if (error instanceof HeadgateError && error.code === 'HG_KERNEL') return '{"nftables":[]}';
+    if (isGone(error)) return '{"nftables":[]}';
     throw error;
   });
   return readCountingRules(text);

@@ -71,8 +71,8 @@ export interface ClassifierOptions extends LiveOptions {
   readonly decided?: ((rule: Rule | undefined, origin: Origin) => void) | undefined;
 }
 
-/** Where a record comes from: an event, the first look at the table, a later one. */
-export type Seen = 'event' | 'start' | 'resync';
+/** Where a record comes from: an event, the first look at the table, a later one, or the look of one who has followed nothing. */
+export type Seen = 'event' | 'start' | 'resync' | 'look';
 
 /** Flows that are decided anew in one go at most; the others wait for their turn. */
 export const MOST_SETTLED = 10_000;
@@ -176,7 +176,7 @@ export class FlowClassifier {
       nat: natOf(record.status),
       helper: record.helper,
       // One that a later look finds is as young as what was lost.
-      began: record.start ?? (seen === 'start' ? Number.NaN : this.live.now),
+      began: record.start ?? (seen === 'start' || seen === 'look' ? Number.NaN : this.live.now),
       now: this.live.now,
     });
     if (row < 0) return false;

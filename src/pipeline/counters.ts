@@ -8,6 +8,8 @@ export const RATE_MS = 1000;
 
 /** What the kernel has counted of a flow: bytes and packets since it began, and bit/s where it was read twice. */
 export interface Reading {
+  /** The flow's: another one may have come to its row since. */
+  readonly id: number;
   readonly bytes: Counts;
   readonly packets: Counts;
   readonly rate?: Counts | undefined;
@@ -22,7 +24,7 @@ export async function readCounters(
   dump: () => Observable<Iterable<FlowNews>>,
   twice: boolean,
 ): Promise<ReadonlyMap<number, Reading>> {
-  const readings = new Map<number, Reading & { readonly id: number; readonly time: number }>();
+  const readings = new Map<number, Reading & { readonly time: number }>();
   const reading = defer(dump).pipe(
     tap((batch) => {
       for (const record of batch) {

@@ -9,6 +9,7 @@ import type { PolicyView } from './get-policy.ts';
 import type { FlowList } from './list-flows.ts';
 import { serveEvents } from './serve-events.ts';
 import { serveMetrics } from './serve-metrics.ts';
+import { shareRunning } from './share-running.ts';
 import type { ServiceStatus, Status } from './status.ts';
 
 /** What can be read of the running service. */
@@ -84,15 +85,4 @@ export function fail(response: ServerResponse, status: number, error: unknown): 
       ? error
       : { code: 'internal', message: String(error), hint: 'This is a fault in headgate.', fields: {} };
   send(response, status, { error: { code, message, hint, ...fields } });
-}
-
-/** While one answer is being found, it is that of all who ask: looking at the kernel costs processes. */
-function shareRunning<T>(find: () => Promise<T>): () => Promise<T> {
-  let running: Promise<T> | undefined;
-  return () => {
-    running ??= find().finally(() => {
-      running = undefined;
-    });
-    return running;
-  };
 }

@@ -12,6 +12,7 @@ import type { WebAddress } from './serve-web.ts';
 import type { ServiceStatus, Status } from './status.ts';
 
 export { MOST_CONFIRM_MS } from './confirmation.ts';
+export { FLOW_ORDERS, MOST_LISTED } from './flow-orders.ts';
 
 /** Ms in which a service that lives says who it is. */
 const PATIENCE_MS = 5000;

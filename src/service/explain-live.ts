@@ -38,18 +38,16 @@ export interface LiveExplanation extends PlainExplanation {
   readonly text: string;
 }
 
+/** Whether a flow is meant. */
+export type IsMeant = (flow: FlowView) => boolean;
+
 /**
- * Explains the flows that are meant by `text`: protocol, opener and answerer as `expect` writes them, ports left out or
+ * The flows that are meant by `text`: protocol, opener and answerer as `expect` writes them, ports left out or
  * not, either end first, NAT undone or as the opener's packets carry them.
  *
- * @throws HeadgateError HG_USAGE where it is no flow; HG_NO_FLOW
+ * @throws HeadgateError HG_USAGE where it is no flow
  */
-export function explainLive(
-  text: string,
-  { policy, filters }: Asked,
-  flows: Iterable<FlowView>,
-  classifier: Classified,
-): LiveExplanation[] {
+export function meantByFlow(text: string, policy: Policy): IsMeant {
   // `expect` asks for the origin; here it is what is asked.
   const { facts: wanted, diagnostics } = parseFlow(
     /\borigin\b/.test(text) ? text : `${text} origin new`,
@@ -58,24 +56,19 @@ export function explainLive(
   );
   if (!wanted)
     throw new HeadgateError('HG_USAGE', { problem: `--live ${text}: ${diagnostics[0]?.message}`, command: 'explain' });
-  return explainThose(text, (flow) => isMeant(wanted, flow), { policy, filters }, flows, classifier);
+  return (flow) => isMeant(wanted, flow);
 }
 
 /**
- * Explains the flows of which one end is meant by `text`, as it is on its side, or as the opener's packets carry it:
+ * The flows of which one end is meant by `text`, as it is on its side, or as the opener's packets carry it:
  * `10.0.0.5:443`, `[2001:db8::1]:443`, or an address alone.
  *
- * @throws HeadgateError HG_USAGE where it is no end; HG_NO_FLOW
+ * @throws HeadgateError HG_USAGE where it is no end
  */
-export function explainEnd(
-  text: string,
-  asked: Asked,
-  flows: Iterable<FlowView>,
-  classifier: Classified,
-): LiveExplanation[] {
+export function meantByEnd(text: string): IsMeant {
   const wanted = parseEnd(text);
   if (!wanted) throw new HeadgateError('HG_USAGE', { problem: `${text}: write ADDRESS:PORT`, command: 'why' });
-  const isOne = (flow: FlowView): boolean => {
+  return (flow) => {
     if (isEnd(wanted, flow.local) || isEnd(wanted, flow.remote)) return true;
     const { source, sourcePort, destination, destinationPort } = flow.tuple('original');
     return (
@@ -83,7 +76,6 @@ export function explainEnd(
       isEnd(wanted, { address: destination, port: destinationPort })
     );
   };
-  return explainThose(text, isOne, asked, flows, classifier);
 }
 
 function parseEnd(text: string): End | undefined {
@@ -95,9 +87,10 @@ function parseEnd(text: string): End | undefined {
   return address && port <= 65_535 ? { address, port } : undefined;
 }
 
-function explainThose(
+/** Explains the flows that are meant by `text`, {@link MOST_EXPLAINED} at most. @throws HeadgateError HG_NO_FLOW */
+export function explainThose(
   text: string,
-  isOne: (flow: FlowView) => boolean,
+  isOne: IsMeant,
   asked: Asked,
   flows: Iterable<FlowView>,
   classifier: Classified,

@@ -20,6 +20,7 @@ import {
 } from '../pipeline/index.ts';
 import { type Datapath, type LinkShape, nftCarriesAll } from '../shape/index.ts';
 import { REOPEN_MS } from './keep-following.ts';
+import { shareRunning } from './share-running.ts';
 import type { FlowsStatus } from './status.ts';
 
 /** A policy in force, as far as following flows goes. */
@@ -148,32 +149,45 @@ export class Following {
   /** Does something with every flow; where none is followed, with what the kernel's table has now. */
   async withFlows<T>(act: (flows: Iterable<FlowView>, classifier: FlowClassifier) => T): Promise<T> {
     const classifier = await this.#knowing();
+    // Where no rule is by time, nobody else looks at the clock.
+    classifier.live.setTime();
     return act(classifier.flows(), classifier);
   }
 
   /** The same with what the kernel has counted of each; `rates`: over a second, which it takes. */
   async withCounters<T>(
     rates: boolean,
-    act: (flows: Iterable<FlowView>, classifier: FlowClassifier, readings: ReadonlyMap<number, Reading>) => T,
+    act: (flows: Iterable<FlowView>, classifier: FlowClassifier, readings: ReadonlyMap<number, Reading>) => Promise<T>,
   ): Promise<T> {
-    const classifier = await this.#knowing();
-    const readings = await readCounters(classifier.table, () => conntrackDump(), rates);
+    const { classifier, readings } = await (rates ? this.#reading : this.#counting)();
+    classifier.live.setTime();
     return act(classifier.flows(), classifier, readings);
+  }
+
+  readonly #counting = shareRunning(() => this.#count(false));
+  readonly #reading = shareRunning(() => this.#count(true));
+
+  async #count(rates: boolean): Promise<{ classifier: FlowClassifier; readings: ReadonlyMap<number, Reading> }> {
+    const classifier = await this.#knowing();
+    return { classifier, readings: await readCounters(classifier.table, () => conntrackDump(), rates) };
   }
 
   /** What knows the flows. */
   async #knowing(): Promise<FlowClassifier> {
-    if (this.#demand.groups.length > 0) return this.#classifier;
+    return this.#demand.groups.length > 0 ? this.#classifier : this.#look();
+  }
+
+  readonly #look = shareRunning(async () => {
     const { policy, datapath } = this.#followed.value;
     const classifier = new FlowClassifier(this.#silent(policy, datapath));
     const seeing = conntrackDump().pipe(
       map((batch) => {
-        for (const record of batch) if (record.kind === 'dumped') classifier.see(record, 'resync');
+        for (const record of batch) if (record.kind === 'dumped') classifier.see(record, 'look');
       }),
     );
     await lastValueFrom(seeing, { defaultValue: undefined });
     return classifier;
-  }
+  });
 
   close(): void {
     this.#close();

@@ -11,7 +11,15 @@ import {
 import { delIngressFilter, type LinkItem } from '../kernel/index.ts';
 import { HeadgateError, messageOf } from '../model/index.ts';
 import type { LinkEvent, LinkState } from '../monitor/index.ts';
-import { type Datapath, hooksOf, type LinkShape, type LinkSite, linkOperations, repairLink } from '../shape/index.ts';
+import {
+  type Datapath,
+  type HeldLink,
+  hooksOf,
+  type LinkShape,
+  type LinkSite,
+  linkOperations,
+  repairLink,
+} from '../shape/index.ts';
 import type { Settled } from './kept.ts';
 import { type Known, KnownIfbs, known } from './known-ifbs.ts';
 import { leaveLink, removeHook, tryCommand } from './leave-link.ts';
@@ -228,8 +236,10 @@ export class LinkKeeper {
     const parts = [...(down ? [] : [{ ...shape, upload: undefined }]), { ...shape, ifbs: [] }];
     let settled: Settled = 'whole';
     for (const part of parts) {
+      // A look that fails says nothing of what is there: there will be another.
+      const held = await getHeld(part, scene, this.#datapath);
       try {
-        if ((await this.#repairPart(part, scene)) && settled === 'whole') settled = 'changed';
+        if ((await this.#repairPart(part, held, scene)) && settled === 'whole') settled = 'changed';
       } catch (error) {
         await this.#giveUp(part, messageOf(error));
         settled = 'again';
@@ -239,14 +249,9 @@ export class LinkKeeper {
   }
 
   /** One direction. True: something was missing, and is there again. */
-  async #repairPart(part: LinkShape, scene: Scene): Promise<boolean> {
+  async #repairPart(part: LinkShape, held: HeldLink, scene: Scene): Promise<boolean> {
     const { device } = part;
-    const { clear, operations } = repairLink(
-      part,
-      this.#site!,
-      this.#datapath,
-      await getHeld(part, scene, this.#datapath),
-    );
+    const { clear, operations } = repairLink(part, this.#site!, this.#datapath, held);
     if (operations.length === 0) return false;
     // What others have at the ingress hook is in the way of a redirect alone.
     // Who puts another root qdisc there now has seen ours.

@@ -1,11 +1,11 @@
+import { setImmediate } from 'node:timers/promises';
 import { type Condition, evaluate, leavesOf, type Policy, parseWhere, setContents } from '../language/index.ts';
 import { type FlowFacts, HeadgateError, type Origin, protocolName } from '../model/index.ts';
 import { type Counts, type FlowClassifier, type FlowView, formatEnd, type Reading } from '../pipeline/index.ts';
+import { FLOW_ORDERS, type FlowOrder, MOST_LISTED } from './flow-orders.ts';
 
-/** By what flows can be put in order: names downwards from A, all else from the most. */
-export const FLOW_ORDERS = ['bytes', 'packets', 'rate', 'age', 'local', 'remote', 'queue', 'rule'] as const;
-export type FlowOrder = (typeof FLOW_ORDERS)[number];
-export const MOST_LISTED = 10_000;
+/** Flows that are looked at in one go; between two, the event loop has its turn. */
+const MOST_IN_ONE_GO = 5000;
 
 export interface FlowQuery {
   /** Absent: all flows. */
@@ -68,25 +68,55 @@ export const needsRates = ({ where, order }: FlowQuery): boolean =>
   (where !== undefined && [...leavesOf(where)].some((leaf) => leaf.kind === 'measure' && leaf.measure === 'rate'));
 
 /** The flows that are meant, in order. */
-export function listFlows(
+export async function listFlows(
   { where, order, limit }: FlowQuery,
   policy: Policy,
   flows: Iterable<FlowView>,
-  classifier: Pick<FlowClassifier, 'decisionOf'>,
+  classifier: Pick<FlowClassifier, 'decisionOf' | 'table'>,
   readings: ReadonlyMap<number, Reading>,
-): FlowList {
+): Promise<FlowList> {
   const sets = setContents(policy);
-  const found: ListedFlow[] = [];
+  const keyOf = KEYS[order];
+  const first: Ranked[] = [];
+  let matched = 0;
+  /** Who comes behind it is not listed, and costs no more than a look. */
+  let last: Ranked | undefined;
+  const take = (flow: FlowView): void => {
+    const read = readings.get(flow.row);
+    const reading = read?.id === classifier.table.idOf(flow.row) ? read : undefined;
+    if (where && !evaluate(where, factsOf(flow, reading), sets)) return;
+    matched++;
+    const { queue, rule } = classifier.decisionOf(flow.row);
+    const key = keyOf(flow, reading, queue, rule?.name);
+    if (last && compare(key, last.key) >= 0) return;
+    first.push({ key, flow: listOne(flow, queue, rule?.name, reading) });
+    if (first.length === 2 * limit) last = cut(first, limit);
+  };
   let total = 0;
   for (const flow of flows) {
-    total++;
-    const reading = readings.get(flow.row);
-    if (where && !evaluate(where, factsOf(flow, reading), sets)) continue;
-    const { queue, rule } = classifier.decisionOf(flow.row);
-    found.push(listOne(flow, queue, rule?.name, reading));
+    take(flow);
+    if (++total % MOST_IN_ONE_GO === 0) await setImmediate();
   }
-  return { total, matched: found.length, flows: found.sort(ORDERS[order]).slice(0, limit) };
+  cut(first, limit);
+  return { total, matched, flows: first.map(({ flow }) => flow) };
 }
+
+/** By what a flow is put in order. */
+type Key = number | string;
+
+interface Ranked {
+  readonly key: Key;
+  readonly flow: ListedFlow;
+}
+
+/** Leaves the first of them, in order, and returns the last of those. */
+function cut(ranked: Ranked[], limit: number): Ranked | undefined {
+  ranked.sort((a, b) => compare(a.key, b.key)).splice(limit);
+  return ranked.at(-1);
+}
+
+const NAMES = new Intl.Collator('en', { numeric: true });
+const compare = (a: Key, b: Key): number => (typeof a === 'number' ? Number(b) - a : NAMES.compare(a, String(b)));
 
 /** What a flow has, with counters that were read for this alone. */
 function factsOf(flow: FlowView, reading: Reading | undefined): FlowFacts {
@@ -121,17 +151,16 @@ function listOne(flow: FlowView, queue: string, rule: string | undefined, readin
 }
 
 const both = (counts: Counts | undefined): number => (counts ? counts.in + counts.out : -1);
-const most = (value: (flow: ListedFlow) => number) => (a: ListedFlow, b: ListedFlow) => value(b) - value(a);
-const byName = (value: (flow: ListedFlow) => string) => (a: ListedFlow, b: ListedFlow) =>
-  value(a).localeCompare(value(b), 'en', { numeric: true });
 
-const ORDERS: Readonly<Record<FlowOrder, (a: ListedFlow, b: ListedFlow) => number>> = {
-  bytes: most(({ bytes }) => both(bytes)),
-  packets: most(({ packets }) => both(packets)),
-  rate: most(({ rate }) => both(rate)),
-  age: most(({ age = -1 }) => age),
-  local: byName(({ local }) => local),
-  remote: byName(({ remote }) => remote),
-  queue: byName(({ queue }) => queue),
-  rule: byName(({ rule = '' }) => rule),
+const KEYS: Readonly<
+  Record<FlowOrder, (flow: FlowView, reading: Reading | undefined, queue: string, rule: string | undefined) => Key>
+> = {
+  bytes: (flow, reading) => both(reading?.bytes ?? flow.bytes),
+  packets: (flow, reading) => both(reading?.packets ?? flow.packets),
+  rate: (_, reading) => both(reading?.rate),
+  age: ({ age = -1 }) => age,
+  local: ({ local }) => formatEnd(local),
+  remote: ({ remote }) => formatEnd(remote),
+  queue: (_flow, _reading, queue) => queue,
+  rule: (_flow, _reading, _queue, rule = '') => rule,
 };

@@ -26,13 +26,15 @@ export function serveEvents(
   let ended = !follow;
   const pump = () => {
     waiting = false;
-    while (!full && !response.destroyed) {
+    while (!full && !response.writableEnded && !response.destroyed) {
       const kept = reader.next();
-      if (!kept) {
-        if (ended) response.end();
-        return;
+      if (kept) full = !response.write(format(kept));
+      else if (!ended) return;
+      else {
+        // One that reads no further may keep the connection; what comes is not for it any more.
+        reader.close();
+        response.end();
       }
-      full = !response.write(format(kept));
     }
   };
   const reader = stream.open(

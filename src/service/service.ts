@@ -41,7 +41,7 @@ import { Confirmation } from './confirmation.ts';
 import { serveControl } from './control.ts';
 import { bestDatapath, prepareDatapath } from './datapath.ts';
 import { Deadline } from './deadline.ts';
-import { explainEnd, explainLive } from './explain-live.ts';
+import { explainThose, type IsMeant, meantByEnd, meantByFlow } from './explain-live.ts';
 import { finish } from './finish.ts';
 import { Following } from './following.ts';
 import { getPolicyView } from './get-policy.ts';
@@ -59,6 +59,7 @@ import { changeKernel, type LoadPolicy, type ReloadResult, reloadPolicy } from '
 import { findInForce, getPolicyBefore, isSamePolicy } from './resume.ts';
 import { openWeb } from './serve-web.ts';
 import { shapeHere } from './shape-here.ts';
+import { shareRunning } from './share-running.ts';
 import type { ServiceStatus } from './status.ts';
 import { TableKeeper } from './table-keeper.ts';
 import { withCapabilities } from './with-capabilities.ts';
@@ -360,16 +361,17 @@ async function startWith(
         const open = keepers.flatMap(({ shape, state }) => (state === 'open' ? [shape.link] : []));
         return 'error' in result || open.length === 0 ? result : { ...result, open };
       });
-    const explainBy = async (explain: typeof explainLive, text: string) => {
-      const filters = await listClassifiers(shapesNow(), datapath);
-      return following.withFlows((...known) => explain(text, { policy, filters }, ...known));
+    const classifiers = shareRunning(() => listClassifiers(shapesNow(), datapath));
+    const explain = async (text: string, isMeant: IsMeant) => {
+      const filters = await classifiers();
+      return following.withFlows((...known) => explainThose(text, isMeant, { policy, filters }, ...known));
     };
     const answers = listAnswers({
       status: () => getStatus(status()),
       service: status,
       policy: () => getPolicyView(policy, texts.get(policy), following.tally),
-      explain: (text) => explainBy(explainLive, text),
-      why: (end) => explainBy(explainEnd, end),
+      explain: (text) => explain(text, meantByFlow(text, policy)),
+      why: (end) => explain(end, meantByEnd(end)),
       flows: (parameters) => {
         const query = readQuery(parameters, policy);
         return following.withCounters(needsRates(query), (...known) => listFlows(query, policy, ...known));

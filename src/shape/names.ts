@@ -53,6 +53,8 @@ export const besideName = (ifb: string): string => `hg${ifb[2] === '-' ? '_' : '
 /** The ifb that keeps a copy of the root qdisc that was there before ours. */
 export const formerName = (device: string): string => `hg=${ifbName(device).slice(3)}`;
 
+export const isFormerName = (ifb: string): boolean => ifb.startsWith('hg=');
+
 /** Its alias says by the device's index whose the root was: that stays when the device gets another name. */
 export const formatFormerAlias = (index: number): string => `${ALIAS} former root of ${index}`;
 

@@ -1,7 +1,7 @@
 import { formatHandle, LEAF_MAJOR, LINK_MINOR } from './names.ts';
 import type { Detail, Operation, TreePlace } from './operation.ts';
 import { batch } from './tc-batch.ts';
-import type { TreeClass } from './tree.ts';
+import type { Tree, TreeClass } from './tree.ts';
 import { bandsCommand, bandsOf, classCommand, leafCommands, linkCommand, rootCommand } from './tree-commands.ts';
 
 /** What of a tree that is there is not as it was made: somebody has changed it, or taken it away. */
@@ -29,7 +29,7 @@ export function putBackTree({ place, root, bands, classes, moved, leaves, detail
   const { device, major, tree } = place;
   const loses = moved.size > 0 || tree.classes.some((c) => leaves.has(c.minor) && isMadeAnew(c, leaves));
   const commands = [
-    ...(root && hasChange(place) ? [rootCommand(device, major, tree, 'change')] : []),
+    ...(root ? [rootCommand(device, major, tree, 'change')] : []),
     ...(bands ? [bandsCommand(device, major, bandsOf(tree), 'change')] : []),
     ...[...tree.classes]
       .reverse()
@@ -53,7 +53,7 @@ export function putBackTree({ place, root, bands, classes, moved, leaves, detail
 }
 
 /** HTB's root takes a change of its size table alone, which it has where the line takes bytes away. */
-const hasChange = ({ tree }: TreePlace): boolean => tree.kind !== 'htb' || (tree.overhead?.bytes ?? 0) < 0;
+export const canChangeRoot = (tree: Tree): boolean => tree.kind !== 'htb' || (tree.overhead?.bytes ?? 0) < 0;
 
 /** The others change what they are told, and keep the rest. */
 const isMadeAnew = ({ minor, leaf }: TreeClass, leaves: ChangedTree['leaves']): boolean =>

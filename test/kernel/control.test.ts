@@ -4,7 +4,9 @@
 import { chmod, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { MOST_GUESTS } from '../../src/kernel/index.ts';
 import { Program } from '../../src/lab/index.ts';
+import type { LinkStatus } from '../../src/service/index.ts';
 import { type Exit, exitOf, Gateway, HEADGATE, INSIDE, WAN, WORLD } from './gateway.ts';
 import { soon } from './soon.ts';
 
@@ -84,7 +86,7 @@ describe('the control socket', () => {
       return [
         service.pid,
         service.datapath,
-        links.map((link: { state: string; ifb: string }) => [link.state, link.ifb]),
+        links.map((link: LinkStatus) => [link.state, link.ifbs.map(({ name }) => name)]),
       ];
     };
     expect(shape(told)).toEqual(shape(toRoot));
@@ -133,6 +135,21 @@ describe('the control socket', () => {
       (await request(['setpriv', `--reuid=${STRANGER}`, `--regid=${GROUP}`, '--clear-groups'], 'GET', '/service'))
         .status,
     ).toBe(200);
+  });
+
+  it('closes what members open beyond measure, and answers root', async () => {
+    await upWithGroup();
+    const script = `const { connect } = require('net'); let closed = 0;
+      for (let i = 0; i < ${MOST_GUESTS + 9}; i++)
+        connect('${socket}').on('error', () => {}).on('close', () => { if (++closed === 9) console.log('closed'); })`;
+    const opener = Program.start('opener', [...as(MEMBER, [GROUP]), process.execPath, '-e', script], {
+      netns: gateway.box.name,
+    });
+    await opener.line((line) => line === 'closed');
+    expect(await member('flows')).toMatchObject({ status: 6 });
+    expect(await gateway.headgate('flows')).toMatchObject({ status: 0 });
+    await opener.stop();
+    await soon(async () => expect(await member('flows')).toMatchObject({ status: 0 }));
   });
 
   it('is for root alone where there is no such group', async () => {

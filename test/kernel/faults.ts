@@ -5,7 +5,7 @@ import { join } from 'node:path';
 
 /**
  * `dies before`, `dies after`: headgate is killed with kill -9 when it was about to change something, or had done it.
- * `fails`: the kernel refuses; `refuses`: from then on it always does. `hangs`: it does not answer, and of this what only reads may be the nth, too.
+ * `fails`: the kernel refuses; `refuses`: from then on it always does. `hangs`: it does not answer.
  */
 export type Fault = 'dies before' | 'dies after' | 'fails' | 'refuses' | 'hangs';
 
@@ -49,7 +49,10 @@ export class Faults {
     );
   }
 
-  /** From now on the `n`th command that changes something (from 1), and has the words in it, goes wrong, once, or with `refuses` until it is cleared. */
+  /**
+   * From now on the `n`th command that changes something (from 1) goes wrong, once, or with `refuses` until it is cleared; where
+   * there are words, and with `hangs`, the `n`th that has the words in it, whether it changes something or reads.
+   */
   async set(fault: Fault, n: number, words = ''): Promise<void> {
     for (const name of ['count', 'hit']) await rm(join(this.folder, name), { force: true });
     await writeFile(join(this.folder, 'fault'), `${fault}\n${n}\n${words}\n`);
@@ -59,13 +62,13 @@ export class Faults {
 const wrapper = (tool: string, folder: string): string => `#!/bin/sh
 real=/usr/sbin/${tool}
 [ -e ${folder}/fault ] || exec $real "$@"
-case "$(head -1 ${folder}/fault) $* " in
+{ read -r fault; read -r at; read -r words; } <${folder}/fault
+case "$fault$words  $* " in
 hangs*) ;;
-*" show "*|*" list "*) exec $real "$@" ;;
+"$fault "*" show "*|"$fault "*" list "*) exec $real "$@" ;;
 esac
 # What is tried out in a namespace of its own is no step.
 [ "$(readlink /proc/self/ns/net)" = "$(readlink /proc/$PPID/ns/net)" ] || exec $real "$@"
-{ read -r fault; read -r at; read -r words; } <${folder}/fault
 case "${tool} $*" in *"$words"*) ;; *) exec $real "$@" ;; esac
 count=$(($(cat ${folder}/count 2>/dev/null || echo 0) + 1))
 echo $count >${folder}/count

@@ -4,8 +4,9 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { Program } from '../../src/lab/index.ts';
 import type { FlowList } from '../../src/service/index.ts';
-import { Gateway, INSIDE, WAN, WORLD } from './gateway.ts';
+import { Gateway, HEADGATE, INSIDE, WAN, WORLD } from './gateway.ts';
 import { Host } from './host.ts';
 import { soon } from './soon.ts';
 
@@ -71,6 +72,16 @@ it('list the flows that are meant, and say why they are where they are', async (
   ]);
   expect(rated.flows.map(({ local, rate }) => [local, rate!.out > 10_000])).toEqual([[`${INSIDE}:6001`, true]]);
 
+  // Of one that the kernel has noted no beginning of, nobody says one.
+  await box.run('sysctl', '-qw', 'net.netfilter.nf_conntrack_timestamp=0');
+  await gateway.ask(inside, 'udp', WORLD, 5000, 200, 6002);
+  const untold = await list('--where', 'local.port 6002');
+  expect(untold).toMatchObject({ matched: 1 });
+  expect(untold.flows[0]).not.toHaveProperty('age');
+  expect((await gateway.headgate('why', `${INSIDE}:6002`)).stdout).toMatch(/^it was there before anybody looked; /m);
+  await box.run('conntrack', '-D', '-p', 'udp', '--orig-port-src', '6002');
+  await box.run('sysctl', '-qw', 'net.netfilter.nf_conntrack_timestamp=1');
+
   const why = await gateway.headgate('why', `${INSIDE}:51413`, '--json');
   expect(JSON.parse(why.stdout)).toMatchObject([
     {
@@ -107,5 +118,16 @@ it('list the flows that are meant, and say why they are where they are', async (
   expect((await gateway.headgate('flows', '--sort', 'local')).stdout).toMatch(
     /^proto +local .*\nudp +10\.0\.0\.2:6000 +-> +192\.0\.2\.2:5000 +mine +- .*\n/,
   );
+
+  // Flows are followed for a reader alone, and no rule looks at the clock: it goes on all the same.
+  await writeFile(file, policy());
+  expect((await gateway.headgate('reload')).status).toBe(0);
+  await soon(async () => expect((await gateway.status()).service).toMatchObject({ follows: [] }));
+  const reader = Program.start('events', [...HEADGATE, 'events', '--json'], { netns: box.name });
+  await reader.line((line) => line.includes('"kind":"resync"'));
+  const age = async () => (await list('--where', 'local.port 6000')).flows[0]!.age!;
+  const young = await age();
+  await soon(async () => expect(await age()).toBeGreaterThan(young + 500));
+  await reader.stop();
   expect(await program.stop('SIGTERM')).toEqual({ status: 0, signal: null });
-}, 120_000);
+}, 240_000);

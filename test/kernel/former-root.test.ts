@@ -1,5 +1,5 @@
 // `replace root-qdisc`: a root qdisc that somebody else chose makes room for the upload's, and is there again afterwards, to the
-// last option: after the end, a reload, a failure or kill -9 at any step, also with the state folder lost. Shown on the machine's
+// last option: after the end, a reload, a failure or kill -9 at any step of `up`, or when a reload puts it back, also with the state folder lost. Shown on the machine's
 // own kernel (6.18: cls_bpf, HTB, tbf, bfifo, pfifo); sfq, fq, fq_codel and cake are not there.
 
 import { writeFile } from 'node:fs/promises';
@@ -117,6 +117,11 @@ describe('a root qdisc that somebody chose', () => {
     await tc('qdisc add dev wan parent 5:1 handle 6: pfifo limit 9');
     expect(await said()).toContain('tbf 5: (other qdiscs stand below it)');
     await tc('qdisc del dev wan root');
+    await choose('pfifo limit 9');
+    await gateway.box.batch('link add hg=wan type ifb');
+    expect(await said()).toContain('a device named hg=wan exists and is not ours');
+    await gateway.box.batch('link del hg=wan');
+    await tc('qdisc del dev wan root');
     await tc('qdisc add dev wan root handle 5: stab linklayer ethernet overhead 18 pfifo limit 9');
     expect(await gateway.headgate('up', file)).toMatchObject({
       status: 5,
@@ -150,5 +155,53 @@ describe('up', () => {
       expect(step).toBeLessThan(20);
       if (through) expect(step).toBeGreaterThan(6);
     }
+  });
+});
+
+describe('a reload without upload', () => {
+  const BACK = 'tc qdisc add dev wan root handle 5:';
+  const copies = async () => (await gateway.box.run('ip', '-o', 'link')).includes('hg=wan');
+
+  it('that is refused, or killed, when it puts it back: the copy stays until it is back', async () => {
+    const faults = await Faults.build(gateway.folder);
+    await choose(TBF);
+    const before = await gateway.snapshot();
+    const was = await root();
+    const up = async () => {
+      await writeFile(file, policy(UPLOAD));
+      const program = gateway.start([file], faults.path);
+      await gateway.ready(program);
+      await writeFile(file, policy(''));
+      return program;
+    };
+
+    let program = await up();
+    await faults.set('fails', 1, BACK);
+    const warned = program.line((line) => line.includes('what it keeps could not be put back'));
+    expect((await gateway.headgate('reload')).status).toBe(0);
+    await warned;
+    expect([await root(), await root('hg=wan')]).toEqual([expect.not.stringContaining('tbf'), was]);
+    expect((await program.stop('SIGTERM')).status).toBe(0);
+    expect(await gateway.snapshot()).toBe(before);
+
+    program = await up();
+    await faults.set('dies before', 1, BACK);
+    await gateway.headgate('reload');
+    expect((await program.ended).signal).toBe('SIGKILL');
+    await faults.set('fails', 1, BACK);
+    expect((await exitOf(gateway.box.name, 'env', faults.path, ...HEADGATE, 'recover')).status).toBe(0);
+    expect(await faults.hit()).toContain(BACK);
+    expect(await root('hg=wan')).toBe(was);
+    expect((await down()).status).toBe(0);
+    expect(await gateway.snapshot()).toBe(before);
+
+    program = await up();
+    await faults.set('dies after', 1, BACK);
+    await gateway.headgate('reload');
+    expect((await program.ended).signal).toBe('SIGKILL');
+    expect((await gateway.headgate('recover')).status).toBe(0);
+    expect([await root(), await copies()]).toEqual([was, false]);
+    expect((await down()).status).toBe(0);
+    expect(await gateway.snapshot()).toBe(before);
   });
 });

@@ -4,7 +4,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { Program } from '../../src/lab/index.ts';
+import { type Namespace, Program } from '../../src/lab/index.ts';
 import type { DatapathName } from '../../src/shape/index.ts';
 import { Faults, REFUSAL } from './faults.ts';
 import { Gateway, HEADGATE, WORLD } from './gateway.ts';
@@ -70,6 +70,21 @@ it.each<[DatapathName, string, number]>([
   expect(await gateway.headgate('reload')).toMatchObject({ status: 0, stderr: '' });
   expect([await leads(), await ifbs()]).toEqual(['hg_wan', 'hg_wan']);
   expect(await gateway.ping(5)).toBe(0);
+  if (datapath === 'map') await expectLeft(box);
   expect((await program.stop('SIGTERM')).status).toBe(0);
   expect(await gateway.snapshot()).toBe(nothing);
 });
+
+/** A look at the chains that fails says nothing of them: they stay the same. */
+async function expectLeft(box: Namespace): Promise<void> {
+  const handles = async () =>
+    (await box.run('nft', '-a', 'list', 'table', 'netdev', 'headgate')).match(/fwd to .*# handle \d+/g);
+  const before = await handles();
+  expect(before).toHaveLength(2);
+  await faults.set('fails', 1, 'nft --json --terse list table netdev headgate');
+  const leaf = ['dev', 'hg_wan', 'parent', '7fe0:1'];
+  await box.run('tc', 'qdisc', 'del', ...leaf);
+  await soon(async () => expect(await faults.hit()).toBeDefined());
+  await soon(async () => expect(await box.run('tc', 'qdisc', 'show', ...leaf)).toContain('bfifo 7f01:'));
+  expect(await handles()).toEqual(before);
+}

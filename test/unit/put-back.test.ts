@@ -31,6 +31,8 @@ describe('a tree', () => {
     expect(
       changed(/$/, '\nclass htb 7fe0:77 parent 7fe0:100 rate 1Mbit\nqdisc sfq 77: parent 7fe0:77'),
     ).toBeUndefined();
+    // HTB's root takes no change of it.
+    expect(changed('r2q 10', 'r2q 1')).toBeUndefined();
   });
 
   it('with other rates gets its own, in place', () => {
