@@ -265,11 +265,14 @@ async function startWith(
       const from = { policy, shapes, datapath: prepared.datapath };
       const to = { policy: next, shapes: nameBeside(shapes, nextShapes), datapath: made.datapath };
       const before = { policy, datapath: name, generation, unconfirmed: tried.unconfirmed };
-      const journal = await Journal.begin({ kind: 'reload', applied: writeApplied(before) });
-      const after = await changeLinks(from, to, journal).catch(async (error) => {
+      const delMade = async (error: unknown): Promise<never> => {
         await delFiles(made.files.filter((path) => !prepared.files.includes(path)));
-        await journal.end();
         throw error;
+      };
+      const journal = await Journal.begin({ kind: 'reload', applied: writeApplied(before) }).catch(delMade);
+      const after = await changeLinks(from, to, journal).catch(async (error) => {
+        await journal.end();
+        return delMade(error);
       });
       const old = prepared.files.filter((path) => !made.files.includes(path));
       ({ policy, shapes } = to);
