@@ -38,6 +38,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   top: async () => (await import('./top.ts')).addTopCommand,
   flows: async () => (await import('./flows.ts')).addFlowsCommand,
   why: async () => (await import('./why.ts')).addWhyCommand,
+  web: async () => (await import('./web.ts')).addWebCommand,
   metrics: async () => (await import('./metrics.ts')).addMetricsCommand,
   record: async () => (await import('./record.ts')).addRecordCommand,
   replay: async () => (await import('./replay.ts')).addReplayCommand,

@@ -28,10 +28,18 @@ export function tellFindings(parsed: Pick<ParsedPolicy, 'diagnostics' | 'texts'>
  *
  * @throws HeadgateError HG_FILE; HG_POLICY where it has errors
  */
-export async function loadPolicy(file: string, json = false, where?: 'machine'): Promise<Policy> {
+export const loadPolicy = async (file: string, json = false, where?: 'machine'): Promise<Policy> =>
+  (await loadWithTexts(file, json, where)).policy;
+
+/** The same with the texts that it was read from. */
+export async function loadWithTexts(
+  file: string,
+  json: boolean,
+  where?: 'machine',
+): Promise<Pick<ParsedPolicy, 'texts'> & { readonly policy: Policy }> {
   const parsed = await readPolicy(file, where);
   tellFindings(parsed, json);
-  return parsed.policy ?? refuse(file, parsed);
+  return { policy: parsed.policy ?? refuse(file, parsed), texts: parsed.texts };
 }
 
 /**

@@ -1,13 +1,13 @@
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { overrideLink, type ParsedPolicy, type Policy } from '../language/index.ts';
-import { HeadgateError } from '../model/index.ts';
+import { HeadgateError, type Loopback, parseLoopback } from '../model/index.ts';
 import type { MonitorItem } from '../monitor/index.ts';
 import { DATAPATHS, type DatapathName } from '../shape/index.ts';
 import { openLog } from './log.ts';
 import { confirmOption, deadlineOption, rateOption } from './options.ts';
 import { ignoreClosedOutput, note } from './output.ts';
-import { DEFAULT_POLICY, loadPolicy, readPolicy, tellFindings } from './policy-file.ts';
+import { DEFAULT_POLICY, loadWithTexts, readPolicy, tellFindings } from './policy-file.ts';
 
 interface UpOptions {
   device?: string;
@@ -18,6 +18,7 @@ interface UpOptions {
   confirm?: string;
   datapath?: DatapathName;
   deadline?: string;
+  web?: string;
 }
 
 export function addUpCommand(program: Command): void {
@@ -43,6 +44,7 @@ export function addUpCommand(program: Command): void {
       '--deadline <time>',
       'datapaths bpf and map: let packets pass untouched once headgate was not heard of for so long (default: 60s; with --keep: never)',
     )
+    .option('--web <address>', 'serve a page to look at it, on 127.0.0.1:PORT or [::1]:PORT alone: docs/monitoring.md')
     .option('--json', 'print one JSON object a line: ready, links, overruns, resyncs (flows: headgate events)')
     .addHelpText(
       'after',
@@ -72,6 +74,7 @@ async function run(file: string | undefined, options: UpOptions, show: (item: Mo
   };
   const confirm = confirmOption('up', options.confirm);
   const asked = deadlineOption('up', options.deadline);
+  const web = webOption(options.web);
   const path = file ?? DEFAULT_POLICY;
   // The service brings rxjs and the shim: 100 ms that no other command should pay.
   const { DEFAULT_DEADLINE_MS, feedWatchdog, shedPrivileges, startService, tellManager, tellStopping } = await import(
@@ -79,7 +82,8 @@ async function run(file: string | undefined, options: UpOptions, show: (item: Mo
   );
   // Whoever is not root is told so later, when there is nothing else to say.
   if (process.geteuid?.() === 0) await shedPrivileges(options.datapath, path === '-' ? [] : [resolve(path)]);
-  const policy = overrideLink(await loadPolicy(path, json, 'machine'), override);
+  const { texts, ...read } = await loadWithTexts(path, json, 'machine');
+  const policy = overrideLink(read.policy, override);
   const reload = async (): Promise<ParsedPolicy> => {
     if (path === '-') throw new HeadgateError('HG_RELOAD', { reason: 'it came from standard input' });
     const parsed = await readPolicy(path, 'machine');
@@ -95,11 +99,15 @@ async function run(file: string | undefined, options: UpOptions, show: (item: Mo
     tellManager(item);
   };
   const deadline = asked ?? (options.keep ? undefined : DEFAULT_DEADLINE_MS);
-  const service = await startService(policy, reload, onItem, { datapath: options.datapath, confirm, deadline });
+  const { datapath } = options;
+  const service = await startService(policy, reload, onItem, { datapath, confirm, deadline, web, texts });
   process.on('SIGHUP', () => {
     if (!onTerminal) void service.reload();
   });
   const stopFeeding = feedWatchdog(service);
+  // A log that others read is no place for the key.
+  if (service.web && !json)
+    note(`the page: ${onTerminal ? service.web : `${service.web.replace(/#.*/, '')}  (headgate web prints its key)`}`);
   if (!json && onTerminal) note('Ctrl-C takes it down; headgate status and headgate events show what it does');
   const expired = service.unconfirmed.then(() => 'unconfirmed' as const);
   const ending = await Promise.race([stopped, expired]);
@@ -109,6 +117,14 @@ async function run(file: string | undefined, options: UpOptions, show: (item: Mo
   await service.stop({ keep: options.keep === true && ending !== 'unconfirmed' });
   if (ending === 'unconfirmed') throw new HeadgateError('HG_UNCONFIRMED', { seconds: confirm! / 1000 });
   if (ending) throw ending;
+}
+
+/** @throws HeadgateError HG_WEB_ADDRESS */
+function webOption(text: string | undefined): Loopback | undefined {
+  if (text === undefined) return undefined;
+  const at = parseLoopback(text);
+  if (typeof at === 'string') throw new HeadgateError('HG_WEB_ADDRESS', { address: text, problem: at });
+  return at;
 }
 
 /** @throws HeadgateError HG_LINK_INCOMPLETE where no link has a rate */

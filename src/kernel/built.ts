@@ -1,4 +1,4 @@
-// Where make puts what it builds in native-shim. By ../../, from src/kernel and from dist/bundle.
+// What is built: by make in native-shim, and of src/web by src/setup/bundle.mjs. By ../../, from src/kernel and from dist/bundle.
 
 import { fileURLToPath } from 'node:url';
 
@@ -17,3 +17,6 @@ export const INJECT = built('inject');
 
 /** The program that writes the packets of queues as pcap (native-shim/programs/capture.c). */
 export const CAPTURE = built('capture');
+
+/** A file of the web page. */
+export const pageFile = (name: string): string => fileURLToPath(new URL(`../../dist/web/${name}`, import.meta.url));

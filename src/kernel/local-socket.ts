@@ -53,7 +53,7 @@ export async function listenLocal(listener: LocalListener): Promise<LocalServer>
     await new Promise<void>((resolve, reject) => server.once('error', reject).listen(path, resolve)).finally(() =>
       process.umask(umask),
     );
-    return giveTo(path, group);
+    return giveToGroup(path, group, 0o660);
   });
   return {
     ...access,
@@ -68,12 +68,17 @@ export async function listenLocal(listener: LocalListener): Promise<LocalServer>
   };
 }
 
-async function giveTo(path: string, group: number | undefined): Promise<Pick<LocalServer, 'group' | 'problem'>> {
+/** Gives a file of root's to a group, with this mode; without a group it stays as it is. `problem` says why that did not go. */
+export async function giveToGroup(
+  path: string,
+  group: number | undefined,
+  mode: number,
+): Promise<Pick<LocalServer, 'group' | 'problem'>> {
   if (group === undefined) return { group, problem: undefined };
   try {
     // The owner may give a file to a group of its own without CAP_CHOWN (chown(2)).
     await chown(path, process.geteuid!(), group);
-    await chmod(path, 0o660);
+    await chmod(path, mode);
     return { group, problem: undefined };
   } catch (error) {
     return { group: undefined, problem: messageOf(error) };

@@ -129,6 +129,26 @@ export const ERRORS = {
     message: 'headgate is not running in this network namespace.',
     hint: 'Start it: headgate up',
   },
+  HG_WEB_ADDRESS: {
+    exit: 2,
+    message: '--web {address}: {problem}.',
+    hint: 'For example: headgate up --web 127.0.0.1:8053; port 0 takes any that is free.',
+  },
+  HG_WEB_TAKEN: {
+    exit: 4,
+    message: 'the web page cannot listen on {address}: {problem}',
+    hint: 'Take another port, 1024 or above; ss -ltnp shows who has one, and 0 takes any that is free.',
+  },
+  HG_NO_WEB: {
+    exit: 1,
+    message: 'the running service has no web page.',
+    hint: 'Start it with one: headgate up --web 127.0.0.1:8053',
+  },
+  HG_WEB_REFUSED: {
+    exit: 3,
+    message: 'the web page refuses this: {problem}.',
+    hint: 'headgate web prints its address, with the key in it.',
+  },
   HG_CONFIRM: {
     exit: 1,
     message: 'nothing waits to be confirmed.',

@@ -5,6 +5,7 @@ export * from './concern.ts';
 export * from './count.ts';
 export * from './error.ts';
 export * from './flow.ts';
+export * from './loopback.ts';
 export * from './machine.ts';
 export * from './mark.ts';
 export * from './mark-software.ts';

@@ -8,6 +8,7 @@ import type { Unconfirmed } from './confirmation.ts';
 import type { LiveExplanation } from './explain-live.ts';
 import type { FlowList } from './list-flows.ts';
 import type { ReloadResult } from './reload.ts';
+import type { WebAddress } from './serve-web.ts';
 import type { ServiceStatus, Status } from './status.ts';
 
 export { MOST_CONFIRM_MS } from './confirmation.ts';
@@ -51,6 +52,9 @@ export const requestReload = (confirm?: number): Promise<ReloadResult> =>
 
 /** Confirms the change that waits for it. @throws HeadgateError HG_CONFIRM, HG_NOT_RUNNING, HG_FORBIDDEN */
 export const requestConfirm = (): Promise<Unconfirmed> => ask('/confirm', 'POST');
+
+/** Where the web page is. @throws HeadgateError HG_NO_WEB, HG_NOT_RUNNING, HG_FORBIDDEN */
+export const requestWeb = (): Promise<WebAddress> => ask('/web');
 
 /** Reads the event stream: NDJSON, as {@link serveEvents} has it. @throws HeadgateError HG_NOT_RUNNING, HG_FORBIDDEN, HG_USAGE */
 export async function requestEvents(parameters: URLSearchParams = new URLSearchParams()): Promise<IncomingMessage> {

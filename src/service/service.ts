@@ -13,8 +13,8 @@ import {
 import { factSources } from '../facts/index.ts';
 import { acquireInstance, delFiles, ensureRoot, Journal, replaceApplied } from '../kernel/index.ts';
 import { linkEvents, tableEvents } from '../kernel/sources.ts';
-import type { Policy } from '../language/index.ts';
-import { type Capabilities, formatMark, HeadgateError } from '../model/index.ts';
+import type { ParsedPolicy, Policy } from '../language/index.ts';
+import { type Capabilities, formatMark, HeadgateError, type Loopback } from '../model/index.ts';
 import type { MonitorItem, QueueFigures } from '../monitor/index.ts';
 import { MonitorStream } from '../monitor/stream.ts';
 import { Sides } from '../pipeline/index.ts';
@@ -33,6 +33,7 @@ import {
   qdiscsOf,
   tableOperation,
 } from '../shape/index.ts';
+import { listAnswers } from './answers.ts';
 import { type Wanted, writeApplied } from './applied.ts';
 import { getServicePid } from './ask.ts';
 import { Closers } from './closers.ts';
@@ -43,6 +44,7 @@ import { Deadline } from './deadline.ts';
 import { explainEnd, explainLive } from './explain-live.ts';
 import { finish } from './finish.ts';
 import { Following } from './following.ts';
+import { getPolicyView } from './get-policy.ts';
 import { getStatus } from './get-status.ts';
 import { keepFollowing } from './keep-following.ts';
 import { LinkKeeper } from './link-keeper.ts';
@@ -55,6 +57,7 @@ import { listMetrics } from './metrics.ts';
 import { clearField, recover, takeDown } from './recover.ts';
 import { changeKernel, type LoadPolicy, type ReloadResult, reloadPolicy } from './reload.ts';
 import { findInForce, getPolicyBefore, isSamePolicy } from './resume.ts';
+import { openWeb } from './serve-web.ts';
 import { shapeHere } from './shape-here.ts';
 import type { ServiceStatus } from './status.ts';
 import { TableKeeper } from './table-keeper.ts';
@@ -68,6 +71,8 @@ export interface Service {
   readonly unconfirmed: Promise<void>;
   /** Resolves when everything has had its turn: whether it all still follows the kernel. */
   isAlive(): Promise<boolean>;
+  /** Address of the web page, with its key; absent: there is none. */
+  readonly web?: string | undefined;
   /** Ends it. Unless `keep`, nothing of ours is left in the kernel: filters go first, our bits of the marks last. */
   stop(options: { readonly keep: boolean }): Promise<void>;
 }
@@ -79,6 +84,10 @@ export interface ServiceOptions {
   readonly confirm?: number | undefined;
   /** Of `bpf` and `map`: ms from when the service was last heard of, after which packets pass untouched; absent: never. */
   readonly deadline?: number | undefined;
+  /** Where the web page is served; absent: nowhere. */
+  readonly web?: Loopback | undefined;
+  /** The files of the first policy, for who looks at it. */
+  readonly texts?: ParsedPolicy['texts'] | undefined;
 }
 
 /**
@@ -107,6 +116,8 @@ async function startWith(
   options: ServiceOptions,
 ): Promise<Service> {
   let policy = first;
+  const texts = new WeakMap<Policy, ParsedPolicy['texts']>();
+  if (options.texts) texts.set(first, options.texts);
   let shapes = await shapeHere(policy, qdiscsOf(capabilities));
   const name = options.datapath ?? bestDatapath(capabilities, shapes);
   const opened = new Closers();
@@ -115,6 +126,9 @@ async function startWith(
     const leave = await acquireInstance();
     if (!leave) throw new HeadgateError('HG_RUNNING', { pid: (await getServicePid()) ?? 'unknown' });
     opened.add(leave);
+    // A port that is taken is said before anything is touched.
+    const web = options.web && (await openWeb(options.web));
+    opened.add(() => web?.close());
     const { done: recovered, scene } = await recover();
     const before = await getPolicyBefore(policy);
     const unconfirmed = before && policy;
@@ -319,13 +333,18 @@ async function startWith(
         const reason = 'is what ran before, and is in force again';
         stream.emit({ kind: 'policy', state: 'changed', file: before.file, reason, queues: figuresOf(policy) });
       }).catch(warn('the policy that ran before could not be put back'));
+    const loadWithTexts = async (): Promise<ParsedPolicy> => {
+      const parsed = await load();
+      if (parsed.policy) texts.set(parsed.policy, parsed.texts);
+      return parsed;
+    };
     const reload = (confirm?: number): Promise<ReloadResult> =>
       changing(async () => {
         const { file } = policy;
         const before = policy;
         let settle = async () => {};
         stream.emit({ kind: 'policy', state: 'reading', file, reason: 'is being read anew' });
-        const result = await reloadPolicy(file, load, async (next) => {
+        const result = await reloadPolicy(file, loadWithTexts, async (next) => {
           const { waiting } = confirmation;
           if (waiting) throw new HeadgateError('HG_CONFIRM_FIRST', { until: waiting.until });
           settle = await change(next, confirm === undefined ? {} : { unconfirmed: next });
@@ -360,27 +379,36 @@ async function startWith(
       const filters = await listClassifiers(shapesNow(), datapath);
       return following.withFlows((...known) => explain(text, { policy, filters }, ...known));
     };
-    const control = await serveControl({
+    const answers = listAnswers({
       status: () => getStatus(status()),
       service: status,
+      policy: () => getPolicyView(policy, texts.get(policy), following.tally),
       explain: (text) => explainBy(explainLive, text),
       why: (end) => explainBy(explainEnd, end),
       flows: (parameters) => {
         const query = readQuery(parameters, policy);
         return following.withCounters(needsRates(query), (...known) => listFlows(query, policy, ...known));
       },
+      stream,
+      metrics: (now) => listMetrics(now, following.tally, stream.counts),
+    });
+    const control = await serveControl(answers, {
       reload,
       confirm: async () => {
         const confirmed = await confirmation.confirm();
         if (!confirmed) throw new HeadgateError('HG_CONFIRM');
         return confirmed;
       },
-      stream,
-      metrics: (now) => listMetrics(now, following.tally, stream.counts),
+      web: () => {
+        if (!web) throw new HeadgateError('HG_NO_WEB');
+        return { url: web.url, tokenFile: web.tokenFile };
+      },
     });
+    web?.serve(answers);
     if (control.problem) warn('the group headgate cannot read from the control socket')(control.problem);
     opened.add(() => {
       stream.complete();
+      web?.serve(undefined);
       return control.close();
     });
     // What is being changed comes to its end before anything goes, and no other change begins.
@@ -430,6 +458,7 @@ async function startWith(
     return {
       reload,
       unconfirmed: expired,
+      ...(web && { web: web.url }),
       isAlive: () => watch.exclusively(async () => following.alive && broken.size === 0 && watch.listening),
       stop: (options) => {
         keep = options.keep;

@@ -1,4 +1,4 @@
-// The metrics of `headgate up`, scraped by Debian's Prometheus through a proxy to the control socket, and read by promtool.
+// The metrics of `headgate up`, scraped by Debian's Prometheus at the port of the page, and read by promtool.
 // Shown on the machine's own kernel (6.18) with Prometheus 2.42.
 
 import { mkdir, writeFile } from 'node:fs/promises';
@@ -30,7 +30,7 @@ default local -> local  remote -> seed  new -> local
   await box.batch('link set lo up');
   await gateway.serve(inside, 'udp', INSIDE, 51413);
   await gateway.serve(world, 'udp', WORLD, 5000);
-  const program = await gateway.up(file);
+  const program = await gateway.up(file, '--web', '127.0.0.1:9000');
   const reader = Program.start(
     'events',
     ['env', process.execPath, packageFile('dist/cli/headgate.js'), 'events', '--json'],
@@ -40,13 +40,7 @@ default local -> local  remote -> seed  new -> local
   );
   await reader.line((line) => line.includes('"resync"'), 10_000 * PATIENCE);
 
-  const id = /\d+/.exec(await box.run('readlink', '/proc/self/ns/net'))![0];
-  const proxy = Program.start(
-    'proxy',
-    [process.execPath, packageFile('test/kernel/unix-proxy.mjs'), '9000', `/run/headgate/${id}.sock`],
-    { netns: box.name },
-  );
-  await proxy.line((line) => line === 'ready', 10_000 * PATIENCE);
+  const { tokenFile } = JSON.parse((await gateway.headgate('web', '--json')).stdout) as { tokenFile: string };
   const config = join(folder, 'prometheus.yml');
   await mkdir(join(folder, 'data'));
   await writeFile(
@@ -55,6 +49,7 @@ default local -> local  remote -> seed  new -> local
   - job_name: headgate
     scrape_interval: 1s
     scrape_timeout: 1s
+    authorization: { credentials_file: ${tokenFile} }
     static_configs: [{ targets: ['127.0.0.1:9000'] }]
 `,
   );
@@ -115,7 +110,7 @@ default local -> local  remote -> seed  new -> local
     expect(open).toMatch(/\n# EOF\n$/);
     for (const word of [INSIDE, WORLD, '7000']) expect(text.stdout).not.toContain(word);
   } finally {
-    for (const one of [prometheus, proxy, reader]) await one.stop('SIGTERM');
+    for (const one of [prometheus, reader]) await one.stop('SIGTERM');
   }
   expect(await program.stop('SIGTERM')).toEqual({ status: 0, signal: null });
 }, 120_000);

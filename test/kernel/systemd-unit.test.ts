@@ -2,10 +2,11 @@
 // started, reloaded, found stuck by the watchdog and started again, stopped, killed. Shown on the machine's own kernel (6.18),
 // with systemd of Debian 12 (252).
 
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { packageFile } from '../../src/lab/index.ts';
 import { Booted } from './booted.ts';
 import { Gateway } from './gateway.ts';
 import { PATIENCE, soon } from './soon.ts';
@@ -39,9 +40,14 @@ const sent = async (): Promise<number> =>
 it(
   'starts, reloads, is started again by the watchdog with its queues as they are, and stops without a trace',
   async () => {
+    await gateway.box.batch('link set lo up');
     const before = await gateway.snapshot();
+    const page = (await readFile(packageFile('docs/systemd/web.conf'), 'utf8')).replaceAll(
+      '/usr/bin/node',
+      '/opt/node',
+    );
     booted = await Booted.boot(gateway.box, folder, { 'headgate/headgate.gate': policy('50mbit') }, (unit) =>
-      unit.replace(/^WatchdogSec=.*/m, `WatchdogSec=${WATCHDOG}s`),
+      unit.includes('WatchdogSec=') ? `${unit.replace(/^WatchdogSec=.*/m, `WatchdogSec=${WATCHDOG}s`)}\n${page}` : unit,
     );
     const run = (...argv: string[]) => booted!.run(...argv);
     const unit = { ActiveState: 'active', StatusText: 'wan on wan' };
@@ -62,6 +68,16 @@ it(
     expect(await run('systemd-analyze', 'security', '--threshold=30', '--no-pager', 'headgate')).toMatchObject({
       status: 0,
     });
+
+    const web = async () => {
+      const { stdout } = await run('/opt/node', '/opt/headgate/dist/cli/headgate.js', 'web');
+      const [address, key] = stdout.trim().split('#');
+      const script = `fetch('${address}service', { headers: { authorization: 'Bearer ${key}' } }).then((r) => console.log(r.status))`;
+      return (await run('/opt/node', '-e', script)).stdout;
+    };
+    expect(await web()).toBe('200\n');
+    // The key is not in the journal.
+    expect(JSON.stringify(await booted.journal())).not.toContain('/#');
 
     await run('sh', '-c', `echo nonsense > ${POLICY}`);
     expect((await run('systemctl', 'reload', 'headgate')).status).toBe(1);
@@ -87,6 +103,7 @@ it(
     // The same class counts on.
     expect(await sent()).toBeGreaterThanOrEqual(first);
     expect(await pinging).toBe(0);
+    expect(await web()).toBe('200\n');
 
     expect(await run('systemctl', 'stop', 'headgate')).toMatchObject({ status: 0 });
     expect(await booted.property('Result'), JSON.stringify((await booted.journal()).slice(-4))).toBe('success');

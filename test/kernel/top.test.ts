@@ -58,7 +58,7 @@ it('shows queues and their rates, takes keys and another size, and gives the ter
   expect(await screen()).not.toContain('was here');
   await soon(async () => {
     await gateway.ask(gateway.inside, 'udp', WORLD, 5000, 60_000);
-    expect(await screen()).toMatch(/^local +█.* \d+(\.\d+)?kbit +2mbit/m);
+    expect(await screen()).toMatch(/^local +█.* \d+(\.\d+)?[km]bit +2mbit/m);
   });
 
   // The flows that it asked for itself, by a condition, and what is no condition.

@@ -12,6 +12,7 @@ const COMMANDS = [
   'confirm',
   'status',
   'events',
+  'web',
   'check',
   'fmt',
   'explain',

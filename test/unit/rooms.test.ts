@@ -18,6 +18,7 @@ const ROOMS = [
   'replay',
   'service',
   'screen',
+  'web',
   'lab',
   'lsp',
   'cli',
@@ -100,6 +101,7 @@ describe('the whole tree', () => {
 
   it('has no type error', () => {
     tool('tsc', '-p', 'tsconfig.json');
+    tool('tsc', '-p', 'src/web/tsconfig.json');
   });
 
   it('is formatted and free of lint', () => {

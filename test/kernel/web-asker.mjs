@@ -1,0 +1,35 @@
+// Sends requests to the page's port byte for byte as they are given, one JSON object {port, requests: [text]} as argument, each on
+// a connection of its own; prints what came back, [{status, headers, body}]; status 0 where the connection was closed without.
+
+import { connect } from 'node:net';
+
+const { port, host = '127.0.0.1', requests, idle = 0 } = JSON.parse(process.argv[2]);
+const quiet = Array.from({ length: idle }, () => connect({ port, host }).on('error', () => {}));
+await Promise.all(
+  quiet.map((socket) => new Promise((resolve) => socket.once('connect', resolve).once('error', resolve))),
+);
+const ask = (text) =>
+  new Promise((resolve) => {
+    let got = '';
+    const socket = connect({ port, host }, () => socket.write(text));
+    socket.setEncoding('utf8').on('data', (data) => (got += data));
+    socket
+      .on('error', () => {})
+      .on('close', () => {
+        const [head = '', body = ''] = got.split(/\r\n\r\n(.*)/s);
+        const [first, ...rest] = head.split('\r\n');
+        const headers = Object.fromEntries(rest.map((line) => line.toLowerCase().split(/: (.*)/)));
+        const whole = headers['transfer-encoding'] === 'chunked' ? joined(body) : body;
+        resolve({ status: Number(first.split(' ')[1] ?? 0), headers, body: whole });
+      });
+    setTimeout(() => socket.destroy(), 20_000).unref();
+  });
+function joined(body) {
+  const [, length, rest] = /^([\da-f]+)\r\n(.*)$/is.exec(body) ?? [];
+  const size = Number.parseInt(length, 16);
+  return size > 0 ? rest.slice(0, size) + joined(rest.slice(size + 2)) : '';
+}
+const answers = [];
+for (const text of requests) answers.push(await ask(text));
+console.log(JSON.stringify({ answers, open: quiet.filter((socket) => !socket.destroyed && socket.readable).length }));
+process.exit();
