@@ -1,7 +1,7 @@
-import { closeSync, openSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import type { Command } from '../model/index.ts';
-import { getStatePath, inStateFolder } from './machine.ts';
+import { getStatePath, inStateFolder, noPlace } from './machine.ts';
 
 /**
  * What is being done, and for a reload the record of what was applied before it. `finish`: it is done but for what has to be
@@ -27,8 +27,8 @@ export interface JournalText extends Undertaking {
  * It lies in /run, as the kernel's objects do in the kernel: a machine that stops loses both.
  */
 export class Journal {
-  /** The file of the one that has not ended. */
-  static #open: number | undefined;
+  /** The one that has not ended. */
+  static #open: Journal | undefined;
   readonly #path: string;
   readonly #file: number;
 
@@ -41,17 +41,31 @@ export class Journal {
   static async begin(undertaking: Undertaking): Promise<Journal> {
     const path = await getStatePath('journal');
     return inStateFolder(async () => {
-      const file = openSync(path, 'w', 0o600);
-      if (Journal.#open !== undefined) closeSync(Journal.#open);
-      Journal.#open = file;
-      writeSync(file, `${JSON.stringify(undertaking)}\n`);
-      return new Journal(path, file);
+      const journal = new Journal(path, openSync(path, 'w', 0o600));
+      if (Journal.#open) closeSync(Journal.#open.#file);
+      Journal.#open = journal;
+      try {
+        journal.#write(undertaking);
+        return journal;
+      } catch (error) {
+        await journal.end();
+        throw error;
+      }
     });
   }
 
   /** @throws HeadgateError HG_NO_PLACE: then the step must not be tried */
   add(step: Step): void {
-    writeSync(this.#file, `${JSON.stringify(step)}\n`);
+    try {
+      this.#write(step);
+    } catch (error) {
+      throw noPlace(error);
+    }
+  }
+
+  /** The whole line, or an error: a disk that is nearly full takes less than it is given. */
+  #write(line: Undertaking | Step): void {
+    writeFileSync(this.#file, `${JSON.stringify(line)}\n`);
   }
 
   /**
@@ -59,6 +73,7 @@ export class Journal {
    * be written, nothing is left written: a way back that is none any more would do harm.
    */
   finish(steps: readonly Step[]): void {
+    if (Journal.#open !== this) return;
     const lines = [{ kind: 'finish' } satisfies Undertaking, ...steps];
     try {
       writeFileSync(`${this.#path}.new`, lines.map((line) => `${JSON.stringify(line)}\n`).join(''), { mode: 0o600 });
@@ -68,8 +83,9 @@ export class Journal {
     }
   }
 
-  /** All is done, or all is taken back. */
+  /** All is done, or all is taken back. Where another is in its place, nothing. */
   async end(): Promise<void> {
+    if (Journal.#open !== this) return;
     closeSync(this.#file);
     Journal.#open = undefined;
     await rm(this.#path, { force: true });

@@ -64,10 +64,15 @@ export async function inStateFolder<T>(write: () => Promise<T>): Promise<T> {
     await mkdir(STATE_FOLDER, { recursive: true, mode: 0o755 });
     return await write();
   } catch (error) {
-    if (error instanceof HeadgateError) throw error;
-    const cause = error as NodeJS.ErrnoException;
-    throw new HeadgateError('HG_NO_PLACE', { folder: STATE_FOLDER, problem: cause.code ?? cause.message }, { cause });
+    throw noPlace(error);
   }
+}
+
+/** What a failure to write below {@link STATE_FOLDER} is called. */
+export function noPlace(error: unknown): HeadgateError {
+  if (error instanceof HeadgateError) return error;
+  const cause = error as NodeJS.ErrnoException;
+  return new HeadgateError('HG_NO_PLACE', { folder: STATE_FOLDER, problem: cause.code ?? cause.message }, { cause });
 }
 
 /** Reads a file that was built with Headgate. @throws HeadgateError HG_NO_SHIM */

@@ -1,7 +1,15 @@
 import type { Observable } from 'rxjs';
+import { isOurUpload, type Scene } from '../apply/index.ts';
 import { DEADLINE_MAP, isGone, listFilters, runCommand, setBpfValue } from '../kernel/index.ts';
 import type { MonitorItem } from '../monitor/index.ts';
-import { type Datapath, formatHandle, isOurFilter, type LinkShape, UPLOAD_MAJOR } from '../shape/index.ts';
+import {
+  type Datapath,
+  formatHandle,
+  isOurFilter,
+  type LinkShape,
+  passArrivalsAfter,
+  UPLOAD_MAJOR,
+} from '../shape/index.ts';
 import type { LinkWatch } from './link-watch.ts';
 
 /** Ms that packets are classified for after the service was last heard of, where nobody asks for another time. */
@@ -51,13 +59,14 @@ export class Deadline {
    * something waits to be confirmed, it comes when the time for that is over. Call the result to stop.
    */
   async keep(items: Observable<MonitorItem>): Promise<() => void> {
-    await this.#renew();
+    const renewInTurn = () => this.#watch.exclusively(() => this.renew());
+    await renewInTurn();
     const following = items.subscribe((item) => {
       if (item.kind === 'confirm') {
         const left = Date.parse(item.until) - Date.now() + TAKE_BACK_MS;
         this.#limit = item.state === 'waiting' ? inMs(left) : undefined;
       } else if (item.kind !== 'link' && item.kind !== 'table' && item.kind !== 'policy') return;
-      void this.#renew();
+      void renewInTurn();
     });
     let waiting = false;
     const timer =
@@ -65,7 +74,7 @@ export class Deadline {
       setInterval(async () => {
         if (waiting) return;
         waiting = true;
-        await this.#renew();
+        await renewInTurn();
         waiting = false;
       }, this.#ms / RENEWALS);
     return () => {
@@ -74,17 +83,22 @@ export class Deadline {
     };
   }
 
-  /** Resolves when everything else that was to be done at the links is done. */
-  async #renew(): Promise<void> {
-    await this.#watch
-      .exclusively(async () => {
-        if (!this.#watch.listening) return;
-        if (this.#passAfter) await this.#renewSet(this.#passAfter);
-        // Those that only pick what others have classified have none.
-        else for (const programId of await this.#listPrograms()) setBpfValue(programId, DEADLINE_MAP, this.#next);
-        this.#renewals++;
-      })
-      .catch(this.#failed);
+  /** Gives it to all classifiers that are there now. To be called while no keeper is at work; never rejects. */
+  async renew(): Promise<void> {
+    if (!this.#watch.listening) return;
+    try {
+      if (this.#passAfter) await this.#renewSet(this.#passAfter);
+      else {
+        const places = this.#links().flatMap(({ device, ifbs, upload }) => [
+          ...(ifbs.length > 0 ? [[device, ARRIVING] as const] : []),
+          ...(upload ? [[device, LEAVING] as const] : []),
+        ]);
+        await setPrograms(places, () => this.#next);
+      }
+      this.#renewals++;
+    } catch (error) {
+      this.#failed(error);
+    }
   }
 
   async #renewSet(passAfter: NonNullable<Datapath['passAfter']>): Promise<void> {
@@ -96,15 +110,6 @@ export class Deadline {
     });
   }
 
-  async #listPrograms(): Promise<number[]> {
-    const places = this.#links().flatMap(({ device, ifbs, upload }) => [
-      ...(ifbs.length > 0 ? [listFilters(device, 'ingress')] : []),
-      ...(upload ? [listFilters(device, formatHandle(UPLOAD_MAJOR))] : []),
-    ]);
-    const filters = (await Promise.all(places)).flat().filter(isOurFilter);
-    return filters.flatMap(({ programId }) => (programId === undefined ? [] : [programId]));
-  }
-
   get #next(): bigint {
     const next = this.#ms === undefined ? undefined : inMs(this.#ms);
     if (this.#limit === undefined) return next ?? 0n;
@@ -114,3 +119,29 @@ export class Deadline {
 
 /** CLOCK_MONOTONIC, in ns. */
 const inMs = (ms: number): bigint => process.hrtime.bigint() + BigInt(Math.ceil(ms)) * 1_000_000n;
+
+const ARRIVING = 'ingress';
+const LEAVING = formatHandle(UPLOAD_MAJOR);
+
+/** Those that only pick what others have classified have none. */
+async function setPrograms(
+  places: readonly (readonly [device: string, parent: string])[],
+  next: () => bigint,
+): Promise<void> {
+  const filters = await Promise.all(places.map(([device, parent]) => listFilters(device, parent)));
+  for (const { programId } of filters.flat().filter(isOurFilter))
+    if (programId !== undefined) setBpfValue(programId, DEADLINE_MAP, next());
+}
+
+/**
+ * Gives {@link DEFAULT_DEADLINE_MS} to what classifies, where nobody may come to watch over it: what was made a moment ago
+ * has no deadline. @throws HeadgateError HG_KERNEL, HG_NOT_ROOT, HG_NO_SHIM
+ */
+export async function leaveUnwatched({ arrivals, hooks, qdiscs }: Scene): Promise<void> {
+  if (arrivals === 'ours') await runCommand(passArrivalsAfter(DEFAULT_DEADLINE_MS));
+  const places = [
+    ...[...hooks.keys()].map((device) => [device, ARRIVING] as const),
+    ...qdiscs.filter(isOurUpload).map(({ device }) => [device, LEAVING] as const),
+  ];
+  await setPrograms(places, () => inMs(DEFAULT_DEADLINE_MS));
+}

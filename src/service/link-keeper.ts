@@ -202,8 +202,9 @@ export class LinkKeeper {
   async #deviceGone({ devices }: Scene): Promise<void> {
     const was = this.#device!;
     const now = devices.find(({ index }) => index === was.index)?.name;
-    this.#device = undefined;
+    // Where that fails it is tried again with the next look.
     await this.#leave(now ?? was.name, was.index);
+    this.#device = undefined;
     const reason = now === undefined ? `${was.name} is gone` : `${was.name} is called ${now} now`;
     this.#change('absent', `${reason}; waiting for a device ${this.shape.device}`);
   }
@@ -302,8 +303,8 @@ export class LinkKeeper {
 
   async #leave(device: string, index: number | undefined): Promise<void> {
     const on = { device: index, ifbs: this.#ifbs.indices };
-    this.#ifbs.clear();
     await leaveLink({ shape: this.shape, datapath: this.#datapath, site: this.#site }, device, on);
+    this.#ifbs.clear();
   }
 
   #change(state: LinkState, reason: string): void {

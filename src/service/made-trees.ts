@@ -9,8 +9,9 @@ import { type ChangedTree, type LinkShape, treesOf } from '../shape/index.ts';
 export class MadeTrees {
   #words = new Map<string, string>();
 
-  /** The trees of these links are as they were made. @throws HeadgateError HG_KERNEL */
+  /** The trees of these links are as they were made. @throws HeadgateError HG_KERNEL: then nothing is known of any */
   async remember(shapes: readonly LinkShape[]): Promise<void> {
+    this.#words = new Map();
     this.#words = await listTrees(treesOf(shapes), (argv) => run(argv));
   }
 

@@ -4,6 +4,7 @@ import { conntrackDump } from '../kernel/sources.ts';
 import type { MarkField } from '../model/index.ts';
 import { clearMarks } from '../pipeline/index.ts';
 import { hooksOf } from '../shape/index.ts';
+import { leaveUnwatched } from './deadline.ts';
 import { defaultIsFree } from './marks.ts';
 
 /**
@@ -32,6 +33,10 @@ async function takeBack(): Promise<string[]> {
   if (journal.kind !== 'reload')
     return [`the ${journal.kind === 'up' ? 'start' : 'way down'} was interrupted`, ...(await takeDown())];
   await undoSteps(journal.steps);
+  // It may be all that anybody does: the redirect of before was made anew.
+  await inspect()
+    .then(leaveUnwatched)
+    .catch(() => {});
   await replaceApplied(journal.applied);
   await delJournal();
   return [

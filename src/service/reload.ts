@@ -12,6 +12,7 @@ import {
   runOperations,
   type Scene,
   standingOf,
+  undoSteps,
 } from '../apply/index.ts';
 import { countErrors, type Diagnostic, type ParsedPolicy, type Policy } from '../language/index.ts';
 import { type Capabilities, type ErrorCode, HeadgateError } from '../model/index.ts';
@@ -97,8 +98,12 @@ export async function changeKernel(
   const room = await Promise.all(
     to.shapes.filter((shape) => !hadUpload(shape, from)).map((shape) => makeRoom(shape, scene)),
   );
-  await runOperations([...changed.map(putBackTree), ...room.flat(), ...before], { journal });
-  const made = await inspect();
+  const steps = [...changed.map(putBackTree), ...room.flat(), ...before];
+  await runOperations(steps, { journal });
+  const made = await inspect().catch(async (error: unknown) => {
+    await undoSteps(steps);
+    throw error;
+  });
   const next = to.shapes.map((shape) => {
     const old = keepers.find((keeper) => keeper.shape.device === shape.device);
     old?.become(shape, to.datapath, scene, made);

@@ -210,7 +210,9 @@ async function startWith(
       const changed = await changeKernel(from, to, odd, keepers, add, capabilities, journal);
       ({ keepers } = changed);
       watch.replace(keepers);
-      await made.remember(to.shapes);
+      // From here on the new policy is in force, whatever fails.
+      await made.remember(to.shapes).catch(warn('what the trees are like'));
+      await deadline?.renew();
       for (const tree of odd) stream.emit({ kind: 'warning', message: sayPutBack(tree) });
       return changed.after;
     };
@@ -273,18 +275,23 @@ async function startWith(
     opened.add(() => confirmation.close());
     /** Returns what is left to do when there is no way back any more. */
     const change = async (next: Policy, tried: Trial = {}): Promise<() => Promise<void>> => {
-      const reason = whyNotMarks(next, field);
+      // What waited to be confirmed may have come to its end meanwhile.
+      await finishing;
+      const reason = stopping ? 'headgate is being stopped' : whyNotMarks(next, field);
       if (reason !== undefined) throw new HeadgateError('HG_RELOAD', { reason });
       const nextShapes = await shapeHere(next, qdiscsOf(capabilities));
       const made = await prepare(next, generation + 1);
       const from = { policy, shapes, datapath: prepared.datapath };
       const to = { policy: next, shapes: nameBeside(shapes, nextShapes), datapath: made.datapath };
       const before = { policy, datapath: name, generation, unconfirmed: tried.unconfirmed };
-      const journal = await Journal.begin({ kind: 'reload', applied: writeApplied(before) });
-      const after = await changeLinks(from, to, journal).catch(async (error) => {
+      const delMade = async (error: unknown): Promise<never> => {
         await delFiles(made.files.filter((path) => !prepared.files.includes(path)));
-        await journal.end();
         throw error;
+      };
+      const journal = await Journal.begin({ kind: 'reload', applied: writeApplied(before) }).catch(delMade);
+      const after = await changeLinks(from, to, journal).catch(async (error) => {
+        await journal.end();
+        return delMade(error);
       });
       const old = prepared.files.filter((path) => !made.files.includes(path));
       ({ policy, shapes } = to);
@@ -292,11 +299,16 @@ async function startWith(
       generation++;
       const record = { policy, datapath: name, generation, unconfirmed: tried.refused };
       await replaceApplied(writeApplied(record)).catch(warn('the record'));
-      following.replace({ policy, shapes, datapath: made.datapath });
+      try {
+        following.replace({ policy, shapes, datapath: made.datapath });
+      } catch (error) {
+        warn('the flows')(error);
+      }
       await tables.become({ policy, shapes, datapath: made.datapath }).catch(warn('the tables'));
       return () => finishWith(after, journal, old);
     };
     let changed: Promise<unknown> = Promise.resolve();
+    let stopping = false;
     /** What was left alone, because somebody took it away again and again, is put back once more. */
     const beginAnew = async (): Promise<void> => {
       const scene = await inspect();
@@ -314,8 +326,9 @@ async function startWith(
       changed = doing.catch(() => {});
       return doing;
     };
-    const takeBack = (before: Policy): Promise<void> =>
+    const takeBack = (before: Policy, tried: Policy): Promise<void> =>
       changing(async () => {
+        if (policy !== tried) return;
         const settle = await change(before, { refused: policy });
         void settle();
         const reason = 'is what ran before, and is in force again';
@@ -338,17 +351,19 @@ async function startWith(
           settle = await change(next, confirm === undefined ? {} : { unconfirmed: next });
         });
         if (confirm === undefined || 'error' in result) void settle();
-        else
+        else {
+          const tried = policy;
           Object.assign(result, {
             confirm: confirmation.begin('reload', confirm, {
               settle,
               // The way back is a change like any other: it begins where this one has come to its end.
               takeBack: () => {
                 void settle();
-                void takeBack(before);
+                void takeBack(before, tried);
               },
             }),
           });
+        }
         if ('error' in result) stream.emit({ kind: 'policy', state: 'kept', file, reason: result.error.message });
         else {
           const reason = 'was read anew, and is in force';
@@ -397,6 +412,13 @@ async function startWith(
       stream.complete();
       web?.serve(undefined);
       return control.close();
+    });
+    // What is being changed comes to its end before anything goes, and no other change begins.
+    opened.add(async () => {
+      stopping = true;
+      hurry.abort();
+      confirmation.close();
+      await changed;
     });
 
     await finishing;

@@ -75,7 +75,7 @@ export function mapDatapath({ byOrigin, field }: ClassPlan): Datapath {
       };
     },
     unredirect,
-    passAfter: takeFor,
+    passAfter: passArrivalsAfter,
     classifyLeaving: () => undefined,
   };
 }
@@ -94,8 +94,8 @@ export const arrivalTable = (): Operation => ({
   undo: removeArrivals(),
 });
 
-/** In one transaction: nft changes the timeout of an element that is there only from kernel 6.12 on. */
-function takeFor(ms: number | undefined): Command {
+/** {@link Datapath.passAfter}, in one transaction: nft changes the timeout of an element that is there only from kernel 6.12 on. */
+export function passArrivalsAfter(ms: number | undefined): Command {
   const set = `${ARRIVAL_FAMILY} ${TABLE} ${TAKEN}`;
   const timeout = ms === undefined ? '' : ` timeout ${Math.ceil(ms)}ms`;
   const elements = ETHERTYPES.map((type) => `${type}${timeout}`).join(', ');

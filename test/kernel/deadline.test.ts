@@ -15,6 +15,7 @@ import {
   type Verdict,
   verdictsOf,
 } from '../../src/kernel/index.ts';
+import { DEFAULT_DEADLINE_MS } from '../../src/service/index.ts';
 import { Gateway } from './gateway.ts';
 import { PATIENCE, soon } from './soon.ts';
 
@@ -159,6 +160,23 @@ describe('the deadline', () => {
 
     await gateway.up(file, '--datapath', 'map', '--keep');
     (await left()).toMatch(/elements = \{ ip,/);
+  });
+
+  it.each(['bpf', 'map'])('of %s comes after recover, too, which has made the redirect anew', async (datapath) => {
+    const program = await gateway.up(file, '--datapath', datapath);
+    await writeFile(
+      file,
+      POLICY('40mbit').replaceAll('theirs', 'seed').replace('queue seed', 'queue third { share 5% }  queue seed'),
+    );
+    expect((await gateway.headgate('reload', '--confirm', '1h')).status).toBe(0);
+    await program.stop('SIGKILL');
+    expect((await gateway.headgate('recover')).stdout).toContain('the policy before it is in force');
+    if (datapath === 'bpf') await both((ms) => ms !== undefined && ms <= DEFAULT_DEADLINE_MS)();
+    else
+      expect(await gateway.box.run('nft', 'list', 'set', 'netdev', 'headgate', 'taken')).toMatch(
+        /ip timeout \S+ expires/,
+      );
+    expect(await gateway.ping(5)).toBe(0);
   });
 
   it.each(['0s', '999ms', '2d', '10'])('refuses %s', async (time) => {

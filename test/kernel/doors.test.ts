@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { getStatePath, STATE_FOLDER } from '../../src/kernel/index.ts';
 import { Program } from '../../src/lab/index.ts';
-import { Gateway, HEADGATE, WORLD } from './gateway.ts';
+import { type Exit, Gateway, HEADGATE, WORLD } from './gateway.ts';
 import { PATIENCE, soon } from './soon.ts';
 
 vi.setConfig({ testTimeout: 400_000 * PATIENCE });
@@ -97,30 +97,33 @@ describe('a start', () => {
     expect(said.at(-1)).toBe('ready');
   });
 
-  it.each(['journal', 'applied.new'])(
-    'where the disk is full for its %s: it says so, and leaves nothing',
-    async (file) => {
-      const nothing = await gateway.snapshot();
-      const namespace = await gateway.box.getId();
-      const path = (await getStatePath('journal', namespace)).replace('journal', file);
-      const said = await startUnder([...inject('openat', 'ENOSPC', 1), '-f', '-P', path]);
-      expect(await injected()).toBe(true);
-      expect(said).toContain('ENOSPC');
-      expect(await gateway.snapshot()).toBe(nothing);
-    },
-  );
+  it.each([
+    ['journal', 'openat', 1],
+    ['journal', 'write', 1],
+    ['journal', 'write', 2],
+    ['applied.new', 'openat', 1],
+  ] as const)('where the disk is full for its %s (%s %i): it says so, and leaves nothing', async (file, call, n) => {
+    const nothing = await gateway.snapshot();
+    const namespace = await gateway.box.getId();
+    const path = (await getStatePath('journal', namespace)).replace('journal', file);
+    const said = await startUnder([...inject(call, 'ENOSPC', n), '-f', '-P', path]);
+    expect(await injected()).toBe(true);
+    expect(said).toContain('ENOSPC');
+    expect(await gateway.snapshot()).toBe(nothing);
+  });
 });
 
 describe('a running service', () => {
   /** Has a call of a thread of the service fail, or all of them, once `trigger` has it made; what holds meanwhile. */
   async function failing(
     tid: number,
-    [call, error, n = 1]: readonly [call: string, error: string, n?: 1 | '1+'],
+    [call, error, n = 1]: readonly [call: string, error: string, n?: number | '1+'],
     trigger: () => Promise<unknown>,
     holds: () => Promise<unknown> = async () => {},
+    ...only: readonly string[]
   ) {
     await rm(trace, { force: true });
-    const strace = Program.start('strace', [...inject(call, error, n), '-p', String(tid)]);
+    const strace = Program.start('strace', [...inject(call, error, n), ...only, '-p', String(tid)]);
     await soon(async () => expect(await readFile(`/proc/${tid}/status`, 'utf8')).not.toMatch(/^TracerPid:\s*0$/m));
     await soon(async () => {
       await trigger();
@@ -181,6 +184,33 @@ describe('a running service', () => {
     expect(await gateway.ping(3)).toBe(0);
     expect((await program.stop('SIGTERM')).status).toBe(0);
   });
+
+  it.each([1, 2])(
+    'refuses a reload where the disk is full for line %i of its journal, and has left nothing of it',
+    async (n) => {
+      const file = join(gateway.folder, 'test.gate');
+      const policy = (rate: string, queue: string) => `link wan { device wan  download ${rate} }
+queue mine { share 70% }  queue ${queue} { share 10% }
+default local -> mine  remote -> ${queue}  new -> ${queue}
+`;
+      const namespace = await gateway.box.getId();
+      const journal = await getStatePath('journal', namespace);
+      const files = async () => readdir(await getStatePath('d', namespace));
+      await writeFile(file, policy('50mbit', 'theirs'));
+      const program = await gateway.up(file);
+      const [built, before] = [await gateway.built(), await files()];
+      await writeFile(file, policy('40mbit', 'seed'));
+      const full = ['write', 'ENOSPC', n] as const;
+      const reloads: Exit[] = [];
+      const reload = async () => reloads.push(await gateway.headgate('reload'));
+      await failing(program.pid!, full, reload, undefined, '-P', journal);
+      expect(reloads).toEqual([{ status: 3, stdout: '', stderr: expect.stringContaining('ENOSPC') }]);
+      expect(await gateway.built()).toBe(built);
+      expect(await files()).toEqual(before);
+      expect((await gateway.headgate('reload')).status).toBe(0);
+      expect((await program.stop('SIGTERM')).status).toBe(0);
+    },
+  );
 
   it('lets packets pass by tc where the short way is refused', async () => {
     const program = await gateway.up();
