@@ -71,7 +71,11 @@ export function listMetrics(
     counter('headgate_marks_written', 'Conntrack marks written', one(service?.marksWritten)),
     counter('headgate_marks_failed', 'Conntrack marks that the kernel refused', one(service?.marksFailed)),
     counter('headgate_flows_refused', 'Flows for which the table had no room', one(service?.refused)),
-    counter('headgate_overruns', 'Conntrack events lost, at least: without a ring, times that the kernel dropped some', one(service?.overruns)),
+    counter(
+      'headgate_overruns',
+      'Conntrack events lost, at least: without a ring, times that the kernel dropped some',
+      one(service?.overruns),
+    ),
     counter('headgate_resyncs', 'Times that the flow table was read anew', one(service?.resyncs)),
     gauge(
       'headgate_deadline_seconds',
