@@ -16,6 +16,7 @@ import {
   ARRIVAL_FAMILY,
   fieldOfTable,
   formatHandle,
+  hooksOf,
   isOurFilter,
   MIRROR_FAMILIES,
   type MirrorFamily,
@@ -119,6 +120,12 @@ export const isOurChain = ({ arrivals }: Scene, { name }: IngressChain): boolean
 export const isRedirected = (scene: Scene, device: string): boolean =>
   (scene.hooks.get(device)?.ingress.some(isOurFilter) ?? false) ||
   scene.chains.some((chain) => chain.device === device && isOurChain(scene, chain));
+
+/** Our redirect leads to an ifb that is down, or gone: what arrives on the device is lost, but for what a deadline lets pass. */
+export function leadsNowhere(scene: Scene, device: string): boolean {
+  const ifbs = scene.ifbs.filter(({ ownership }) => hooksOf(ownership).some((hook) => hook.device === device));
+  return isRedirected(scene, device) && (ifbs.length === 0 || ifbs.some((ifb) => !ifb.device.up));
+}
 
 /** What of others stands where a link's trees and redirect would: a root qdisc that they chose, filters at ingress, chains there. */
 export const othersOn = (scene: Scene, device: string) => ({

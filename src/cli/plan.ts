@@ -48,7 +48,7 @@ export function addPlanCommand(program: Command): void {
     )
     .option(
       '--json',
-      'print one JSON object: {datapath, changes: [{action, about, touches, details}], differences, anew, confirm}',
+      'print one JSON object: {datapath, changes: [{action, about, touches, details}], differences, anew, obstacles, confirm}',
     )
     .addOption(
       new Option(
@@ -63,7 +63,7 @@ export function addPlanCommand(program: Command): void {
       'after',
       `
 Examples:
-  sudo headgate plan my.gate                 + is added, ~ changed in place, = replaced, - removed
+  sudo headgate plan my.gate                 + is added, ~ changed in place, = replaced, - removed, ! in the way
   headgate plan my.gate --script > my.sh     on the box: sh my.sh, and sh my.sh down
   headgate plan my.gate --script --datapath ct | less
 
@@ -122,6 +122,8 @@ async function showPlan(policy: Policy, { datapath, json }: PlanOptions): Promis
     print(
       `A ${confirm.what} waits to be confirmed, until ${confirm.until}: this is from what it made, and comes after that.\n`,
     );
+  for (const obstacle of plan.obstacles) print(`! ${obstacle}`);
+  if (plan.changes.length === 0 && plan.obstacles.length > 0) return;
   if (plan.changes.length === 0) return print(`nothing to do: the kernel has what ${policy.file} wants`);
   if (plan.anew !== undefined) print(`What is there is taken down first, and made anew: ${plan.anew}.\n`);
   for (const { action, about, touches, details = [] } of plan.changes) {

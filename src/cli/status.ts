@@ -74,6 +74,11 @@ function formatLink(link: LinkStatus): string[] {
     ...link.ifbs.flatMap(formatIfb),
     ...formatDirection('download', link.download),
     ...formatDirection('upload', link.upload),
+    ...(link.downloadLost
+      ? [
+          `  warning: what arrives on ${link.device} is redirected to an ifb that is down or gone, and lost: sudo headgate recover puts that right`,
+        ]
+      : []),
     ...(link.uploadLost
       ? [
           `  warning: upload is not shaped, our tree on ${link.device} is gone (tc qdisc show dev ${link.device}): it is put back when nothing else stands there`,

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import type { Command } from 'commander';
-import { ensureRoot, listDevices, start } from '../kernel/index.ts';
+import { ensureRoot, listDevices, run, start } from '../kernel/index.ts';
 import { HeadgateError } from '../model/index.ts';
 import { TAP_ALIAS } from '../shape/index.ts';
 
@@ -32,11 +32,22 @@ Exit status: 0 it was stopped, or the tap went; 3 there is no such tap of ours, 
 const listTaps = async (): Promise<string[]> =>
   (await listDevices()).flatMap((d) => (d.kind === 'ifb' && d.alias === TAP_ALIAS ? [d.name] : []));
 
+/** Its link-local address: none of a packet that a rule has copied. */
+async function listOwnAddresses(tap: string): Promise<string[]> {
+  const [device] = JSON.parse(await run(['ip', '-6', '-json', 'address', 'show', 'dev', tap])) as [
+    { addr_info?: { local: string }[] }?,
+  ];
+  return (device?.addr_info ?? []).map(({ local }) => local);
+}
+
 /** @throws HeadgateError HG_NO_TOOL, or HG_KERNEL where tcpdump fails while the tap is there */
 async function capture(tap: string, filter: readonly string[]): Promise<void> {
   // Every packet at once, whoever reads. Not as another user, who might not be let write to where the pipe leads.
   const form = process.stdout.isTTY ? ['-n', '-l'] : ['-U', '-w', '-'];
-  const argv = ['tcpdump', '-Z', 'root', '-i', tap, ...form, '--', ...filter] as const;
+  // The tap asks for routers, as every device does.
+  const own = (await listOwnAddresses(tap)).map((address) => `not src host ${address}`);
+  const wanted = filter.length > 0 ? [`(${filter.join(' ')})`] : [];
+  const argv = ['tcpdump', '-Z', 'root', '-i', tap, ...form, '--', [...own, ...wanted].join(' and ')] as const;
   const child = start(argv, { stdio: 'inherit' });
   let stopped = false;
   const stop = () => {

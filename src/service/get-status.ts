@@ -1,4 +1,4 @@
-import { inspect, isOurUpload, isRedirected, type Scene } from '../apply/index.ts';
+import { inspect, isOurUpload, isRedirected, leadsNowhere, type Scene } from '../apply/index.ts';
 import {
   type CountingRule,
   DEADLINE_MAP,
@@ -43,6 +43,7 @@ export async function getStatus(service: ServiceStatus | undefined): Promise<Sta
     for (const { device } of ownership.shared) if (!devices.has(device)) devices.set(device, device);
   }
   for (const q of scene.qdiscs.filter(isOurUpload)) if (!devices.has(q.device)) devices.set(q.device, q.device);
+  for (const { name } of scene.devices) if (leadsNowhere(scene, name) && !devices.has(name)) devices.set(name, name);
 
   const [forwards, takenFor, policers] = await Promise.all([
     scene.arrivals === 'ours' ? listCountingRules(ARRIVAL_FAMILY, TABLE) : [],
@@ -108,6 +109,7 @@ async function getLink(seen: Seen, device: string, name: string): Promise<LinkSt
       return { name: ifb, redirected: sumCounts(redirectsOf(seen, device, ifb)), rx, tx };
     }),
     shares,
+    downloadLost: leadsNowhere(scene, device),
     uploadLost: told?.upload === true && told.state !== 'absent' && !hasUpload,
     download:
       own &&

@@ -1,7 +1,15 @@
-import { inspect, teardownOf } from '../apply/index.ts';
+import { checkLink, checkMap, checkTable, inspect, type Scene, teardownOf } from '../apply/index.ts';
 import { addFiles, delFiles, ensureBtf, getCapabilities } from '../kernel/index.ts';
 import type { Policy } from '../language/index.ts';
-import { type DatapathName, ensureCreates, nameBeside, planOperations, qdiscsOf } from '../shape/index.ts';
+import { HeadgateError } from '../model/index.ts';
+import {
+  type Datapath,
+  type DatapathName,
+  ensureCreates,
+  nameBeside,
+  planOperations,
+  qdiscsOf,
+} from '../shape/index.ts';
 import { compareBuilt, type Difference, readApplied } from './applied.ts';
 import { requestService } from './ask.ts';
 import type { Unconfirmed } from './confirmation.ts';
@@ -20,6 +28,8 @@ export interface Plan {
   readonly changes: readonly Change[];
   /** Why what is there is not changed in place but taken down first, as the end of a sentence. */
   readonly anew?: string | undefined;
+  /** Why `up` would refuse, or what stays undone for want of a device; sentences. */
+  readonly obstacles: readonly string[];
   /** What waits to be confirmed: the changes are from that, and no reload is taken before. */
   readonly confirm?: Unconfirmed | undefined;
 }
@@ -29,7 +39,7 @@ export interface Plan {
  * service runs. Changes nothing: what is wanted is made in a network namespace of its own ({@link makeBeside}).
  *
  * @param named absent: that of the service that runs, else the best one here
- * @throws HeadgateError as startService does, but for what others have on the devices
+ * @throws HeadgateError as startService does, but for what others have in the way: these are obstacles
  */
 export async function makePlan(policy: Policy, named: DatapathName | undefined): Promise<Plan> {
   try {
@@ -53,7 +63,12 @@ export async function makePlan(policy: Policy, named: DatapathName | undefined):
     if (typeof inForce === 'object') {
       const from = { policy: inForce.policy, shapes: inForce.shapes, datapath: inForce.prepared.datapath };
       const to = { ...wanted, shapes: nameBeside(inForce.shapes, shapes) };
-      return { datapath: name, ...(await planBetween(from, to, scene)), confirm: service?.confirm };
+      const obstacles = shapes.flatMap(({ device }) =>
+        scene.devices.some((one) => one.name === device)
+          ? []
+          : [`There is no device ${device}: its link is made when it comes.`],
+      );
+      return { datapath: name, ...(await planBetween(from, to, scene)), obstacles, confirm: service?.confirm };
     }
     const differences = await compareBuilt(wanted, scene);
     const additions = planOperations(policy, shapes, datapath).map(told('add'));
@@ -62,11 +77,30 @@ export async function makePlan(policy: Policy, named: DatapathName | undefined):
       differences,
       anew: inForce,
       changes: [...removals, ...additions],
+      obstacles: listObstacles(wanted, scene),
       confirm: service?.confirm,
     };
   } finally {
     await delFiles(undefined, 'plan');
   }
+}
+
+/** What `up` would say no to. */
+function listObstacles({ shapes, datapath }: Pick<InForce, 'shapes'> & { datapath: Datapath }, scene: Scene): string[] {
+  const checks = [
+    () => checkTable(scene),
+    () => (datapath.map ? checkMap(scene) : undefined),
+    ...shapes.map((shape) => () => checkLink(shape, scene, datapath)),
+  ];
+  return checks.flatMap((check) => {
+    try {
+      check();
+      return [];
+    } catch (error) {
+      if (error instanceof HeadgateError) return [`up would refuse: ${error.message}`];
+      throw error;
+    }
+  });
 }
 
 const toPlan: WriteFiles = async (files) => {

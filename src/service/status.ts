@@ -83,6 +83,8 @@ export interface LinkStatus {
   readonly ifbs: readonly IfbStatus[];
   /** Name of the link whose ifbs and trees this is; `download` then counts both, but for the packets by verdict. */
   readonly shares?: string | undefined;
+  /** Our redirect leads to an ifb that is down, or gone: what arrives is lost, until a deadline ({@link DirectionStatus.expires}) lets it pass. */
+  readonly downloadLost: boolean;
   /** What leaves is to be shaped, and our tree is not there: it has gone, or somebody has put another in its place. */
   readonly uploadLost: boolean;
   readonly download?: DirectionStatus | undefined;

@@ -15,7 +15,7 @@ const status = (...queues: QueueStatus[]): Status => ({
   ...{ running: true, tracking: true, policers: [] },
   links: [
     {
-      ...{ name: 'wan', device: 'eth0', state: 'steering', ifbs: [], uploadLost: false },
+      ...{ name: 'wan', device: 'eth0', state: 'steering', ifbs: [], downloadLost: false, uploadLost: false },
       download: { packets: {}, queues },
     },
   ],

@@ -11,7 +11,7 @@ const queue = (name: string, bytes: number, more: object = {}) => ({
 const look = (...queues: ReturnType<typeof queue>[]): Looked => ({
   links: [
     {
-      ...{ name: 'wan', device: 'wan', state: 'steering', ifbs: [], uploadLost: false },
+      ...{ name: 'wan', device: 'wan', state: 'steering', ifbs: [], downloadLost: false, uploadLost: false },
       download: { packets: { local: queues[0]?.bytes ?? 0 }, queues },
     },
   ],
