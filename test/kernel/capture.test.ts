@@ -97,7 +97,8 @@ it('ends when nobody reads any more, and when the device goes', async () => {
   let said = '';
   gone.stderr!.setEncoding('utf8').on('data', (text: string) => (said += text));
   await once(gone.stdout!, 'data');
+  const closed = once(gone, 'close');
   await gateway.box.run('ip', 'link', 'del', 'hg-wan');
-  expect(await once(gone, 'close')).toEqual([0, null]);
+  expect(await closed).toEqual([0, null]);
   expect(said).toContain('went');
 });
