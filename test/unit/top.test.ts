@@ -57,14 +57,15 @@ it.each([
   [200, 60],
   [1, 1],
 ])('fills %i x %i and no more, with flows, help, a problem', (columns, rows) => {
-  const flows = Array.from({ length: 100 }, (_, i) => flow(`192.0.2.${i}:443`, { rule: 'a'.repeat(30) }));
-  for (const more of [
+  const list = listOf(...Array.from({ length: 100 }, (_, i) => flow(`192.0.2.${i}:443`, { rule: 'a'.repeat(30) })));
+  const views: Partial<View>[] = [
     {},
-    { flows },
-    { flows, help: true },
-    { flows, problem: 'x'.repeat(300) },
+    { list },
+    { list, help: true },
+    { list, problem: 'x'.repeat(300) },
     { figures: undefined },
-  ])
+  ];
+  for (const more of views)
     for (const color of [false, true]) {
       const lines = drawFrame(view(more), { ...plain, columns, rows, color, unicode: true });
       expect(lines).toHaveLength(rows);
