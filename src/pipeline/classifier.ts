@@ -13,7 +13,7 @@ import { classOfMark, type MarkField, type Origin, TCP_STATES } from '../model/i
 import type { FlowEvent } from '../monitor/index.ts';
 import { classOf, type MapKey, mapKeyOf } from '../shape/index.ts';
 import { endOf, type FlowEnd, flowEvent } from './flow-event.ts';
-import type { FlowMemory } from './flow-memory.ts';
+import { countsOf, type FlowMemory } from './flow-memory.ts';
 import { FlowTable } from './flow-table.ts';
 import type { FlowView } from './flow-view.ts';
 import type { EffectSink } from './live-effects.ts';
@@ -32,8 +32,6 @@ export type FlowNews = Pick<
   | 'word'
   | 'id'
   | 'family'
-  | 'zone'
-  | 'protocol'
   | 'mark'
   | 'status'
   | 'start'
@@ -46,8 +44,6 @@ export type FlowNews = Pick<
   | 'replyBytes'
   | 'originalPackets'
   | 'replyPackets'
-  | 'bytes'
-  | 'packets'
   | 'original'
   | 'reply'
 >;
@@ -62,7 +58,7 @@ export interface ClassifierOptions extends LiveOptions {
   readonly map?: Pick<TupleMap, 'set' | 'flush'> | undefined;
   /** Carries `police` and `mirror` of live rules to the packets. */
   readonly effects?: EffectSink | undefined;
-  readonly sides: Sides;
+  readonly sides: Pick<Sides, 'originOfRecord'>;
   readonly writeMarks: WriteMarks;
   /** Gets flow events, unless nobody listens. */
   readonly emit: (event: FlowEvent) => void;
@@ -266,12 +262,9 @@ export class FlowClassifier {
       this.table.setTcpState(row, tcpState);
       if (this.live.memoryOf(row)?.watch.tcpState) this.live.dirty.add(row);
     }
-    const { originalBytes, replyBytes, originalPackets, replyPackets } = record;
-    if (originalBytes === undefined || !this.live.memoryOf(row)?.watch.counters) return;
-    const original = { bytes: originalBytes, packets: originalPackets! };
-    const reply = { bytes: replyBytes!, packets: replyPackets! };
-    const [leaving, arriving] = this.table.originOf(row) === 'local' ? [original, reply] : [reply, original];
-    this.live.read(row, { in: arriving.bytes, out: leaving.bytes }, { in: arriving.packets, out: leaving.packets });
+    if (!this.live.memoryOf(row)?.watch.counters) return;
+    const counts = countsOf(record, this.table.originOf(row));
+    if (counts) this.live.read(row, counts.bytes, counts.packets);
   }
 
   /** Decides the flow that the view stands on. */

@@ -1,6 +1,6 @@
 import { concat, defer, EMPTY, ignoreElements, lastValueFrom, type Observable, tap, timer } from 'rxjs';
 import type { FlowNews } from './classifier.ts';
-import type { Counts } from './flow-memory.ts';
+import { type Counts, countsOf } from './flow-memory.ts';
 import type { FlowTable } from './flow-table.ts';
 
 /** Ms between the two readings that tell rates. */
@@ -28,15 +28,16 @@ export async function readCounters(
   const reading = defer(dump).pipe(
     tap((batch) => {
       for (const record of batch) {
-        if (record.kind !== 'dumped' || record.originalBytes === undefined) continue;
+        if (record.kind !== 'dumped') continue;
         const row = table.find(record);
         if (row < 0 || table.idOf(row) !== record.id) continue;
+        const counts = countsOf(record, table.originOf(row));
+        if (!counts) continue;
         const { id, time } = record;
         const before = readings.get(row);
-        const [bytes, packets] = countsOf(record, table.originOf(row) === 'local');
         const passed = before?.id === id ? time - before.time : 0;
-        const rate = before && passed > 0 ? ratesOf(before.bytes, bytes, passed) : undefined;
-        readings.set(row, { id, time, bytes, packets, rate });
+        const rate = before && passed > 0 ? ratesOf(before.bytes, counts.bytes, passed) : undefined;
+        readings.set(row, { id, time, ...counts, rate });
       }
     }),
     ignoreElements(),
@@ -44,19 +45,6 @@ export async function readCounters(
   const again = twice ? concat(timer(RATE_MS).pipe(ignoreElements()), reading) : EMPTY;
   await lastValueFrom(concat(reading, again), { defaultValue: undefined });
   return readings;
-}
-
-function countsOf(record: FlowNews, local: boolean): [bytes: Counts, packets: Counts] {
-  const { originalBytes = 0, replyBytes = 0, originalPackets = 0, replyPackets = 0 } = record;
-  return local
-    ? [
-        { in: replyBytes, out: originalBytes },
-        { in: replyPackets, out: originalPackets },
-      ]
-    : [
-        { in: originalBytes, out: replyBytes },
-        { in: originalPackets, out: replyPackets },
-      ];
 }
 
 const ratesOf = (before: Counts, after: Counts, ms: number): Counts => ({

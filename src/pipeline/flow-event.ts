@@ -1,16 +1,13 @@
 import type { Term } from '../language/index.ts';
 import { type End, formatAddress, type Origin, protocolName } from '../model/index.ts';
 import type { FlowEvent } from '../monitor/index.ts';
+import { type Counted, countsOf } from './flow-memory.ts';
 import type { FlowView } from './flow-view.ts';
 
 /** What the kernel tells at the end of a flow. Times in ms since 1970, where it takes them. */
-export interface FlowEnd {
+export interface FlowEnd extends Counted {
   readonly start?: number | undefined;
   readonly stop?: number | undefined;
-  readonly originalBytes?: number | undefined;
-  readonly replyBytes?: number | undefined;
-  readonly originalPackets?: number | undefined;
-  readonly replyPackets?: number | undefined;
 }
 
 /**
@@ -25,21 +22,11 @@ export function endOf(origin: Origin, heard: number, now: number, end: FlowEnd =
     began,
     duration: Number.isNaN(age) ? undefined : age,
     unknown: start !== undefined && heard !== start ? heard - start : undefined,
-    ...passedOf(origin, end),
+    counts: countsOf(end, origin),
   };
 }
 
-function passedOf(
-  origin: Origin,
-  { originalBytes, replyBytes = 0, originalPackets = 0, replyPackets = 0 }: FlowEnd,
-): Pick<FlowNote, 'in' | 'out'> {
-  if (originalBytes === undefined) return {};
-  const original = { bytes: originalBytes, packets: originalPackets };
-  const reply = { bytes: replyBytes, packets: replyPackets };
-  return origin === 'local' ? { in: reply, out: original } : { in: original, out: reply };
-}
-
-type NoteOfEnd = Pick<FlowNote, 'began' | 'duration' | 'unknown' | 'in' | 'out'>;
+type NoteOfEnd = Pick<FlowNote, 'began' | 'duration' | 'unknown' | 'counts'>;
 
 /** What is told of a flow beside what the view shows. */
 export interface FlowNote {
@@ -54,15 +41,14 @@ export interface FlowNote {
   /** Ms: its age at its end, and how much of that went by before it was decided. */
   readonly duration?: number | undefined;
   readonly unknown?: number | undefined;
-  readonly in?: FlowEvent['in'];
-  readonly out?: FlowEvent['out'];
+  readonly counts?: ReturnType<typeof countsOf>;
 }
 
 /** An item of the event stream about the flow that the view stands on. */
 export const flowEvent = (
   kind: FlowEvent['kind'],
   flow: Pick<FlowView, 'protocol' | 'local' | 'remote' | 'origin' | 'zone'>,
-  { id, queue, rule, because, before, began, duration, unknown, in: arrived, out: left }: FlowNote,
+  { id, queue, rule, because, before, began, duration, unknown, counts }: FlowNote,
 ): FlowEvent => ({
   kind,
   id,
@@ -80,13 +66,12 @@ export const flowEvent = (
   ...(!Number.isNaN(began) && { began: new Date(began).toISOString() }),
   ...(duration !== undefined && { duration: ms(duration) }),
   ...(unknown !== undefined && { unknown: ms(unknown) }),
-  ...(arrived &&
-    left && {
-      bytes: arrived.bytes + left.bytes,
-      packets: arrived.packets + left.packets,
-      in: arrived,
-      out: left,
-    }),
+  ...(counts && {
+    bytes: counts.bytes.in + counts.bytes.out,
+    packets: counts.packets.in + counts.packets.out,
+    in: { bytes: counts.bytes.in, packets: counts.packets.in },
+    out: { bytes: counts.bytes.out, packets: counts.packets.out },
+  }),
 });
 
 /** To the microsecond. Clocks of two sources may differ by less than they say. */

@@ -1,10 +1,26 @@
+import type { FlowRecord } from '../kernel/index.ts';
 import type { Rule, Watch } from '../language/index.ts';
+import type { Origin } from '../model/index.ts';
 import { RateWindow } from './rate-window.ts';
 
 /** Bytes or packets, each way. */
 export interface Counts {
   readonly in: number;
   readonly out: number;
+}
+
+/** What the kernel has counted of a flow, by direction of its entry: all four, or none. */
+export type Counted = Partial<Pick<FlowRecord, 'originalBytes' | 'replyBytes' | 'originalPackets' | 'replyPackets'>>;
+
+/** The same as seen from this side of the link; undefined: the kernel does not count (nf_conntrack_acct). */
+export function countsOf(
+  { originalBytes, replyBytes = 0, originalPackets = 0, replyPackets = 0 }: Counted,
+  origin: Origin,
+): { readonly bytes: Counts; readonly packets: Counts } | undefined {
+  if (originalBytes === undefined) return undefined;
+  return origin === 'local'
+    ? { bytes: { in: replyBytes, out: originalBytes }, packets: { in: replyPackets, out: originalPackets } }
+    : { bytes: { in: originalBytes, out: replyBytes }, packets: { in: originalPackets, out: replyPackets } };
 }
 
 /** Of all flows without a `for`: a map of its own is much of what a flow would cost. */

@@ -56,10 +56,6 @@ export class Sides {
     else if (change.kind === 'routeGone') this.#delRoute(change.prefix, change.ifindex ?? 0);
   }
 
-  isInside(address: Address): boolean {
-    return this.#isDeviceInside(this.#deviceOf(address));
-  }
-
   /** The address is one of this box. */
   isOwn(address: Address): boolean {
     return this.#own.has(keyOfAddress(address));

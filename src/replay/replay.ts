@@ -1,6 +1,6 @@
 import { leavesOf, type Policy } from '../language/index.ts';
 import { DEFAULT_MARK_FIELD, hasPorts, type Origin, type Tuple } from '../model/index.ts';
-import { FlowClassifier, type FlowNews, READ_MS, type Sides, TICK_MS } from '../pipeline/index.ts';
+import { FlowClassifier, type FlowNews, READ_MS, TICK_MS } from '../pipeline/index.ts';
 import { fieldOf } from '../shape/index.ts';
 import { FLOW_WORDS, type Recording } from './recording.ts';
 
@@ -48,7 +48,7 @@ export function replay(recording: Recording, policy: Policy): Outcome {
   const classifier = new FlowClassifier({
     policy,
     field: fieldOf(policy, DEFAULT_MARK_FIELD),
-    sides: { originOfRecord: () => news.origin } as Pick<Sides, 'originOfRecord'> as Sides,
+    sides: { originOfRecord: () => news.origin },
     writeMarks: ({ count }) => new Int32Array(count),
     emit: () => {},
     listening: () => false,
@@ -136,10 +136,10 @@ class Replayed implements FlowNews {
   kind: FlowNews['kind'] = 'new';
   id = 0;
   word = 0;
+  /** For {@link hasPorts} alone. */
   protocol = 0;
   /** Nobody asks: origins are recorded, and identities packed. */
   readonly family = 4;
-  readonly zone = 0;
   origin: Origin = 'new';
   readonly count = 0;
   readonly interrupted = false;
@@ -185,12 +185,6 @@ class Replayed implements FlowNews {
   }
   get hasPorts(): boolean {
     return hasPorts(this.protocol);
-  }
-  get bytes(): number | undefined {
-    return this.originalBytes === undefined ? undefined : this.originalBytes + this.replyBytes!;
-  }
-  get packets(): number | undefined {
-    return this.originalPackets === undefined ? undefined : this.originalPackets + this.replyPackets!;
   }
   original(): Tuple {
     throw new Error('a recording has no tuples');
