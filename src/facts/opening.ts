@@ -1,6 +1,6 @@
 import { asyncScheduler, type Observable, type SchedulerLike, type Subscriber } from 'rxjs';
 import type { LinkItem, PacketItem, PacketSample } from '../kernel/index.ts';
-import { keyOfAddress, type Tuple } from '../model/index.ts';
+import { keyOfAddress, type Tuple, turned } from '../model/index.ts';
 import { type AskedFlow, type FactAnswer, oldestOf, type SuppliedFacts } from '../pipeline/index.ts';
 import { type KnownSource, whileOpen } from './source.ts';
 
@@ -114,13 +114,7 @@ class Openings {
 }
 
 /** The first packet of a flow, as it stands behind every translation. */
-const openingOf = ({ protocol, reply }: AskedFlow): string =>
-  keyOf(protocol, {
-    source: reply.destination,
-    sourcePort: reply.destinationPort,
-    destination: reply.source,
-    destinationPort: reply.sourcePort,
-  });
+const openingOf = ({ protocol, reply }: AskedFlow): string => keyOf(protocol, turned(reply));
 
 const keyOf = (protocol: number, { source, sourcePort, destination, destinationPort }: Tuple): string =>
   `${protocol} ${sourcePort} ${destinationPort} ${keyOfAddress(source)}${keyOfAddress(destination)}`;

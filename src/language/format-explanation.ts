@@ -1,4 +1,4 @@
-import { type End, familyOf, formatAddress, protocolName } from '../model/index.ts';
+import { formatEnd, protocolName } from '../model/index.ts';
 import type { Explanation, Need, RuleExplanation, Term } from './explain.ts';
 
 /**
@@ -77,9 +77,3 @@ function formatWays(ways: readonly (readonly Need[])[]): string {
 const needed = (term: Term): string => `${term.holds ? 'not ' : ''}${term.text} (${found(term)})`;
 
 const found = ({ value }: Term): string => (value === undefined ? 'not known' : `it is ${value}`);
-
-function formatEnd({ address, port }: End): string {
-  const text = formatAddress(address);
-  if (port === undefined) return text;
-  return familyOf(address) === 6 ? `[${text}]:${port}` : `${text}:${port}`;
-}

@@ -20,6 +20,6 @@ export * from './policy.ts';
 export * from './sarif.ts';
 export * from './share.ts';
 export type { Position, Range, Span } from './source.ts';
-export { leavesOf } from './tier.ts';
+export { leavesOf, leavesOfRule } from './tier.ts';
 export * from './watch.ts';
 export * from './write-policy.ts';

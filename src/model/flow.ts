@@ -1,4 +1,4 @@
-import type { Address } from './address.ts';
+import { type Address, formatAddress, parseAddress } from './address.ts';
 
 /**
  * Who opened a connection, seen from this side of the link.
@@ -18,10 +18,36 @@ export interface Tuple {
   readonly icmp?: { readonly type: number; readonly code: number; readonly id: number } | undefined;
 }
 
+/** The same way back. */
+export const turned = ({ source, sourcePort, destination, destinationPort }: Tuple): Tuple => ({
+  source: destination,
+  sourcePort: destinationPort,
+  destination: source,
+  destinationPort: sourcePort,
+});
+
 export interface End {
   readonly address: Address;
   /** Absent where the protocol has no ports. */
   readonly port?: number | undefined;
+}
+
+/** `address:port`, `[address]:port`, or the address alone. */
+export function formatEnd({ address, port }: End): string {
+  const text = formatAddress(address);
+  if (port === undefined) return text;
+  return address.length === 16 ? `[${text}]:${port}` : `${text}:${port}`;
+}
+
+/** Reads what {@link formatEnd} writes, and an address in brackets alone; undefined where the text is no end. */
+export function parseEnd(text: string): End | undefined {
+  const colon = text.lastIndexOf(':');
+  const hasPort = colon > 0 && (text[colon - 1] === ']' || text.indexOf(':') === colon);
+  const host = hasPort ? text.slice(0, colon) : text;
+  const address = parseAddress(host.startsWith('[') && host.endsWith(']') ? host.slice(1, -1) : host);
+  if (!address || !hasPort) return address && { address };
+  const digits = text.slice(colon + 1);
+  return /^\d{1,5}$/.test(digits) && Number(digits) <= 65_535 ? { address, port: Number(digits) } : undefined;
 }
 
 /**

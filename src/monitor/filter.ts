@@ -1,4 +1,4 @@
-import { ORIGINS, type Prefix, parseAddress, parsePrefix, prefixContains } from '../model/index.ts';
+import { ORIGINS, type Prefix, parseEnd, parsePrefix, prefixContains } from '../model/index.ts';
 import { isOfFlows, KINDS, type MonitorEvent } from './items.ts';
 
 /**
@@ -39,7 +39,7 @@ export function parseFilter(pairs: Iterable<readonly [key: string, value: string
   if (none !== undefined) return `kind=${none}: a kind is ${KINDS.join(', ')}, or how they begin and * (flow.*)`;
   const addresses: Prefix[] = [];
   for (const text of given.address) {
-    const prefix = parsePrefix(text) ?? parsePrefix(`${text}/${text.includes(':') ? 128 : 32}`);
+    const prefix = parsePrefix(text);
     if (!prefix) return `address=${text}: write an address, or a prefix such as 10.0.0.0/8`;
     addresses.push(prefix);
   }
@@ -47,13 +47,13 @@ export function parseFilter(pairs: Iterable<readonly [key: string, value: string
 }
 
 /** Whether somebody who reads by it wants items of flows, so that they have to be made. */
-export const wantsFlows = ({ kinds }: ItemFilter): boolean =>
-  kinds.length === 0 || kinds.some((kind) => /^(flow|\*|f\*|fl\*|flo\*)/.test(kind));
+export const wantsFlows = ({ kinds }: Pick<ItemFilter, 'kinds'>): boolean =>
+  kinds.length === 0 || kinds.some((one) => KINDS.some((kind) => isOfFlows({ kind }) && isKind(one, kind)));
 
 /** Whether a reader by this filter gets the event. What is about the stream itself, it always does. */
 export function isWanted({ kinds, origins, queues, rules, addresses }: ItemFilter, event: MonitorEvent): boolean {
   if (event.kind === 'gap' || event.kind === 'stream') return true;
-  if (event.kind === 'flows') return wantsFlows({ ...EVERYTHING, kinds });
+  if (event.kind === 'flows') return wantsFlows({ kinds });
   if (kinds.length > 0 && !kinds.some((kind) => isKind(kind, event.kind))) return false;
   if (!isFlow(event)) return true;
   return (
@@ -71,7 +71,6 @@ const isKind = (pattern: string, kind: string): boolean =>
   pattern.endsWith('*') ? kind.startsWith(pattern.slice(0, -1)) : kind === pattern;
 
 function isIn(prefixes: readonly Prefix[], end: string): boolean {
-  const text = /^\[(.*)\]/.exec(end)?.[1] ?? (end.indexOf(':') === end.lastIndexOf(':') ? end.split(':')[0]! : end);
-  const address = parseAddress(text);
+  const address = parseEnd(end)?.address;
   return address !== undefined && prefixes.some((prefix) => prefixContains(prefix, address));
 }

@@ -36,4 +36,4 @@ export type LinkState = LinkEvent['state'];
 export type QueueFigures = EventOf<'ready'>['queues'][number];
 
 /** It is about a flow, or about whether flows are told. */
-export const isOfFlows = ({ kind }: MonitorEvent): boolean => kind.startsWith('flow');
+export const isOfFlows = ({ kind }: Pick<MonitorEvent, 'kind'>): boolean => kind.startsWith('flow');

@@ -24,8 +24,6 @@ interface Key {
   readonly ofPeers: readonly CountCondition[];
   /** Lists of rows, one for each group. */
   readonly watching: RowLists;
-  /** By row, 1: it is in such a list. */
-  watched: Uint8Array<ArrayBuffer>;
 }
 
 /**
@@ -48,7 +46,6 @@ export class Company {
       ofFlows: conditions.filter((one) => one.by === by && one.of === 'flows'),
       ofPeers: conditions.filter((one) => one.by === by && one.of === 'peers'),
       watching: new RowLists(),
-      watched: new Uint8Array(1024),
     }));
   }
 
@@ -63,10 +60,7 @@ export class Company {
         key.groups.set(value, group);
       }
       this.#change(key, group, facts.remote.address, 1);
-      if (!watch?.counts.some((one) => one.by === key.by)) continue;
-      if (row >= key.watched.length) key.watched = grown(key.watched, row);
-      if (key.watched[row] === 1) continue;
-      key.watched[row] = 1;
+      if (!watch?.counts.some((one) => one.by === key.by) || key.watching.has(row)) continue;
       group.watched = key.watching.add(group.watched, row);
     }
   }
@@ -77,10 +71,7 @@ export class Company {
       const value = only === undefined || only === key.by ? keyOf(facts, key.by) : undefined;
       const group = value === undefined ? undefined : key.groups.get(value);
       if (!group) continue;
-      if (key.watched[row] === 1) {
-        key.watched[row] = 0;
-        group.watched = key.watching.del(group.watched, row);
-      }
+      if (key.watching.has(row)) group.watched = key.watching.del(group.watched, row);
       this.#change(key, group, facts.remote.address, -1);
       if (group.flows === 0) key.groups.delete(value!);
     }
@@ -114,12 +105,6 @@ function hasTurned(conditions: readonly CountCondition[], before: number, after:
   for (const { operator, value } of conditions)
     if (compare(before, operator, value) !== compare(after, operator, value)) return true;
   return false;
-}
-
-function grown(bytes: Uint8Array<ArrayBuffer>, index: number): Uint8Array<ArrayBuffer> {
-  const more = new Uint8Array(2 ** Math.ceil(Math.log2(index + 1)));
-  more.set(bytes);
-  return more;
 }
 
 function keyOf({ local, remote, unit }: Ends, by: CountKey): Value | undefined {

@@ -1,7 +1,7 @@
 import { Subscription, timer } from 'rxjs';
 import type { AskedFlow, FactAnswer, FactSource, SuppliedFact, SuppliedFacts } from './fact-source.ts';
 
-/** Wait before a source that broke is opened again, ms. */
+/** Wait before a source, or a socket, that broke is opened again, ms. */
 export const REOPEN_MS = 1000;
 
 /** An open source, and the flows that it knows. */

@@ -1,5 +1,5 @@
 import type { Term } from '../language/index.ts';
-import { type End, formatAddress, type Origin, protocolName } from '../model/index.ts';
+import { formatEnd, type Origin, protocolName } from '../model/index.ts';
 import type { FlowEvent } from '../monitor/index.ts';
 import { type Counted, countsOf } from './flow-memory.ts';
 import type { FlowView } from './flow-view.ts';
@@ -76,10 +76,3 @@ export const flowEvent = (
 
 /** To the microsecond. Clocks of two sources may differ by less than they say. */
 const ms = (time: number): number => Math.max(0, Math.round(time * 1000) / 1000);
-
-/** `address:port`, `[address]:port`, or the address alone. */
-export function formatEnd({ address, port }: End): string {
-  const text = formatAddress(address);
-  if (port === undefined) return text;
-  return address.length === 16 ? `[${text}]:${port}` : `${text}:${port}`;
-}

@@ -1,11 +1,12 @@
 export * from './classifier.ts';
 export * from './clear-marks.ts';
 export * from './counters.ts';
+export { REOPEN_MS } from './fact-desk.ts';
 export * from './fact-source.ts';
-export { formatEnd } from './flow-event.ts';
 export type { Counts } from './flow-memory.ts';
 export * from './flow-table.ts';
 export type { FlowView } from './flow-view.ts';
+export { KEY_WORDS } from './key-index.ts';
 export * from './live-effects.ts';
 export type { LiveOptions } from './live-flows.ts';
 export { oldestOf } from './oldest.ts';

@@ -1,5 +1,5 @@
 import type { Policy, Rule } from '../language/index.ts';
-import type { Command } from '../model/index.ts';
+import { type Command, turned } from '../model/index.ts';
 import {
   changeMembers,
   flushMembers,
@@ -74,13 +74,7 @@ export class LiveEffects implements EffectSink {
       destination: local.address,
       destinationPort: local.port,
     };
-    const wire = flow.tuple(flow.origin === 'local' ? 'reply' : 'original');
-    const leaving = {
-      source: wire.destination,
-      sourcePort: wire.destinationPort,
-      destination: wire.source,
-      destinationPort: wire.sourcePort,
-    };
+    const leaving = turned(flow.tuple(flow.origin === 'local' ? 'reply' : 'original'));
     for (const [way, tuple] of [
       ['in', arriving],
       ['out', leaving],

@@ -1,5 +1,6 @@
 import type { FlowRecord } from '../kernel/index.ts';
 import { type Address, keyOfAddress, maskAddress, type Origin, type Prefix } from '../model/index.ts';
+import { KEY_WORDS } from './key-index.ts';
 
 /** What Sides hears of the kernel's link events (src/kernel: LinkAddress, LinkRoute). */
 export type SidesChange =
@@ -155,7 +156,7 @@ export class Sides {
 }
 
 /** Where in a record's identity the source addresses of its tuples begin, in words. */
-const SOURCE = { original: 1, reply: 11 } as const;
+const SOURCE = { original: 1, reply: KEY_WORDS } as const;
 
 /** An IPv6 address in a record as a key. */
 const textOf = (words: Uint32Array, at: number): string =>

@@ -82,9 +82,9 @@ export class ConntrackReader {
       return;
     }
     const zone = Number(/\bzone=(\d+)/.exec(text)?.[1] ?? 0);
-    const flow = this.#begin(`${this.#into.flows}`, { protocol, zone, original, reply }, Number.NaN);
-    const totals =
-      flow === undefined ? undefined : totalsOf({ protocol, zone, original, reply }, this.#into.originOf(flow));
+    const entry = { protocol, zone, original, reply };
+    const flow = this.#begin(`${this.#into.flows}`, entry, Number.NaN);
+    const totals = flow === undefined ? undefined : totalsOf(entry, this.#into.originOf(flow));
     if (flow !== undefined && totals) this.#into.setTotals(flow, totals);
     this.#into.listed = true;
   }
@@ -110,8 +110,7 @@ export class ConntrackReader {
   }
 
   #originOf({ original, reply }: Entry): Origin | undefined {
-    const isInside = (address: Address) =>
-      this.#inside.some((prefix) => prefix.address.length === address.length && prefixContains(prefix, address));
+    const isInside = (address: Address) => this.#inside.some((prefix) => prefixContains(prefix, address));
     const [opener, answerer] = [isInside(original.source), isInside(reply.source)];
     if (opener !== answerer) return opener ? 'local' : 'remote';
     return opener ? undefined : 'new';
@@ -125,29 +124,23 @@ function totalsOf({ original, reply }: Entry, origin: Origin): Totals | undefine
 }
 
 function readXml(text: string): Half | undefined {
-  const get = (name: string) => new RegExp(`<${name}>([^<]*)<`).exec(text)?.[1];
-  return halfOf(get('src'), get('dst'), get('sport'), get('dport'), get('bytes'), get('packets'));
+  return halfOf((name) => new RegExp(`<${name}>([^<]*)<`).exec(text)?.[1]);
 }
 
 function readFields(fields: readonly RegExpMatchArray[]): Half | undefined {
-  const get = (name: string) => fields.find((field) => field[1] === name)?.[2];
-  return halfOf(get('src'), get('dst'), get('sport'), get('dport'), get('bytes'), get('packets'));
+  return halfOf((name) => fields.find((field) => field[1] === name)?.[2]);
 }
 
-function halfOf(
-  src?: string,
-  dst?: string,
-  sport?: string,
-  dport?: string,
-  bytes?: string,
-  packets?: string,
-): Half | undefined {
-  const [source, destination] = [parseAddress(src ?? ''), parseAddress(dst ?? '')];
-  const number = (text: string | undefined) => (text === undefined ? undefined : Number(text));
+function halfOf(get: (name: string) => string | undefined): Half | undefined {
+  const [source, destination] = [parseAddress(get('src') ?? ''), parseAddress(get('dst') ?? '')];
+  const number = (name: string) => {
+    const text = get(name);
+    return text === undefined ? undefined : Number(text);
+  };
   return source && destination && source.length === destination.length
     ? {
-        ...{ source, destination, sourcePort: number(sport), destinationPort: number(dport) },
-        ...{ bytes: number(bytes), packets: number(packets) },
+        ...{ source, destination, sourcePort: number('sport'), destinationPort: number('dport') },
+        ...{ bytes: number('bytes'), packets: number('packets') },
       }
     : undefined;
 }

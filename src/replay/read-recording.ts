@@ -1,4 +1,4 @@
-import { type End, ORIGINS, type Origin, PROTOCOLS, parseAddress } from '../model/index.ts';
+import { type End, ORIGINS, type Origin, PROTOCOLS, parseEnd } from '../model/index.ts';
 import type { RecordedLine, RecordingHead } from './recorder.ts';
 import type { Recording } from './recording.ts';
 
@@ -102,14 +102,8 @@ function readOrigin(text: string): Origin {
   return text as Origin;
 }
 
-/** Reads `address:port`, `[address]:port`, or an address. @throws Error */
-export function readEnd(text: string): End {
-  const close = text.lastIndexOf(']');
-  const colon = text.lastIndexOf(':');
-  const hasPort = close >= 0 ? colon > close : colon === text.indexOf(':') && colon >= 0;
-  const host = hasPort ? text.slice(0, colon) : text;
-  const address = parseAddress(close >= 0 ? host.slice(1, close) : host);
-  const port = hasPort ? Number(text.slice(colon + 1)) : undefined;
-  if (!address || (port !== undefined && !(port >= 0 && port <= 65_535))) throw new Error('no end');
-  return { address, port };
+function readEnd(text: string): End {
+  const end = parseEnd(text);
+  if (!end) throw new Error('no end');
+  return end;
 }

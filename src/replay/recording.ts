@@ -1,9 +1,8 @@
 import { type End, ORIGINS, type Origin } from '../model/index.ts';
+import { KEY_WORDS } from '../pipeline/index.ts';
 
 /** 32-bit words of a flow's identity, and of its reply tuple behind it, as conntrack records have them (FlowTable). */
-const KEY_WORDS = 11;
-const REPLY_WORDS = 10;
-export const FLOW_WORDS = KEY_WORDS + REPLY_WORDS;
+export const FLOW_WORDS = KEY_WORDS + 10;
 const [AF_INET, AF_INET6] = [2, 10];
 
 export interface RecordedFlow {

@@ -1,4 +1,4 @@
-import { leavesOf, type Policy } from '../language/index.ts';
+import { leavesOfRule, type Policy } from '../language/index.ts';
 import { DEFAULT_MARK_FIELD, hasPorts, type Origin, type Tuple } from '../model/index.ts';
 import { FlowClassifier, type FlowNews, READ_MS, TICK_MS } from '../pipeline/index.ts';
 import { fieldOf } from '../shape/index.ts';
@@ -118,9 +118,7 @@ export function replay(recording: Recording, policy: Policy): Outcome {
     if (row >= 0 && table.idOf(row) === news.id) note(flow, row);
   }
   live.close();
-  const unknown = policy.rules.flatMap(({ when, until }) =>
-    [when, ...(until ? [until] : [])].flatMap((part) => [...leavesOf(part)].map(({ kind }) => kind as string)),
-  );
+  const unknown = policy.rules.flatMap((rule) => [...leavesOfRule(rule)].map(({ kind }) => kind as string));
   return {
     ...{ queues, last, hits },
     changes: decisions - recording.flows,

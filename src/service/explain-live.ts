@@ -7,7 +7,7 @@ import {
   parseFlow,
   plainExplanation,
 } from '../language/index.ts';
-import { type Address, type End, type FlowFacts, HeadgateError, parseAddress } from '../model/index.ts';
+import { type End, type FlowFacts, HeadgateError, parseEnd, sameAddress } from '../model/index.ts';
 import type { FlowClassifier, FlowView } from '../pipeline/index.ts';
 import { classOf, DOWNLOAD_MAJOR, formatHandle, UPLOAD_MAJOR } from '../shape/index.ts';
 
@@ -78,15 +78,6 @@ export function meantByEnd(text: string): IsMeant {
   };
 }
 
-function parseEnd(text: string): End | undefined {
-  const whole = parseAddress(text.replace(/^\[(.*)\]$/, '$1'));
-  if (whole) return { address: whole };
-  const [, host = '', digits] = /^(.*):(\d{1,5})$/.exec(text) ?? [];
-  const address = parseAddress(host.replace(/^\[(.*)\]$/, '$1'));
-  const port = Number(digits);
-  return address && port <= 65_535 ? { address, port } : undefined;
-}
-
 /** Explains the flows that are meant by `text`, {@link MOST_EXPLAINED} at most. @throws HeadgateError HG_NO_FLOW */
 export function explainThose(
   text: string,
@@ -144,6 +135,4 @@ function isMeant({ protocol, local, remote }: FlowFacts, flow: FlowView): boolea
 }
 
 const isEnd = (wanted: End, { address, port }: End): boolean =>
-  isSame(wanted.address, address) && (wanted.port === undefined || wanted.port === port);
-
-const isSame = (a: Address, b: Address): boolean => a.length === b.length && a.every((byte, i) => byte === b[i]);
+  sameAddress(wanted.address, address) && (wanted.port === undefined || wanted.port === port);

@@ -11,6 +11,7 @@ import {
   FlowClassifier,
   type FlowView,
   LiveEffects,
+  REOPEN_MS,
   type Reading,
   readCounters,
   runPipeline,
@@ -19,7 +20,6 @@ import {
   TupleMap,
 } from '../pipeline/index.ts';
 import { type Datapath, type LinkShape, nftCarriesAll } from '../shape/index.ts';
-import { REOPEN_MS } from './keep-following.ts';
 import { shareRunning } from './share-running.ts';
 import type { FlowsStatus } from './status.ts';
 

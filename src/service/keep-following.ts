@@ -1,8 +1,6 @@
 import { type Observable, retry, throwError, timer } from 'rxjs';
 import type { SourceOptions } from '../kernel/sources.ts';
-
-/** Wait before a socket that broke is opened again. */
-export const REOPEN_MS = 1000;
+import { REOPEN_MS } from '../pipeline/index.ts';
 
 /**
  * Follows a source of the kernel for ever: when its socket breaks, it is opened again. One that cannot be opened at the

@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { type Condition, evaluate, leavesOf, type Policy, parseWhere, setContents } from '../language/index.ts';
-import { type FlowFacts, HeadgateError, type Origin, protocolName } from '../model/index.ts';
-import { type Counts, type FlowClassifier, type FlowView, formatEnd, type Reading } from '../pipeline/index.ts';
+import { type FlowFacts, formatEnd, HeadgateError, type Origin, protocolName } from '../model/index.ts';
+import type { Counts, FlowClassifier, FlowView, Reading } from '../pipeline/index.ts';
 import { FLOW_ORDERS, type FlowOrder, MOST_LISTED } from './flow-orders.ts';
 
 /** Flows that are looked at in one go; between two, the event loop has its turn. */

@@ -1,5 +1,4 @@
-import type { MonitorItem } from '../monitor/index.ts';
-import { describeItem } from '../monitor/index.ts';
+import { describeItem, FILTER_KEYS, type MonitorItem } from '../monitor/index.ts';
 import type { PolicyView } from '../service/index.ts';
 import { at, el, setText } from './dom.ts';
 import type { Feed } from './feed.ts';
@@ -9,7 +8,6 @@ import { Rows } from './rows.ts';
 export const MOST_ITEMS = 5000;
 /** Ms between two summaries for those who hear the page. */
 const SUMMARY_MS = 5000;
-const KEYS = ['kind', 'origin', 'queue', 'rule', 'address'] as const;
 
 /** The event stream as it comes, the newest first, by a filter that the service keeps to. */
 export class Ticker {
@@ -52,7 +50,7 @@ export class Ticker {
   async open(): Promise<void> {
     const filter = new URLSearchParams();
     const fields = new FormData(this.#form);
-    for (const key of KEYS) {
+    for (const key of FILTER_KEYS) {
       const value = fields.get(key);
       if (typeof value === 'string' && value.trim()) filter.set(key, value.trim());
     }

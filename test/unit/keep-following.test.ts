@@ -1,7 +1,8 @@
 import { defer, NEVER, type Observable } from 'rxjs';
 import { TestScheduler } from 'rxjs/testing';
 import { expect, it } from 'vitest';
-import { keepFollowing, REOPEN_MS } from '../../src/service/keep-following.ts';
+import { REOPEN_MS } from '../../src/pipeline/index.ts';
+import { keepFollowing } from '../../src/service/keep-following.ts';
 
 /** Follows sources one after the other, of which those that are `open` could be opened. */
 function following(sources: readonly { readonly open: boolean; readonly source: Observable<string> }[]) {

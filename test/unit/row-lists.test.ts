@@ -10,6 +10,7 @@ it('lists of rows are what arrays of rows would be', () => {
       const first = [NO_ROW, NO_ROW, NO_ROW];
       const model: number[][] = [[], [], []];
       for (const { list, row } of acts) {
+        expect(lists.has(row)).toBe(model.some((rows) => rows.includes(row)));
         const found = model.findIndex((rows) => rows.includes(row));
         if (found < 0) {
           first[list] = lists.add(first[list]!, row);
