@@ -69,15 +69,6 @@ struct {
 	__type(value, __u64);
 } deadline SEC(".maps");
 
-static __always_inline bool has_expired(void)
-{
-	__u32 key = 0;
-	const __u64 *value = bpf_map_lookup_elem(&deadline, &key);
-
-	/* The coarse clock, a tick behind at most, is read without asking the hardware. */
-	return value && *value && bpf_ktime_get_coarse_ns() >= *value;
-}
-
 /* One value: CLOCK_MONOTONIC in ns, until which `egress` tells the class in the packet (src/cli/capture.ts); 0: it does not. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -86,12 +77,27 @@ struct {
 	__type(value, __u64);
 } captured SEC(".maps");
 
-static __always_inline bool is_captured(void)
+static __always_inline __u64 value_of(void *map)
 {
 	__u32 key = 0;
-	const __u64 *value = bpf_map_lookup_elem(&captured, &key);
+	const __u64 *value = bpf_map_lookup_elem(map, &key);
 
-	return value && *value && bpf_ktime_get_coarse_ns() < *value;
+	return value ? *value : 0;
+}
+
+/* The coarse clock, a tick behind at most, is read without asking the hardware. */
+static __always_inline bool has_expired(void)
+{
+	__u64 from = value_of(&deadline);
+
+	return from && bpf_ktime_get_coarse_ns() >= from;
+}
+
+static __always_inline bool is_captured(void)
+{
+	__u64 until = value_of(&captured);
+
+	return until && bpf_ktime_get_coarse_ns() < until;
 }
 
 static __always_inline void count(__u32 key)

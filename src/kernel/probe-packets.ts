@@ -7,8 +7,6 @@ import type { Scratch } from './scratch.ts';
 /** Part of a command's patience that packets have to be counted in once they were sent; only what loses them takes as long. */
 const SETTLE = 1 / 5;
 
-/** Sends crafted packets; native-shim/programs/inject.c. */
-
 /** Sends each trial's packets, and settles by the counters what was accepted. */
 export async function sendPackets(scratch: Scratch, attempts: readonly Attempt[], findings: Findings): Promise<void> {
   const open = attempts.filter(({ trial }) => findings[trial.capability]?.answer !== 'no');

@@ -151,20 +151,13 @@ function linkCommand() {
 
 /** The arguments are meant for the vitest that runs in the guest: test/vm/lane.test.ts reads them from its environment. */
 function vmLane(args) {
-  let rest = args;
-  const kernel = rest[0] === '--kernel' ? rest[1] : undefined;
-  if (kernel) rest = rest.slice(2);
-  const every = rest[0] === '--every';
-  if (every) rest = rest.slice(1);
-  const lane = JSON.stringify({ kernel, every, args: rest });
-  return [
-    'env',
-    `HEADGATE_VM=${lane}`,
-    process.execPath,
-    join(root, 'node_modules/vitest/vitest.mjs'),
-    'run',
-    'test/vm/lane.test.ts',
-  ];
+  let left = args;
+  const kernel = left[0] === '--kernel' ? left[1] : undefined;
+  if (kernel) left = left.slice(2);
+  const every = left[0] === '--every';
+  if (every) left = left.slice(1);
+  const lane = JSON.stringify({ kernel, every, args: left });
+  return ['env', `HEADGATE_VM=${lane}`, process.execPath, vitest, 'run', 'test/vm/lane.test.ts'];
 }
 
 /** Runs the command as root, and ends with its exit status. Ctrl-C reaches it by the terminal; SIGTERM is passed on. */

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { packageFile } from '../../src/lab/index.ts';
 import { parsePolicy } from '../../src/language/index.ts';
+import { median } from './bench-lab.ts';
 
 const STARTS = 31;
 const folder = mkdtempSync(join(tmpdir(), 'hg-bench-'));
@@ -34,8 +35,6 @@ function policyOf(rules: number): string {
   return lines.join('\n');
 }
 
-const median = (values: number[]): number => values.sort((a, b) => a - b)[values.length >> 1]!;
-
 function start(...argv: string[]): number {
   const from = performance.now();
   const { status, stderr } = spawnSync(process.execPath, argv, { encoding: 'utf8' });
@@ -54,7 +53,7 @@ test('check of 50 rules: at most 150 ms', () => {
   }
   const [ours, bare] = [median(check), median(node)];
   process.stdout.write(
-    `\ncheck of 50 rules: ${ours.toFixed(0)} ms (least ${check[0]!.toFixed(0)}), node alone ${bare.toFixed(0)} ms (least ${node[0]!.toFixed(0)}); medians of ${STARTS}\n`,
+    `\ncheck of 50 rules: ${ours.toFixed(0)} ms (least ${Math.min(...check).toFixed(0)}), node alone ${bare.toFixed(0)} ms (least ${Math.min(...node).toFixed(0)}); medians of ${STARTS}\n`,
   );
   expect(ours).toBeLessThanOrEqual(150);
 });
@@ -71,5 +70,5 @@ test('10,000 rules parsed and checked: at most 1 s', () => {
   process.stdout.write(
     `\n10,000 rules parsed and checked: first ${times[0]!.toFixed(0)} ms, median ${median(times).toFixed(0)} ms\n`,
   );
-  expect(times.at(-1)).toBeLessThanOrEqual(1000);
+  expect(Math.max(...times)).toBeLessThanOrEqual(1000);
 });

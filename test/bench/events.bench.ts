@@ -7,7 +7,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { packageFile } from '../../src/lab/index.ts';
-import { BenchLab, median, native, rests, WATCHED } from './bench-lab.ts';
+import { BenchLab, median, native, type Running, rests, WATCHED } from './bench-lab.ts';
 import { note } from './report.ts';
 
 /** Few enough that the buffers of all hold what a busy machine makes them wait for. */
@@ -22,15 +22,14 @@ const MOST_ROUNDS = 6;
 
 interface Consumer {
   readonly name: string;
-  readonly argv: readonly string[];
-  /** What it says when it listens; one that says nothing is given the first storm. */
-  readonly ready?: RegExp;
+  /** Resolves when it says that it listens; one that says nothing is given the first storm. */
+  readonly start: () => Promise<Running>;
 }
 
 /** Ns an event; undefined: it has lost some, as it may on a busy machine, and so has had less to do. */
-async function measure(lab: BenchLab, { argv, ready }: Consumer): Promise<number | undefined> {
+async function measure(lab: BenchLab, { start }: Consumer): Promise<number | undefined> {
   await lab.flush();
-  const running = await lab.start(argv, ready);
+  const running = await start();
   try {
     const pid = running.child.pid!;
     lab.storm(FLOWS, RATE, LAG);
@@ -48,8 +47,6 @@ async function measure(lab: BenchLab, { argv, ready }: Consumer): Promise<number
 
 test('an event', { timeout: 600_000 }, () =>
   BenchLab.with(async (lab) => {
-    const policy = join(lab.folder, 'bench.gate');
-    await writeFile(policy, WATCHED);
     const ulogd = join(lab.folder, 'ulogd.conf');
     await writeFile(
       ulogd,
@@ -69,16 +66,12 @@ file="/dev/null"
 `,
     );
     const consumers: Consumer[] = [
-      {
-        name: 'headgate up, whole service',
-        argv: [process.execPath, packageFile('dist/cli/headgate.js'), 'up', '--json', policy],
-        ready: /"ready"/,
-      },
-      { name: 'C, libnetfilter_conntrack, does nothing', argv: [native('read_events')], ready: /ready/ },
-      { name: 'ulogd2, JSON to /dev/null', argv: ['ulogd', '-c', ulogd] },
+      { name: 'headgate up, whole service', start: () => lab.up(WATCHED) },
+      { name: 'C, libnetfilter_conntrack, does nothing', start: () => lab.start([native('read_events')], /ready/) },
+      { name: 'ulogd2, JSON to /dev/null', start: () => lab.start(['ulogd', '-c', ulogd]) },
       {
         name: 'conntrack -E to /dev/null',
-        argv: ['sh', '-c', `exec conntrack -E -e NEW,DESTROY -b ${32 << 20} > /dev/null`],
+        start: () => lab.start(['sh', '-c', `exec conntrack -E -e NEW,DESTROY -b ${32 << 20} > /dev/null`]),
       },
     ];
     const costs = new Map<string, number>();
@@ -109,8 +102,8 @@ test('events without a loss', { timeout: 120_000 }, () =>
     const pid = up.child.pid!;
     lab.storm(FLOWS, RATE, LAG);
     await rests(pid);
-    const reached: number[] = [0];
-    const lost: number[] = [];
+    let [most, made, missed] = [0, 0, 0];
+    // The last, as fast as it goes: what was made, and what of it was missed.
     for (const rate of [50_000, 100_000, 150_000, 200_000, 0]) {
       await lab.flush();
       await rests(pid);
@@ -125,18 +118,16 @@ test('events without a loss', { timeout: 120_000 }, () =>
           .slice(before)
           .matchAll(/"kind":"overrun","count":(\d+)/g),
       ];
-      if (overruns.length === 0) reached.push((2 * flows - LAG) / seconds);
-      if (rate === 0)
-        lost.push(
-          (2 * flows - LAG) / seconds,
-          overruns.reduce((sum, [, n]) => sum + Number(n), 0),
-        );
+      made = (2 * flows - LAG) / seconds;
+      missed = overruns.reduce((sum, [, n]) => sum + Number(n), 0);
+      if (overruns.length === 0) most = Math.max(most, made);
     }
     await up.end('SIGTERM');
+    expect(most).toBeGreaterThan(0);
     note('events a second', [
-      { what: 'the most that the service has followed without a loss', value: Math.max(...reached), unit: '' },
-      { what: 'the most that were made here beside it', value: lost[0]!, unit: '' },
-      { what: 'events of that storm lost', value: lost[1]!, unit: '' },
+      { what: 'the most that the service has followed without a loss', value: most, unit: '' },
+      { what: 'the most that were made here beside it', value: made, unit: '' },
+      { what: 'events of that storm lost', value: missed, unit: '' },
     ]);
   }),
 );

@@ -4,7 +4,7 @@
 import { chmod, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { MOST_GUESTS } from '../../src/kernel/index.ts';
+import { getStatePath, MOST_GUESTS } from '../../src/kernel/index.ts';
 import { Program } from '../../src/lab/index.ts';
 import type { LinkStatus } from '../../src/service/index.ts';
 import { type Exit, exitOf, Gateway, HEADGATE, INSIDE, WAN, WORLD } from './gateway.ts';
@@ -13,14 +13,12 @@ import { soon } from './soon.ts';
 const GROUP = 54_321;
 const MEMBER = 54_001;
 const STRANGER = 54_002;
-const RATES = ['--device', 'wan', '--download', '50mbit', '--upload', '50mbit'];
 
 let gateway: Gateway;
 let socket: string;
 beforeEach(async () => {
   gateway = await Gateway.build();
-  const id = await gateway.box.getId();
-  socket = `/run/headgate/${id}.sock`;
+  socket = await getStatePath('sock', await gateway.box.getId());
 });
 afterEach(() => gateway.close());
 
@@ -30,9 +28,7 @@ async function upWithGroup(group = GROUP): Promise<Program> {
   const groups = (await readFile('/etc/group', 'utf8')).replace(/^headgate:.*\n/gm, '');
   await writeFile(file, `${groups}headgate:x:${group}:\n`);
   const script = 'mount --bind "$0" /etc/group && exec "$@"';
-  const program = gateway.start(RATES, 'unshare', '--mount', 'sh', '-c', script, file);
-  await gateway.ready(program);
-  return program;
+  return gateway.upIn(['unshare', '--mount', 'sh', '-c', script, file]);
 }
 
 // This clone may lie where they cannot read.

@@ -1,29 +1,28 @@
 // The event stream of `headgate up` to its readers: each item by the schema, on real traffic of both families; filters,
 // resuming, server-sent events; a reader that stands still under a storm. Shown on the machine's own kernel (6.18).
 
-import { execFileSync } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { type IncomingMessage, request } from 'node:http';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { isDeepStrictEqual } from 'node:util';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { packageFile } from '../../src/lab/index.ts';
+import { getStatePath } from '../../src/kernel/index.ts';
 import type { MonitorItem } from '../../src/monitor/index.ts';
 import { itemSchema } from '../../src/monitor/schema.ts';
 import { Gateway, INSIDE, WAN, WORLD } from './gateway.ts';
 import { Host } from './host.ts';
 import { soon } from './soon.ts';
+import { tool } from './tools.ts';
 
 const WORLD6 = '2001:db8::2';
+const FLOWS = tool('gen_flows');
 
 let gateway: Gateway;
 let socketPath: string;
 beforeEach(async () => {
-  execFileSync('make', ['-s', '-C', packageFile('native-shim'), 'tools']);
   gateway = await Gateway.build();
-  const id = /\d+/.exec(await gateway.box.run('readlink', '/proc/self/ns/net'))![0];
-  socketPath = `/run/headgate/${id}.sock`;
+  socketPath = await getStatePath('sock', await gateway.box.getId());
 });
 afterEach(() => gateway.close());
 
@@ -167,7 +166,7 @@ it('tells a reader that stood still through a storm what it missed, and waits fo
   const standing = await get('/events');
   const reading = await read('?since=0');
   await soon(() => expect(reading.items.some(({ kind }) => kind === 'resync')).toBe(true));
-  await box.run(packageFile('native-shim/build/gen_flows'), '30000', '0', '15000');
+  await box.run(FLOWS, '30000', '0', '15000');
   // The pipeline has them all, whoever stands still; and who reads has come to the end.
   await soon(async () => {
     expect((await gateway.status()).service!.flows!.total).toBe(Number(await box.run('conntrack', '-C')));

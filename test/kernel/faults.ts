@@ -1,6 +1,6 @@
 // Faults at the doors of the kernel: tc, ip and nft as they are, until the one call that is to go wrong. Nothing in Headgate knows.
 
-import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /**
@@ -12,28 +12,28 @@ export type Fault = 'dies before' | 'dies after' | 'fails' | 'refuses' | 'hangs'
 /** What the kernel says where memory is short: ENOBUFS, as tc and ip write it. */
 export const REFUSAL = 'No buffer space available';
 
+/** Puts a script in a tool's place, in a folder for the front of PATH; the PATH, for env(1). */
+export async function standIn(folder: string, tool: string, script: string): Promise<string> {
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, tool), script, { mode: 0o755 });
+  return `PATH=${folder}:${process.env.PATH}`;
+}
+
 /** A folder for the front of PATH. */
 export class Faults {
   readonly folder: string;
+  /** The PATH for the headgate that is to suffer. */
+  readonly path: string;
 
-  private constructor(folder: string) {
+  private constructor(folder: string, path: string) {
     this.folder = folder;
+    this.path = path;
   }
 
   static async build(folder: string): Promise<Faults> {
-    const faults = new Faults(join(folder, 'faults'));
-    await mkdir(faults.folder);
-    for (const tool of ['tc', 'ip', 'nft']) {
-      const file = join(faults.folder, tool);
-      await writeFile(file, wrapper(tool, faults.folder));
-      await chmod(file, 0o755);
-    }
-    return faults;
-  }
-
-  /** The PATH for the headgate that is to suffer. */
-  get path(): string {
-    return `PATH=${this.folder}:${process.env.PATH}`;
+    const own = join(folder, 'faults');
+    const [path] = await Promise.all(['tc', 'ip', 'nft'].map((tool) => standIn(own, tool, wrapper(tool, own))));
+    return new Faults(own, path!);
   }
 
   /** Nothing goes wrong any more. */

@@ -6,7 +6,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Faults } from './faults.ts';
-import { exitOf, Gateway, HEADGATE } from './gateway.ts';
+import { exitOf, FORGETFUL, Gateway, HEADGATE } from './gateway.ts';
 import { PATIENCE, soon } from './soon.ts';
 
 const policy = (upload: string) => `link wan { device wan  download 50mbit  ${upload} }
@@ -82,15 +82,7 @@ describe('a root qdisc that somebody chose', () => {
       await (await gateway.up(file)).stop('SIGKILL');
       // Another device has its name now.
       await gateway.box.batch('link set wan down', 'link set wan name dsl', 'link add wan type ifb');
-      const forgetful = [
-        'unshare',
-        '--mount',
-        'sh',
-        '-c',
-        'mount -t tmpfs none /run/headgate && exec "$@"',
-        'sh',
-      ] as const;
-      expect(await exitOf(gateway.box.name, ...forgetful, ...HEADGATE, 'down')).toMatchObject({
+      expect(await exitOf(gateway.box.name, ...FORGETFUL, ...HEADGATE, 'down')).toMatchObject({
         status: 0,
         stdout: expect.stringContaining('put back the root qdisc'),
       });
@@ -140,13 +132,7 @@ describe('up', () => {
     for (let step = 1, through = false; !through; step++) {
       await faults.set(fault, step);
       const program = gateway.start([file], faults.path);
-      through = await Promise.race([
-        gateway.ready(program).then(
-          () => true,
-          () => false,
-        ),
-        program.ended.then(() => false),
-      ]);
+      through = await gateway.isThrough(program);
       await faults.clear();
       if (through) await program.stop('SIGTERM');
       else if (fault !== 'fails') expect((await gateway.headgate('recover')).status).toBe(0);
@@ -169,8 +155,7 @@ describe('a reload without upload', () => {
     const was = await root();
     const up = async () => {
       await writeFile(file, policy(UPLOAD));
-      const program = gateway.start([file], faults.path);
-      await gateway.ready(program);
+      const program = await gateway.upIn([faults.path], file);
       await writeFile(file, policy(''));
       return program;
     };

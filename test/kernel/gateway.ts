@@ -12,6 +12,9 @@ import { Looker } from './looker.ts';
 import { PATIENCE } from './soon.ts';
 
 export const HEADGATE = [process.execPath, packageFile('dist/cli/headgate.js')] as const;
+const FORGET = 'mkdir -p /run/headgate && mount -t tmpfs none /run/headgate && exec "$@"';
+/** Before the words of a command that is to find the state folder empty. */
+export const FORGETFUL = ['unshare', '--mount', 'sh', '-c', FORGET, 'sh'] as const;
 const ECHO = packageFile('test/kernel/echo.mjs');
 
 export const WORLD = '192.0.2.2';
@@ -86,8 +89,13 @@ export class Gateway {
   }
 
   /** Starts `headgate up` in the box; resolves when it steers. */
-  async up(...args: string[]): Promise<Program> {
-    const program = this.start(args);
+  up(...args: readonly string[]): Promise<Program> {
+    return this.upIn([], ...args);
+  }
+
+  /** The same, with `env` for its environment. */
+  async upIn(env: readonly string[], ...args: readonly string[]): Promise<Program> {
+    const program = this.start(args, ...env);
     await this.ready(program);
     return program;
   }
@@ -107,6 +115,14 @@ export class Gateway {
   /** Resolves when what was started steers; what it says of that. */
   ready(program: Program): Promise<string> {
     return program.line((line) => line.includes('"kind":"ready"'), 20_000 * PATIENCE);
+  }
+
+  /** Whether what was started came to steer; false: it ended first, or took too long. */
+  isThrough(program: Program): Promise<boolean> {
+    return this.ready(program).then(
+      () => true,
+      () => false,
+    );
   }
 
   /** Runs a headgate command in the box to its end, whatever its exit status. */

@@ -67,24 +67,17 @@ async function expectTraffic(): Promise<void> {
 
 const there = (): Promise<string> => gateway.built();
 
-const up = (...args: string[]): Program => gateway.start([file, ...args], faults.path);
-const ready = (program: Program): Promise<string> => gateway.ready(program);
+const up = (): Promise<Program> => gateway.upIn([faults.path], file);
 const recover = (): Promise<Exit> => gateway.headgate('recover', '--json');
 
 /** How `up` ended by the fault that is set; undefined where it got through, and was ended in peace. */
 async function startWithFault(...args: string[]): Promise<Ending | undefined> {
-  const program = up(...args);
-  if (!(await isThrough(program))) return program.ended;
+  const program = gateway.start([file, ...args], faults.path);
+  if (!(await gateway.isThrough(program))) return program.ended;
   await faults.clear();
   await program.stop('SIGTERM');
   return undefined;
 }
-
-const isThrough = (program: Program): Promise<boolean> =>
-  ready(program).then(
-    () => true,
-    () => false,
-  );
 
 /** Does it with the fault at step 1, 2, ... until one goes through; says how many steps there were. */
 async function atEachStep(fault: Fault, attempt: () => Promise<'hit' | 'through'>): Promise<void> {
@@ -133,8 +126,7 @@ describe('killed', () => {
     ['rename', 1, '-f'],
   ])('up at a call of %s (one in %i): recover leaves nothing, or, at the end, all', async (call, every, ...follow) => {
     await writeFile(file, OLD);
-    const first = up();
-    await ready(first);
+    const first = await up();
     const whole = await there();
     await first.stop('SIGTERM');
     const none = await there();
@@ -143,7 +135,7 @@ describe('killed', () => {
     for (let n = 1; ; n += every) {
       const kill = ['-e', `trace=${call}`, '-e', 'signal=none', '-e', `inject=${call}:signal=KILL:when=${n}`];
       const program = gateway.start([file], 'strace', ...follow, '-qq', '-o', trace, ...kill);
-      const through = await isThrough(program);
+      const through = await gateway.isThrough(program);
       // A signal to strace would have it let go.
       if (!through) {
         expect((await program.ended).signal).toBe('SIGKILL');
@@ -171,14 +163,12 @@ describe('killed', () => {
     async (fault, kind) => {
       const next = { IN_PLACE, BESIDE }[kind];
       await writeFile(file, next);
-      let program = up();
-      await ready(program);
+      let program = await up();
       const fresh = await there();
       await program.stop('SIGTERM');
 
       await writeFile(file, OLD);
-      program = up();
-      await ready(program);
+      program = await up();
       const old = await there();
       const after: string[] = [];
       for (let step = 1; ; step++) {
@@ -190,14 +180,12 @@ describe('killed', () => {
         after.push((await there()) === old ? 'old' : 'new');
         expect(await there()).toBe(after.at(-1) === 'old' ? old : fresh);
         if (step % 2) {
-          program = up();
-          await ready(program);
+          program = await up();
           expect(await there()).toBe(fresh);
           await program.stop('SIGTERM');
         }
         await writeFile(file, OLD);
-        program = up();
-        await ready(program);
+        program = await up();
         expect(await there()).toBe(old);
       }
       await faults.clear();
@@ -217,8 +205,7 @@ describe('killed', () => {
     await writeFile(file, OLD);
     let [hits, killed] = [0, true];
     while (killed) {
-      const program = up();
-      await ready(program);
+      const program = await up();
       await faults.set(fault, hits + 1);
       killed = (await program.stop('SIGTERM')).signal === 'SIGKILL';
       await faults.clear();
@@ -242,16 +229,14 @@ describe('started again', () => {
 
   it('after kill -9 it goes on with what is there, and changes it in place; where that is not as it was made, it begins anew', async () => {
     await writeFile(file, OLD);
-    let program = up();
-    await ready(program);
+    let program = await up();
     expect(await gateway.ping(5)).toBe(0);
     const first = await kept();
     expect(first.bytes).toBeGreaterThan(0);
     for (const policy of [OLD, IN_PLACE, OLD]) {
       await program.stop('SIGKILL');
       await writeFile(file, policy);
-      program = up();
-      await ready(program);
+      program = await up();
       const now = await kept();
       expect(now.ifindex).toBe(first.ifindex);
     }
@@ -271,8 +256,7 @@ describe('started again', () => {
       '1mbit',
     );
     await program.stop('SIGKILL');
-    program = up();
-    await ready(program);
+    program = await up();
     expect((await kept()).ifindex).not.toBe(first.ifindex);
     expect(await there()).toBe(fresh);
     await program.stop('SIGTERM');
@@ -298,8 +282,7 @@ describe('refused', () => {
     'a reload at any step (%s): it says why, and the old policy stays',
     async (kind) => {
       await writeFile(file, OLD);
-      const program = up();
-      await ready(program);
+      const program = await up();
       const old = await there();
       await writeFile(file, { IN_PLACE, BESIDE }[kind]);
       for (let step = 1; ; step++) {

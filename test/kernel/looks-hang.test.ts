@@ -25,8 +25,7 @@ beforeEach(async () => {
   faults = await Faults.build(gateway.folder);
   file = join(gateway.folder, 'test.gate');
   await writeFile(file, policy('50mbit', 'theirs'));
-  program = gateway.start([file], faults.path);
-  await gateway.ready(program);
+  program = await gateway.upIn([faults.path], file);
 });
 afterEach(() => gateway.close());
 

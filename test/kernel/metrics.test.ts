@@ -4,8 +4,8 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { Program, packageFile } from '../../src/lab/index.ts';
-import { Gateway, INSIDE, WAN, WORLD } from './gateway.ts';
+import { Program } from '../../src/lab/index.ts';
+import { Gateway, HEADGATE, INSIDE, WAN, WORLD } from './gateway.ts';
 import { PATIENCE } from './soon.ts';
 
 let gateway: Gateway;
@@ -31,13 +31,7 @@ default local -> local  remote -> seed  new -> local
   await gateway.serve(inside, 'udp', INSIDE, 51413);
   await gateway.serve(world, 'udp', WORLD, 5000);
   const program = await gateway.up(file, '--web', '127.0.0.1:9000');
-  const reader = Program.start(
-    'events',
-    ['env', process.execPath, packageFile('dist/cli/headgate.js'), 'events', '--json'],
-    {
-      netns: box.name,
-    },
-  );
+  const reader = Program.start('events', [...HEADGATE, 'events', '--json'], { netns: box.name });
   await reader.line((line) => line.includes('"resync"'), 10_000 * PATIENCE);
 
   const { tokenFile } = JSON.parse((await gateway.headgate('web', '--json')).stdout) as { tokenFile: string };

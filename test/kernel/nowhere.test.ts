@@ -23,14 +23,11 @@ default local -> all  remote -> all  new -> all
 afterAll(() => gateway.close());
 
 it('status and doctor say that what arrives is lost, until recover', async () => {
-  for (const fault of [
-    ['set', 'hg-wan', 'down'],
-    ['del', 'hg-wan'],
-  ]) {
+  for (const fault of ['link set hg-wan down', 'link del hg-wan']) {
     const up = await gateway.up(file);
     expect((await gateway.status()).links).toMatchObject([{ downloadLost: false }]);
     await up.stop('SIGKILL');
-    await gateway.box.run('ip', 'link', ...fault);
+    await gateway.box.batch(fault);
     const status = await gateway.headgate('status');
     expect(status.stdout).toMatch(
       /warning: what arrives on wan is redirected to an ifb that is down or gone, and lost/,
@@ -45,27 +42,13 @@ it('status and doctor say that what arrives is lost, until recover', async () =>
 });
 
 it('plan says what up would refuse, and which device is not there', async () => {
-  await gateway.box.run(
-    'tc',
-    'qdisc',
-    'add',
-    'dev',
-    'lan',
-    'root',
-    'tbf',
-    'rate',
-    '9mbit',
-    'burst',
-    '9k',
-    'latency',
-    '9ms',
-  );
+  await gateway.box.run('tc', ...'qdisc add dev lan root tbf rate 9mbit burst 9k latency 9ms'.split(' '));
   const there = await gateway.headgate('plan', file, '--device', 'lan', '--json');
   expect(JSON.parse(there.stdout).obstacles).toEqual([expect.stringMatching(/^up would refuse: .*lan.*tbf/)]);
   const clean = await gateway.headgate('plan', file, '--json');
   expect(JSON.parse(clean.stdout).obstacles).toEqual([]);
   await gateway.up(file);
-  await gateway.box.run('ip', 'link', 'set', 'wan', 'name', 'wan9');
+  await gateway.box.batch('link set wan name wan9');
   await soon(async () => expect((await gateway.status()).links).toMatchObject([{ state: 'absent' }]));
   const absent = await gateway.headgate('plan', file);
   expect(absent.stdout).toMatch(/^! There is no device wan: its link is made when it comes/m);

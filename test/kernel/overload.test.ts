@@ -2,7 +2,6 @@
 // live rule takes: it answers, it stays within its bounds, what it has decided stays, and afterwards it knows what the kernel
 // knows. What the kernel could make is printed. Shown on the machine's own kernel (6.18).
 
-import { execFileSync } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { availableParallelism, loadavg } from 'node:os';
 import { join } from 'node:path';
@@ -11,15 +10,15 @@ import { type Namespace, Program, packageFile } from '../../src/lab/index.ts';
 import { Gateway, WORLD } from './gateway.ts';
 import { Host } from './host.ts';
 import { PATIENCE, soon } from './soon.ts';
+import { tool } from './tools.ts';
 
 let gateway: Gateway;
 beforeEach(async () => {
-  execFileSync('make', ['-s', '-C', packageFile('native-shim'), 'tools']);
   gateway = await Gateway.build();
 });
 afterEach(() => gateway.close());
 
-const STORM = packageFile('native-shim/build/gen_storm');
+const [STORM, FLOWS] = [tool('gen_storm'), tool('gen_flows')];
 const MADE = `table ip made {
   chain forward {
     type filter hook forward priority 0
@@ -115,7 +114,7 @@ default local -> mine  remote -> theirs  new -> theirs
   // Stopped, it loses what happens, a flush of the whole table and a part of another storm among it.
   process.kill(program.pid!, 'SIGSTOP');
   await box.run('conntrack', '-F');
-  await box.run(packageFile('native-shim/build/gen_flows'), '80000', '0', '0');
+  await box.run(FLOWS, '80000', '0', '0');
   process.kill(program.pid!, 'SIGCONT');
 
   // All that are left come to be known and marked.

@@ -4,10 +4,10 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { CLASSIFIER_OBJECT } from '../../src/kernel/index.ts';
+import { CLASSIFIER_OBJECT, getStatePath } from '../../src/kernel/index.ts';
 import type { Status } from '../../src/service/index.ts';
 import { Faults } from './faults.ts';
-import { type Exit, exitOf, Gateway, HEADGATE } from './gateway.ts';
+import { type Exit, exitOf, FORGETFUL, Gateway, HEADGATE } from './gateway.ts';
 
 const POLICY = `link wan { device wan  download 50mbit  upload 20mbit }
 queue mine { share 70% }  queue theirs { share 10% }
@@ -30,8 +30,7 @@ beforeEach(async () => {
 afterEach(() => gateway.close());
 
 describe('with its state folder lost', () => {
-  const EMPTY = ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs none /run/headgate && exec "$@"', 'sh'] as const;
-  const forgetful = (...args: string[]): Promise<Exit> => exitOf(gateway.box.name, ...EMPTY, ...HEADGATE, ...args);
+  const forgetful = (...args: string[]): Promise<Exit> => exitOf(gateway.box.name, ...FORGETFUL, ...HEADGATE, ...args);
 
   it('headgate finds what a killed run has left, leaves it as it is, and takes it down', async () => {
     await (await gateway.up(file)).stop('SIGKILL');
@@ -46,10 +45,10 @@ describe('with its state folder lost', () => {
   });
 
   it('headgate takes down what a killed run has left where its journal is damaged', async () => {
-    const id = await gateway.box.getId();
+    const journal = await getStatePath('journal', await gateway.box.getId());
     for (const text of ['no journal', '\0\0\0', 'null', '{"kind":"reload"}\n{"about":"add nothing"}']) {
       await (await gateway.up(file)).stop('SIGKILL');
-      await writeFile(`/run/headgate/${id}.journal`, `${text}\n`);
+      await writeFile(journal, `${text}\n`);
       const { status, stdout } = await gateway.headgate('recover');
       expect([status, stdout]).toEqual([0, expect.stringContaining('the journal is damaged')]);
       expect(await gateway.snapshot()).toBe(before);
@@ -58,8 +57,7 @@ describe('with its state folder lost', () => {
 
   it('a start builds anew on what a killed run has left', async () => {
     await (await gateway.up(file)).stop('SIGKILL');
-    const program = gateway.start([file], ...EMPTY);
-    await gateway.ready(program);
+    const program = await gateway.upIn(FORGETFUL, file);
     expect(await gateway.ping(5)).toBe(0);
     expect((await program.stop('SIGTERM')).status).toBe(0);
     expect(await gateway.snapshot()).toBe(before);
@@ -71,10 +69,7 @@ describe('with its state folder lost', () => {
     for (let step = 1; step < MOST && !through; step += 2) {
       await faults.set('dies after', step);
       const program = gateway.start([file], faults.path);
-      through = await gateway.ready(program).then(
-        () => true,
-        () => false,
-      );
+      through = await gateway.isThrough(program);
       await faults.clear();
       if (through) await program.stop('SIGKILL');
       expect(await forgetful('down')).toMatchObject({ status: 0, stderr: '' });

@@ -1,12 +1,12 @@
 // A reload that gives the queues of `ifb per origin` other numbers, under traffic: what arrives goes by one policy or the
 // other, and nothing passes the ifbs by. Shown on the machine's own kernel (6.18: cls_bpf, HTB, bfifo, nft netdev).
 
-import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { Program } from '../../src/lab/index.ts';
-import { Gateway, HEADGATE, WAN } from './gateway.ts';
-import { PATIENCE, soon } from './soon.ts';
+import { standIn } from './faults.ts';
+import { Gateway, WAN } from './gateway.ts';
+import { soon } from './soon.ts';
 import { streamWhile } from './stream.ts';
 
 vi.setConfig({ testTimeout: 240_000 });
@@ -42,16 +42,8 @@ it.each(['bpf', 'map'] as const)('with datapath %s', async (datapath) => {
   const { box, world } = gateway;
   const file = join(gateway.folder, 'test.gate');
   await writeFile(file, FIRST);
-  const folder = join(gateway.folder, 'slow');
-  await mkdir(folder);
-  await writeFile(join(folder, 'tc'), SLOW_TC);
-  await chmod(join(folder, 'tc'), 0o755);
-  const program = Program.start(
-    'headgate up',
-    ['env', `PATH=${folder}:${process.env.PATH}`, ...HEADGATE, 'up', '--json', '--datapath', datapath, file],
-    { netns: box.name },
-  );
-  await program.line((line) => line.includes('"kind":"ready"'), 20_000 * PATIENCE);
+  const slow = await standIn(join(gateway.folder, 'slow'), 'tc', SLOW_TC);
+  const program = await gateway.upIn([slow], '--datapath', datapath, file);
   const arrived = async () => (await gateway.link()).ifbs.reduce((sum, { rx }) => sum + rx.packets - rx.dropped, 0);
   /** What had no class on its ifb. */
   const direct = async () =>

@@ -10,7 +10,7 @@ import { probe } from '../../src/kernel/probe.ts';
 import { Scratch } from '../../src/kernel/scratch.ts';
 import { addVeth, Namespace, packageFile } from '../../src/lab/index.ts';
 import { CAPABILITY_NAMES, type Capability, type Finding, isSettled } from '../../src/model/index.ts';
-import { exitOf, HEADGATE } from './gateway.ts';
+import { exitOf, FORGETFUL, HEADGATE } from './gateway.ts';
 import { PATIENCE, soon } from './soon.ts';
 
 /** The network namespaces that processes are in, by their inode. */
@@ -120,9 +120,8 @@ describe('the probe', () => {
 
 describe('what is known from an earlier run', () => {
   it('is one answer for all until the next boot, asked for again where it is bad, or somebody wants to know', async () => {
-    const folder = 'mkdir -p /run/headgate && mount -t tmpfs none /run/headgate && exec "$@"';
     const script = [process.execPath, packageFile('test/kernel/probe-cache.mjs')];
-    const told = JSON.parse(await run(['unshare', '--mount', 'sh', '-c', folder, 'sh', ...script]));
+    const told = JSON.parse(await run([...FORGETFUL, ...script]));
     expect(told.again).toBe(told.first);
     expect(told.same).toBe(true);
     expect(told.edited).toEqual({ time: told.first, bpf: 'no' });

@@ -30,8 +30,7 @@ beforeEach(async () => {
   nothing = await gateway.snapshot();
   file = join(gateway.folder, 'test.gate');
   await writeFile(file, policy('wan'));
-  program = gateway.start([file], faults.path);
-  await gateway.ready(program);
+  program = await gateway.upIn([faults.path], file);
   await writeFile(file, policy('lan'));
   const monitor = Program.start('ip monitor', ['stdbuf', '-oL', 'ip', 'monitor', 'link'], { netns: gateway.box.name });
   told = [];

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { RIGHTS, type Right } from '../../src/kernel/index.ts';
 import { Program } from '../../src/lab/index.ts';
 import { NEEDED_RIGHTS } from '../../src/service/index.ts';
-import { Gateway, HEADGATE, WORLD } from './gateway.ts';
+import { FORGETFUL, Gateway, HEADGATE, WORLD } from './gateway.ts';
 import { PATIENCE, soon } from './soon.ts';
 
 let gateway: Gateway;
@@ -112,21 +112,8 @@ describe('a service', () => {
       .split(' ')
       .map((name) => `+${name.replace('CAP_', '').toLowerCase()}`);
     await writeFile(file, policy('50mbit'));
-    const script = 'mount -t tmpfs none /run/headgate && exec "$@"';
     const limited = ['setpriv', `--bounding-set=-all,${bounding}`, '--inh-caps=-all', '--no-new-privs'] as const;
-    const argv = [
-      'unshare',
-      '--mount',
-      'sh',
-      '-c',
-      script,
-      'sh',
-      ...limited,
-      ...HEADGATE,
-      'up',
-      '--json',
-      file,
-    ] as const;
+    const argv = [...FORGETFUL, ...limited, ...HEADGATE, 'up', '--json', file] as const;
     const program = Program.start('headgate up', argv, { netns: gateway.box.name });
     const ready = await program.line((line) => line.includes('"kind":"ready"'), 30_000 * PATIENCE);
     expect(JSON.parse(ready).datapath).toBe('bpf');

@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { addVeth, Namespace, Program, packageFile } from '../../src/lab/index.ts';
 import type { DirectionStatus, LinkStatus, Status } from '../../src/service/index.ts';
-import { exitOf, Gateway, HEADGATE, INSIDE, WAN, WORLD } from './gateway.ts';
+import { standIn } from './faults.ts';
+import { exitOf, FORGETFUL, Gateway, HEADGATE, INSIDE, WAN, WORLD } from './gateway.ts';
 
 const rules = (name: string): string => packageFile(`rules/${name}.gate`);
 const RATES = ['--device', 'wan', '--download', '50mbit', '--upload', '50mbit'];
@@ -272,11 +273,9 @@ if [ "$1" = -f ]; then
   printf '%s\\n' "$input" | ${real} -f -
 else exec ${real} "$@"; fi
 `;
-    await writeFile(join(folder, 'nft'), script, { mode: 0o755 });
-    const path = `PATH=${folder}:${process.env.PATH}`;
-    const hide = 'mkdir -p /run/headgate && mount -t tmpfs none /run/headgate && exec "$@"';
+    const path = await standIn(folder, 'nft', script);
     const command = ['env', path, ...HEADGATE, 'up', rules('look'), ...RATES];
-    const exit = await exitOf(gateway.box.name, 'unshare', '--mount', 'sh', '-c', hide, 'sh', ...command);
+    const exit = await exitOf(gateway.box.name, ...FORGETFUL, ...command);
     expect([exit.status, exit.stderr]).toEqual([3, expect.stringMatching(/cannot do police.*\n.*nft_limit/)]);
     expect(await gateway.snapshot()).toBe(before);
   });

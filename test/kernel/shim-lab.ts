@@ -1,11 +1,12 @@
 // What the shim's kernel tests share: one namespace with rules on its loopback device, traffic, and conntrack(8) as oracle.
 
 import { execFileSync } from 'node:child_process';
-import { resolve } from 'node:path';
 import type { Observable, Subscription } from 'rxjs';
 import type { ConntrackBatch, FlowKind, FlowRecord } from '../../src/kernel/index.ts';
 import { Namespace } from '../../src/lab/index.ts';
 import { formatAddress, type Tuple } from '../../src/model/index.ts';
+import { identityOf } from '../unit/flow-records.ts';
+import { tool } from './tools.ts';
 
 // Ports of 127.0.0.9: 7005 is in zone 5; TCP to port 80 goes to 127.0.0.1:7000, and comes from 127.0.0.7.
 const RULES = `
@@ -100,19 +101,14 @@ export const sendStorm = (ns: Namespace, count: number) =>
     count,
   );
 
-const SHIM = resolve(import.meta.dirname, '../../native-shim');
-
 /** So many flows, while nothing else in this process runs. */
 export function makeFlows(ns: Namespace, count: number): void {
-  execFileSync('make', ['-s', '-C', SHIM, 'tools']);
-  execFileSync('ip', ['netns', 'exec', ns.name, `${SHIM}/build/gen_flows`, String(count), '0', '0']);
+  execFileSync('ip', ['netns', 'exec', ns.name, tool('gen_flows'), String(count), '0', '0']);
 }
 
 /** Packets of any IP protocol. */
-export function sendRaw(ns: Namespace, to: string, protocol: number, count = 1): Promise<string> {
-  execFileSync('make', ['-s', '-C', SHIM, 'tools']);
-  return ns.run(`${SHIM}/build/gen_raw`, to, String(protocol), String(count));
-}
+export const sendRaw = (ns: Namespace, to: string, protocol: number, count = 1): Promise<string> =>
+  ns.run(tool('gen_raw'), to, String(protocol), String(count));
 
 /** A record's fields, copied. */
 export interface Seen {
@@ -141,7 +137,7 @@ const copy = (r: FlowRecord): Seen => ({
   count: r.count,
   interrupted: r.interrupted,
   time: r.time,
-  key: r.key,
+  key: identityOf(r),
   id: r.id,
   zone: r.zone,
   family: r.family,

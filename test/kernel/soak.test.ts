@@ -36,8 +36,7 @@ beforeEach(async () => {
   await (await Host.start(gateway.world)).serve('udp', WORLD, 5000);
   await writeFile(join(gateway.folder, 'test.gate'), policyOf(0));
   program = await gateway.up(join(gateway.folder, 'test.gate'));
-  const namespace = await gateway.box.getId();
-  socket = await getStatePath('sock', namespace);
+  socket = await getStatePath('sock', await gateway.box.getId());
 });
 afterEach(() => gateway.close());
 

@@ -1,7 +1,7 @@
 // What the service tells systemd, with a receiver in its place, and what systemd says of the unit. Shown on the
 // machine's own kernel (6.18), with systemd-analyze of Debian 12 (252); systemd itself: systemd-unit.test.ts.
 
-import { execFileSync, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -12,15 +12,15 @@ import { Program, packageFile } from '../../src/lab/index.ts';
 import { feedWatchdog } from '../../src/service/index.ts';
 import { Gateway, HEADGATE } from './gateway.ts';
 import { PATIENCE, soon } from './soon.ts';
+import { tool } from './tools.ts';
 
 let folder: string;
 let manager: Program;
 let heard: string[];
 beforeEach(async () => {
-  execFileSync('make', ['-s', '-C', packageFile('native-shim'), 'tools']);
   folder = mkdtempSync(join(tmpdir(), 'hg-systemd-'));
   heard = [];
-  manager = Program.start('manager', [packageFile('native-shim/build/recv_notify'), join(folder, 'notify')]);
+  manager = Program.start('manager', [tool('recv_notify'), join(folder, 'notify')]);
   manager.onLine((line) => heard.push(line));
   await manager.line((line) => line === 'ready');
   heard.length = 0;

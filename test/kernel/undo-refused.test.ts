@@ -4,11 +4,11 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { type Namespace, Program } from '../../src/lab/index.ts';
+import type { Namespace } from '../../src/lab/index.ts';
 import type { DatapathName } from '../../src/shape/index.ts';
 import { Faults, REFUSAL } from './faults.ts';
-import { Gateway, HEADGATE, WORLD } from './gateway.ts';
-import { PATIENCE, soon } from './soon.ts';
+import { Gateway, WORLD } from './gateway.ts';
+import { soon } from './soon.ts';
 
 vi.setConfig({ testTimeout: 120_000 });
 
@@ -38,12 +38,7 @@ it.each<[DatapathName, string, number]>([
   const { box } = gateway;
   const file = join(gateway.folder, 'test.gate');
   await writeFile(file, OLD);
-  const program = Program.start(
-    'headgate up',
-    ['env', faults.path, ...HEADGATE, 'up', '--json', '--datapath', datapath, file],
-    { netns: box.name },
-  );
-  await program.line((line) => line.includes('"kind":"ready"'), 20_000 * PATIENCE);
+  const program = await gateway.upIn([faults.path], '--datapath', datapath, file);
   const ifbs = async () =>
     [...(await box.run('ip', '-o', 'link', 'show', 'type', 'ifb')).matchAll(/hg[-_]wan/g)].join();
   const leads = async () =>

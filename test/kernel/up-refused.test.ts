@@ -5,7 +5,8 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { run } from '../../src/kernel/index.ts';
-import { exitOf, Gateway, HEADGATE } from './gateway.ts';
+import { standIn } from './faults.ts';
+import { exitOf, FORGETFUL, Gateway, HEADGATE } from './gateway.ts';
 
 let gateway: Gateway;
 beforeEach(async () => {
@@ -270,18 +271,15 @@ describe('what is refused', () => {
   it('a step that the kernel refuses: what was done before is undone', async () => {
     const before = await gateway.snapshot();
     // A tc that fails at the last step of all, as a kernel without mirred would.
-    const bin = join(gateway.folder, 'tc');
     const real = (await run(['sh', '-c', 'command -v tc'])).trim();
-    await writeFile(
-      bin,
-      `#!/bin/sh\ncase "$*" in *mirred*) echo "Error: Failed to load TC action module." >&2; exit 2;; esac\nexec ${real} "$@"\n`,
-      { mode: 0o755 },
-    );
+    const script = `#!/bin/sh
+case "$*" in *mirred*) echo "Error: Failed to load TC action module." >&2; exit 2;; esac
+exec ${real} "$@"
+`;
+    const path = await standIn(gateway.folder, 'tc', script);
     // That such a kernel is asked again what it can do is no business of others.
-    const hide = 'mkdir -p /run/headgate && mount -t tmpfs none /run/headgate && exec "$@"';
-    const path = `PATH=${gateway.folder}:${process.env.PATH}`;
     const command = ['env', path, ...HEADGATE, 'up', '--datapath', 'bpf', ...args];
-    const exit = await exitOf(gateway.box.name, 'unshare', '--mount', 'sh', '-c', hide, 'sh', ...command);
+    const exit = await exitOf(gateway.box.name, ...FORGETFUL, ...command);
     expect(exit.status).toBe(5);
     expect(exit.stderr).toContain('"tc filter replace dev wan ingress');
     expect(exit.stderr).toContain('Failed to load TC action module');

@@ -1,12 +1,12 @@
 // The way down where a tool hangs or the kernel refuses: within a bound, traffic first, and never a redirect to an ifb that
 // has gone. Shown on the machine's own kernel (6.18: cls_bpf, HTB, bfifo).
 
-import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { DOOR_MS } from '../../src/kernel/index.ts';
 import type { Ending, Program } from '../../src/lab/index.ts';
-import { Faults, REFUSAL } from './faults.ts';
+import { Faults, REFUSAL, standIn } from './faults.ts';
 import { Gateway } from './gateway.ts';
 import { PATIENCE } from './soon.ts';
 
@@ -22,11 +22,8 @@ beforeEach(async () => {
 });
 afterEach(() => gateway.close());
 
-async function up(path: string): Promise<Program> {
-  const program = gateway.start(['--device', 'wan', '--download', '50mbit', '--upload', '20mbit'], path);
-  await gateway.ready(program);
-  return program;
-}
+const up = (path: string): Promise<Program> =>
+  gateway.upIn([path], '--device', 'wan', '--download', '50mbit', '--upload', '20mbit');
 
 /** Sends SIGTERM and waits, longer than the lab would; ms that it took. */
 async function end(program: Program): Promise<Ending & { readonly ms: number }> {
@@ -78,14 +75,11 @@ describe('refused', () => {
 
   it('to take the redirect away: its ifb stays, packets go on, and down does it when it can', async () => {
     const folder = join(gateway.folder, 'refusing');
-    await mkdir(folder);
     const script = `#!/bin/sh
 case "$* " in *batch*|*clsact*) [ -e ${folder}/on ] && { cat >/dev/null; echo "RTNETLINK answers: ${REFUSAL}" >&2; exit 2; } ;; esac
 exec /usr/sbin/tc "$@"
 `;
-    await writeFile(join(folder, 'tc'), script);
-    await chmod(join(folder, 'tc'), 0o755);
-    const program = await up(`PATH=${folder}:${process.env.PATH}`);
+    const program = await up(await standIn(folder, 'tc', script));
     await writeFile(join(folder, 'on'), '');
     expect((await end(program)).status).toBe(5);
     expect(await gateway.box.run('tc', 'filter', 'show', 'dev', 'wan', 'ingress')).toContain('to device hg-wan');

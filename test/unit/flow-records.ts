@@ -1,7 +1,7 @@
-// Conntrack records as the shim packs them, for tests of the pipeline without a kernel.
+// Conntrack records as the shim packs them, for tests of the pipeline without a kernel; and who a flow is.
 
 import { type FlowKind, FlowRecord, type MarkBatch } from '../../src/kernel/index.ts';
-import { FLAG, FLOW, KIND } from '../../src/kernel/shim/layout.ts';
+import { FLAG, FLOW, KEY_BYTES, KIND } from '../../src/kernel/shim/layout.ts';
 import { Records } from '../../src/kernel/shim/records.ts';
 import type { Address, Tuple } from '../../src/model/index.ts';
 import { encode } from './shim-encode.ts';
@@ -83,6 +83,10 @@ function padded(address: Address): Uint8Array {
   bytes.set(address);
   return bytes;
 }
+
+/** Who a flow is: zone, family, protocol and original tuple, as 44 bytes in a latin1 string. */
+export const identityOf = ({ words, word }: FlowRecord): string =>
+  Buffer.from(words.buffer, words.byteOffset + 4 * word, KEY_BYTES).toString('latin1');
 
 /** What a batch asks for: of each flow the source port of its original tuple, and mark and mask. */
 export const requestsOf = ({ words }: MarkBatch): { port: number; mark: number; mask: number }[] =>

@@ -1,5 +1,5 @@
 import type { Family, Tuple } from '../../model/index.ts';
-import { FLAG, FLOW, KEY_BYTES, KIND } from './layout.ts';
+import { FLAG, FLOW, KIND } from './layout.ts';
 import type { Records } from './records.ts';
 
 export type FlowKind = 'new' | 'update' | 'destroy' | 'dumped' | 'dumpStart' | 'dumpEnd' | 'overrun' | 'failed';
@@ -71,18 +71,12 @@ export class FlowRecord {
     return this.#records.u8(this.#at, F.protocol);
   }
 
-  /** Who this flow is: zone, family, protocol and original tuple, as 44 bytes in a latin1 string. */
-  get key(): string {
-    const start = this.#at + F.zone.offset;
-    return this.#records.bytes.toString('latin1', start, start + KEY_BYTES);
-  }
-
   /** The batch's memory by 32-bit words, in host byte order; see {@link word}. */
   get words(): Uint32Array {
     return this.#records.words;
   }
 
-  /** Where in {@link words} the flow's identity begins: 11 words of {@link key}, and then 10 of the reply tuple. */
+  /** Where in {@link words} the flow's identity begins: 11 words of zone, family, protocol and original tuple, and then 10 of the reply tuple. */
   get word(): number {
     return (this.#at + F.zone.offset) >> 2;
   }
