@@ -7,7 +7,7 @@ import {
   parseFlow,
   plainExplanation,
 } from '../language/index.ts';
-import { type Address, type End, type FlowFacts, HeadgateError, parseAddress } from '../model/index.ts';
+import { type End, type FlowFacts, HeadgateError, parseAddress, sameAddress } from '../model/index.ts';
 import type { FlowClassifier, FlowView } from '../pipeline/index.ts';
 import { classOf, DOWNLOAD_MAJOR, formatHandle, UPLOAD_MAJOR } from '../shape/index.ts';
 
@@ -144,6 +144,4 @@ function isMeant({ protocol, local, remote }: FlowFacts, flow: FlowView): boolea
 }
 
 const isEnd = (wanted: End, { address, port }: End): boolean =>
-  isSame(wanted.address, address) && (wanted.port === undefined || wanted.port === port);
-
-const isSame = (a: Address, b: Address): boolean => a.length === b.length && a.every((byte, i) => byte === b[i]);
+  sameAddress(wanted.address, address) && (wanted.port === undefined || wanted.port === port);
