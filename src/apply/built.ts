@@ -31,10 +31,10 @@ export async function listBuilt({ devices, ifbs }: Places, run: RunThere): Promi
   const objects: [string, Promise<string>][] = [
     ...ifbs.flatMap((ifb): [string, Promise<string>][] => [
       [`ifb ${ifb}`, tell(['ip', '-json', '-details', 'link', 'show', ifb]).then(plainLink)],
-      [`tree on ${ifb}`, listTree(ifb, tell, () => true)],
+      [treeOn(ifb), listTree(ifb, tell, () => true)],
     ]),
     ...devices.flatMap((device): [string, Promise<string>][] => [
-      [`tree on ${device}`, listTree(device, tell, isOfUpload)],
+      [treeOn(device), listTree(device, tell, isOfUpload)],
       [`filters on ${device}`, listOurFilters(device, 'ingress', tell)],
       [`leaving filters on ${device}`, listOurFilters(device, formatHandle(UPLOAD_MAJOR), tell)],
     ]),
@@ -52,6 +52,9 @@ export async function listBuilt({ devices, ifbs }: Places, run: RunThere): Promi
   return new Map(found.filter(([, text]) => text !== ''));
 }
 
+/** The name of a tree's object. */
+export const treeOn = (device: string): string => `tree on ${device}`;
+
 const TABLES = ['inet', ...MIRROR_FAMILIES];
 
 /** The same of our tables alone, but for those that the pipeline fills; a set's elements may come and go. @throws HeadgateError HG_KERNEL */
@@ -65,11 +68,11 @@ export async function listTables(run: RunThere): Promise<Map<string, string>> {
   return new Map(found.filter(([, text]) => text !== ''));
 }
 
-/** The same of trees alone, by their devices. @throws HeadgateError HG_KERNEL */
+/** The same of trees alone. @throws HeadgateError HG_KERNEL */
 export async function listTrees(places: readonly TreePlace[], run: RunThere): Promise<Map<string, string>> {
   const found = places.map(
     async ({ device, major }) =>
-      [device, await listTree(device, told(run), major === UPLOAD_MAJOR ? isOfUpload : () => true)] as const,
+      [treeOn(device), await listTree(device, told(run), major === UPLOAD_MAJOR ? isOfUpload : () => true)] as const,
   );
   return new Map(await Promise.all(found));
 }

@@ -9,9 +9,21 @@ import {
   type TreePlace,
   type ValueChange,
 } from '../shape/index.ts';
+import { treeOn } from './built.ts';
+
+/** Those of the trees that are there in both ({@link listBuilt}, {@link listTrees}), and not as they were made. */
+export const changedTrees = (
+  places: readonly TreePlace[],
+  made: ReadonlyMap<string, string>,
+  held: ReadonlyMap<string, string>,
+): ChangedTree[] =>
+  places.flatMap((place) => {
+    const [was, is] = [made, held].map((objects) => objects.get(treeOn(place.device)));
+    return (was && is && changedTree(place, was, is)) || [];
+  });
 
 /**
- * Compares the kernel's words ({@link listTrees}) of a tree when it was made with those of now: undefined where all that
+ * Compares the kernel's words of a tree when it was made with those of now: undefined where all that
  * is the tree's is as it was. What stands beside it is nobody's business here.
  */
 export function changedTree(place: TreePlace, made: string, held: string): ChangedTree | undefined {

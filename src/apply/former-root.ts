@@ -12,7 +12,7 @@ import {
   removeIfb,
   replaceRoot,
 } from '../shape/index.ts';
-import { inspect, isIngressHook, isOurUpload, othersOn, type Scene } from './inspect.ts';
+import { inspect, othersOn, type Scene } from './inspect.ts';
 import type { Removal } from './removal.ts';
 import { readRoot } from './root-qdisc.ts';
 
@@ -44,13 +44,8 @@ export function putBackRoots(scene: Scene, index?: number): Removal[] {
     .flatMap(({ ifb, root, ...of }): Removal[] => {
       // With a device that has gone went its root; who has put another one there wants that.
       const device = scene.devices.find((one) => one.index === of.index)?.name;
-      const isFree =
-        device !== undefined &&
-        scene.qdiscs.every(
-          (q) => q.device !== device || !q.root || q.handle === '0:' || isOurUpload(q) || isIngressHook(q),
-        );
       const back: Removal[] =
-        root && device !== undefined && isFree
+        root && device !== undefined && othersOn(scene, device).roots.length === 0
           ? [
               {
                 about: `put back the root qdisc ${describeRoot(root)} of ${device}`,

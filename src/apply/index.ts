@@ -9,5 +9,6 @@ export * from './read-back.ts';
 export * from './removal.ts';
 export * from './root-qdisc.ts';
 export * from './run.ts';
+export * from './set-programs.ts';
 export * from './standing.ts';
 export * from './teardown.ts';

@@ -121,9 +121,13 @@ export const isRedirected = (scene: Scene, device: string): boolean =>
   (scene.hooks.get(device)?.ingress.some(isOurFilter) ?? false) ||
   scene.chains.some((chain) => chain.device === device && isOurChain(scene, chain));
 
+/** Our ifbs that a device leads to, as their aliases say. */
+export const ifbsOf = ({ ifbs }: Pick<Scene, 'ifbs'>, device: string): OwnedIfb[] =>
+  ifbs.filter(({ ownership }) => hooksOf(ownership).some((hook) => hook.device === device));
+
 /** Our redirect leads to an ifb that is down, or gone: what arrives on the device is lost, but for what a deadline lets pass. */
 export function leadsNowhere(scene: Scene, device: string): boolean {
-  const ifbs = scene.ifbs.filter(({ ownership }) => hooksOf(ownership).some((hook) => hook.device === device));
+  const ifbs = ifbsOf(scene, device);
   return isRedirected(scene, device) && (ifbs.length === 0 || ifbs.some((ifb) => !ifb.device.up));
 }
 

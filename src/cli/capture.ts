@@ -2,19 +2,11 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { Command } from 'commander';
-import {
-  CAPTURE,
-  CAPTURED_MAP,
-  ensureRoot,
-  listFilters,
-  noTool,
-  openNew,
-  setBpfValue,
-  start,
-} from '../kernel/index.ts';
+import { inMs, setPrograms } from '../apply/index.ts';
+import { CAPTURE, CAPTURED_MAP, ensureRoot, listFilters, noTool, openNew, start } from '../kernel/index.ts';
 import { HeadgateError } from '../model/index.ts';
 import type { QueueStatus, Status } from '../service/index.ts';
-import { formatHandle, isOurFilter, UPLOAD_MAJOR } from '../shape/index.ts';
+import { formatHandle, UPLOAD_MAJOR } from '../shape/index.ts';
 import { note, printJson } from './output.ts';
 import { getStatusHere } from './status-here.ts';
 
@@ -118,12 +110,10 @@ const ASK_AGAIN_MS = 1000;
  */
 async function askClassifiers(devices: readonly string[]): Promise<() => void> {
   const ask = async () => {
-    const until = process.hrtime.bigint() + BigInt(ASKED_MS) * 1_000_000n;
     for (const device of devices) {
       // A device may go at any time, and with it all that there is to ask.
       const filters = await listFilters(device, formatHandle(UPLOAD_MAJOR)).catch(() => []);
-      for (const { programId } of filters.filter(isOurFilter))
-        if (programId !== undefined) setBpfValue(programId, CAPTURED_MAP, until);
+      setPrograms(filters, CAPTURED_MAP, inMs(ASKED_MS));
     }
   };
   await ask();

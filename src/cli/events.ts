@@ -1,8 +1,7 @@
 import type { Command } from 'commander';
-import { linesOf } from '../kernel/files.ts';
 import { HeadgateError } from '../model/index.ts';
 import { formatItem, type MonitorItem } from '../monitor/index.ts';
-import { requestEvents } from '../service/ask.ts';
+import { openEvents } from './event-lines.ts';
 import { print } from './output.ts';
 
 interface EventsOptions {
@@ -42,22 +41,9 @@ Flows are told while somebody reads of them (docs/monitoring.md). For root, and 
 Exit status: 0 headgate was stopped, or Ctrl-C, or all is printed; 2 no such filter; 3 neither; 6 it is not running, or was killed`,
     )
     .action(async (options: EventsOptions) => {
-      const response = await requestEvents(parametersOf(options));
-      let asked = false;
-      const stop = () => {
-        asked = true;
-        response.destroy();
-      };
-      process.once('SIGINT', stop);
-      process.once('SIGTERM', stop);
+      const { each, stop } = await openEvents(parametersOf(options));
       process.stdout.once('error', stop);
-      try {
-        for await (const line of linesOf(response.setEncoding('utf8'))) show(line, options.json === true);
-      } catch (error) {
-        if (!asked) throw new HeadgateError('HG_NOT_RUNNING', {}, { cause: error });
-      }
-      // A stream that broke off can also just end: complete says which.
-      if (!asked && !response.complete) throw new HeadgateError('HG_NOT_RUNNING');
+      await each((line) => show(line, options.json === true));
     });
 }
 

@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander';
 import { formatDuration, formatSize } from '../language/index.ts';
 import { formatRate } from '../model/index.ts';
+import { ARROWS } from '../monitor/index.ts';
 import { FLOW_ORDERS, MOST_LISTED, requestFlows } from '../service/ask.ts';
 import type { FlowList, ListedFlow } from '../service/index.ts';
 import { note, print, printJson, table } from './output.ts';
@@ -41,7 +42,6 @@ Exit status: 0 listed; 2 the condition has a mistake; 3 neither; 6 headgate is n
 }
 
 const HEAD = ['proto', 'local', '', 'remote', 'queue', 'rule', 'age', 'in', 'out', 'in/s', 'out/s'];
-const ARROWS = { local: '->', remote: '<-', new: '<>' } as const;
 
 function show({ total, matched, flows }: FlowList): void {
   if (flows.length > 0) print(table(HEAD, flows.map(rowOf), new Set([6, 7, 8, 9, 10])));

@@ -28,8 +28,7 @@ export function tellFindings(parsed: Pick<ParsedPolicy, 'diagnostics' | 'texts'>
  *
  * @throws HeadgateError HG_FILE; HG_POLICY where it has errors
  */
-export const loadPolicy = async (file: string, json = false, where?: 'machine'): Promise<Policy> =>
-  (await loadWithTexts(file, json, where)).policy;
+export const loadPolicy = async (file: string): Promise<Policy> => (await loadWithTexts(file, false)).policy;
 
 /** The same with the texts that it was read from. */
 export async function loadWithTexts(

@@ -1,10 +1,9 @@
 import type { Command } from 'commander';
-import { linesOf, openLines } from '../kernel/files.ts';
+import { openLines } from '../kernel/files.ts';
 import { formatSize } from '../language/index.ts';
-import { HeadgateError } from '../model/index.ts';
 import type { MonitorItem } from '../monitor/index.ts';
 import { Recorder } from '../replay/recorder.ts';
-import { requestEvents } from '../service/ask.ts';
+import { openEvents } from './event-lines.ts';
 import { note } from './output.ts';
 
 /** Lines that come within this time are written together, ms. */
@@ -28,14 +27,7 @@ Exit status: 0 headgate was stopped, or Ctrl-C; 2 the file cannot be written; 3 
     )
     .action(async (file: string) => {
       const out = await openLines(file);
-      const response = await requestEvents(new URLSearchParams());
-      let asked = false;
-      const stop = () => {
-        asked = true;
-        response.destroy();
-      };
-      process.once('SIGINT', stop);
-      process.once('SIGTERM', stop);
+      const { each, stop } = await openEvents(new URLSearchParams());
       const recorder = new Recorder();
       let waiting: string[] = [];
       let flows = 0;
@@ -49,29 +41,28 @@ Exit status: 0 headgate was stopped, or Ctrl-C; 2 the file cannot be written; 3 
           .then(() => out.add(lines))
           .catch((error: Error) => {
             problems.push(error);
-            response.destroy();
+            stop();
           });
         return writing;
       };
       const timer = setInterval(() => void write(), WRITE_MS);
-      try {
-        for await (const text of linesOf(response.setEncoding('utf8'))) {
-          const item = JSON.parse(text) as MonitorItem;
-          if (item.kind === 'flow.new' || item.kind === 'flow.known') flows++;
-          waiting.push(...recorder.linesOf(item));
-          if (waiting.length > MOST_WAITING) await write();
-        }
-      } catch (error) {
-        if (!asked && problems.length === 0) throw new HeadgateError('HG_NOT_RUNNING', {}, { cause: error });
-      } finally {
-        clearInterval(timer);
-        await write();
-        await out.close();
-        note(`${flows} flows written; ${file} has ${formatSize(out.size)}`);
-      }
-      const [problem] = problems;
+      const take = async (line: string) => {
+        const item = JSON.parse(line) as MonitorItem;
+        if (item.kind === 'flow.new' || item.kind === 'flow.known') flows++;
+        waiting.push(...recorder.linesOf(item));
+        if (waiting.length > MOST_WAITING) await write();
+      };
+      const broke = await each(take).then(
+        () => undefined,
+        (error: Error) => error,
+      );
+      clearInterval(timer);
+      await write();
+      await out.close();
+      note(`${flows} flows written; ${file} has ${formatSize(out.size)}`);
+      // Where the file has not all that came, that is what to say.
+      const problem = problems[0] ?? broke;
       if (problem) throw problem;
-      if (!asked && !response.complete) throw new HeadgateError('HG_NOT_RUNNING');
     });
 }
 

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import type { Command } from 'commander';
-import { ensureRoot, listDevices, run, start } from '../kernel/index.ts';
+import { ensureRoot, listDevices, noTool, run, start } from '../kernel/index.ts';
 import { HeadgateError } from '../model/index.ts';
 import { TAP_ALIAS } from '../shape/index.ts';
 
@@ -57,8 +57,7 @@ async function capture(tap: string, filter: readonly string[]): Promise<void> {
   process.once('SIGINT', stop);
   process.once('SIGTERM', stop);
   const [status] = await once(child, 'close').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') throw new HeadgateError('HG_NO_TOOL', { tool: 'tcpdump', package: 'tcpdump' });
-    throw error;
+    throw error.code === 'ENOENT' ? noTool('tcpdump', error) : error;
   });
   if (status === 0 || stopped || !(await listTaps()).includes(tap)) return;
   throw new HeadgateError('HG_KERNEL', { command: argv.join(' '), problem: `it ended with status ${status}` });

@@ -1,15 +1,9 @@
 import type { FlowFacts } from '../model/index.ts';
 import { checkFlow } from './check-flow.ts';
-import { Cursor, describe } from './cursor.ts';
-import { type Diagnostic, Diagnostics } from './diagnostic.ts';
-import { tokenize } from './lexer.ts';
+import type { Diagnostic } from './diagnostic.ts';
 import { parseFlowSyntax } from './parse-flow.ts';
+import { parseText } from './parse-text.ts';
 import type { Policy } from './policy.ts';
-import { createScope } from './scope.ts';
-import { Sources } from './source.ts';
-
-/** Characters of a flow that are read. */
-const MAX_FLOW = 10_000;
 
 export interface ParsedFlow {
   /** Absent where a finding is an error. */
@@ -22,21 +16,10 @@ export interface ParsedFlow {
  * what findings call it; of `policy` the dynamic sets are known, which a flow's ends may be said to be in.
  */
 export function parseFlow(text: string, file = '--flow', policy?: Policy): ParsedFlow {
-  const sources = new Sources();
-  const long = text.length > MAX_FLOW;
-  const source = sources.add(long ? '' : text, file);
-  const diagnostics = new Diagnostics(sources);
-  if (long) {
-    diagnostics.add('too-long', { start: 0, end: 0 }, { size: text.length, most: MAX_FLOW });
-    return { diagnostics: diagnostics.list() };
-  }
-  const cursor = new Cursor(tokenize(text, diagnostics).tokens, source, diagnostics);
-  const syntax = parseFlowSyntax(cursor);
-  if (!cursor.atEnd && diagnostics.errors === 0)
-    diagnostics.add('expected', cursor.peek(), { expected: 'a fact of the flow', found: describe(cursor.peek()) });
-  const sets = new Map(
-    policy?.sets.map(({ name, prefixes }) => [name, { type: 'address' as const, values: prefixes }]),
-  );
-  const facts = checkFlow(syntax, { ...createScope(sources, diagnostics), sets, dynamic: new Set(sets.keys()) });
-  return { facts: diagnostics.errors > 0 ? undefined : facts, diagnostics: diagnostics.list() };
+  const { value, diagnostics } = parseText(text, file, policy?.sets ?? [], {
+    parse: parseFlowSyntax,
+    expected: 'a fact of the flow',
+    check: checkFlow,
+  });
+  return { facts: value, diagnostics };
 }

@@ -7,7 +7,7 @@ export function formatItem(item: MonitorItem): string {
 }
 
 /** From who opened the connection to who answered. */
-const ARROWS = { local: '->', remote: '<-', new: '<>' } as const;
+export const ARROWS = { local: '->', remote: '<-', new: '<>' } as const;
 const RESYNC_REASONS = { start: ' at the start', overrun: ' after an overrun', sweep: '' } as const;
 
 /** What comes back where it is not confirmed. */

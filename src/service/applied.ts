@@ -1,5 +1,5 @@
 import { deserialize, serialize } from 'node:v8';
-import { listBuilt, type Scene } from '../apply/index.ts';
+import { listBuilt, type Places, type Scene } from '../apply/index.ts';
 import { getApplied, run, Scratch } from '../kernel/index.ts';
 import type { Policy } from '../language/index.ts';
 import type { Command } from '../model/index.ts';
@@ -53,31 +53,39 @@ export interface Comparison {
 }
 
 /**
- * Looks at what the kernel holds of ours, and at what `up` would make of a policy. That is made, in a network namespace
- * that lives as long as the comparison, with devices of the same names: kernels write down many things otherwise than
- * they are asked for, and this one knows best how.
+ * What `up` would make of a policy, in the kernel's words. It is made, in a network namespace that lives no longer than
+ * this, with devices of the same names: kernels write down many things otherwise than they are asked for, and this one
+ * knows best how.
  *
  * @throws HeadgateError HG_KERNEL where it cannot be made
  */
-export async function makeBeside({ policy, shapes, datapath }: Wanted, scene: Scene): Promise<Comparison> {
-  const devices = [...new Set([...shapes.map(({ device }) => device), ...scene.hooks.keys()])];
-  const ours = [...scene.ifbs.map(({ device }) => device.name), ...scene.taps];
-  const ifbs = [
-    ...new Set([...shapes.flatMap(({ ifbs: of }) => of.map(({ name }) => name)), ...tapsOf(policy), ...ours]),
-  ];
+export async function makeBeside(wanted: Wanted, scene: Scene): Promise<Comparison['made']> {
+  const { policy, shapes, datapath } = wanted;
   const scratch = await Scratch.open();
   try {
     for (const { device } of shapes) await scratch.run(['ip', 'link', 'add', 'name', device, 'type', 'ifb']);
     const runThere = ({ argv, input }: Command) => scratch.run(argv, input);
     for (const { command } of planOperations(policy, shapes, datapath)) await runThere(command);
-    const [there, made] = await Promise.all([
-      listBuilt({ devices, ifbs }, (argv) => run(argv)),
-      listBuilt({ devices, ifbs }, (argv) => scratch.run(argv)),
-    ]);
-    return { there, made };
+    return await listBuilt(placesOf(wanted, scene), (argv) => scratch.run(argv));
   } finally {
     await scratch.close();
   }
+}
+
+/** Both sides of a comparison. @throws HeadgateError as {@link makeBeside} does */
+export const lookBeside = async (wanted: Wanted, scene: Scene): Promise<Comparison> => ({
+  made: await makeBeside(wanted, scene),
+  there: await listBuilt(placesOf(wanted, scene), (argv) => run(argv)),
+});
+
+/** Where something of ours is, or is wanted. */
+function placesOf({ policy, shapes }: Wanted, scene: Scene): Places {
+  const ours = [...scene.ifbs.map(({ device }) => device.name), ...scene.taps];
+  const wanted = shapes.flatMap(({ ifbs }) => ifbs.map(({ name }) => name));
+  return {
+    devices: [...new Set([...shapes.map(({ device }) => device), ...scene.hooks.keys()])],
+    ifbs: [...new Set([...wanted, ...tapsOf(policy), ...ours])],
+  };
 }
 
 export const differencesOf = ({ there, made }: Comparison): Difference[] =>
@@ -87,4 +95,4 @@ export const differencesOf = ({ there, made }: Comparison): Difference[] =>
 
 /** Compares what the kernel holds of ours with what `up` would make of a policy. @throws HeadgateError as {@link makeBeside} does */
 export const compareBuilt = async (wanted: Wanted, scene: Scene): Promise<Difference[]> =>
-  differencesOf(await makeBeside(wanted, scene));
+  differencesOf(await lookBeside(wanted, scene));

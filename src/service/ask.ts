@@ -58,8 +58,8 @@ export const requestConfirm = (): Promise<Unconfirmed> => ask('/confirm', 'POST'
 export const requestWeb = (): Promise<WebAddress> => ask('/web');
 
 /** Reads the event stream: NDJSON, as {@link serveEvents} has it. @throws HeadgateError HG_NOT_RUNNING, HG_FORBIDDEN, HG_USAGE */
-export async function requestEvents(parameters: URLSearchParams = new URLSearchParams()): Promise<IncomingMessage> {
-  const response = await requestLocal(parameters.size > 0 ? `/events?${parameters}` : '/events');
+export async function requestEvents(parameters: URLSearchParams): Promise<IncomingMessage> {
+  const response = await requestLocal(`/events?${parameters}`);
   if (response.statusCode !== 200) throw errorOf(await readJson(response));
   return response;
 }

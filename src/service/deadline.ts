@@ -1,15 +1,8 @@
 import type { Observable } from 'rxjs';
-import { isOurUpload, type Scene } from '../apply/index.ts';
-import { DEADLINE_MAP, isGone, listFilters, runCommand, setBpfValue } from '../kernel/index.ts';
+import { inMs, isOurUpload, type Scene, setPrograms } from '../apply/index.ts';
+import { DEADLINE_MAP, type Filter, isGone, listFilters, runCommand } from '../kernel/index.ts';
 import type { MonitorItem } from '../monitor/index.ts';
-import {
-  type Datapath,
-  formatHandle,
-  isOurFilter,
-  type LinkShape,
-  passArrivalsAfter,
-  UPLOAD_MAJOR,
-} from '../shape/index.ts';
+import { type Datapath, formatHandle, type LinkShape, passArrivalsAfter, UPLOAD_MAJOR } from '../shape/index.ts';
 import type { LinkWatch } from './link-watch.ts';
 
 /** Ms that packets are classified for after the service was last heard of, where nobody asks for another time. */
@@ -93,7 +86,7 @@ export class Deadline {
           ...(ifbs.length > 0 ? [[device, ARRIVING] as const] : []),
           ...(upload ? [[device, LEAVING] as const] : []),
         ]);
-        await setPrograms(places, () => this.#next);
+        setPrograms(await listAt(places), DEADLINE_MAP, this.#next);
       }
       this.#renewals++;
     } catch (error) {
@@ -117,20 +110,11 @@ export class Deadline {
   }
 }
 
-/** CLOCK_MONOTONIC, in ns. */
-const inMs = (ms: number): bigint => process.hrtime.bigint() + BigInt(Math.ceil(ms)) * 1_000_000n;
-
 const ARRIVING = 'ingress';
 const LEAVING = formatHandle(UPLOAD_MAJOR);
 
-/** Those that only pick what others have classified have none. */
-async function setPrograms(
-  places: readonly (readonly [device: string, parent: string])[],
-  next: () => bigint,
-): Promise<void> {
-  const filters = await Promise.all(places.map(([device, parent]) => listFilters(device, parent)));
-  for (const { programId } of filters.flat().filter(isOurFilter))
-    if (programId !== undefined) setBpfValue(programId, DEADLINE_MAP, next());
+async function listAt(places: readonly (readonly [device: string, parent: string])[]): Promise<Filter[]> {
+  return (await Promise.all(places.map(([device, parent]) => listFilters(device, parent)))).flat();
 }
 
 /**
@@ -143,5 +127,5 @@ export async function leaveUnwatched({ arrivals, hooks, qdiscs }: Scene): Promis
     ...[...hooks.keys()].map((device) => [device, ARRIVING] as const),
     ...qdiscs.filter(isOurUpload).map(({ device }) => [device, LEAVING] as const),
   ];
-  await setPrograms(places, () => inMs(DEFAULT_DEADLINE_MS));
+  setPrograms(await listAt(places), DEADLINE_MAP, inMs(DEFAULT_DEADLINE_MS));
 }

@@ -1,4 +1,4 @@
-import { inspect, isOurUpload, isRedirected, leadsNowhere, type Scene } from '../apply/index.ts';
+import { ifbsOf, inspect, isOurUpload, isRedirected, leadsNowhere, type Scene } from '../apply/index.ts';
 import {
   type CountingRule,
   DEADLINE_MAP,
@@ -22,7 +22,6 @@ import {
   arrivalChain,
   DOWNLOAD_MAJOR,
   formatHandle,
-  hooksOf,
   isOurFilter,
   LEAF_MAJOR,
   LINK_MINOR,
@@ -93,7 +92,7 @@ async function getLink(seen: Seen, device: string, name: string): Promise<LinkSt
       queues: inOrder(queues.flat(), service),
     };
   };
-  const owned = scene.ifbs.filter(({ ownership }) => hooksOf(ownership).some((hook) => hook.device === device));
+  const owned = ifbsOf(scene, device);
   const [own] = owned;
   const arriving = scene.hooks.get(device)?.ingress ?? [];
   const shares = own && own.ownership.device !== device ? own.ownership.link : undefined;

@@ -1,4 +1,4 @@
-import { changedTree, listTrees } from '../apply/index.ts';
+import { changedTrees, listTrees } from '../apply/index.ts';
 import { run } from '../kernel/index.ts';
 import { type ChangedTree, type LinkShape, treesOf } from '../shape/index.ts';
 
@@ -19,10 +19,7 @@ export class MadeTrees {
   async listChanged(shapes: readonly LinkShape[]): Promise<ChangedTree[]> {
     const trees = treesOf(shapes);
     const now = await listTrees(trees, (argv) => run(argv));
-    return trees.flatMap((place) => {
-      const [made, held] = [this.#words.get(place.device), now.get(place.device)];
-      // What is missing as a whole is the keepers' business; what was absent then came to be since, as it was to be.
-      return (made && held && changedTree(place, made, held)) || [];
-    });
+    // What is missing as a whole is the keepers' business; what was absent then came to be since, as it was to be.
+    return changedTrees(trees, this.#words, now);
   }
 }

@@ -1,3 +1,4 @@
+import { ORIGINS } from '../model/index.ts';
 import type { Family, Sample } from '../monitor/index.ts';
 import type { StreamCounts } from '../monitor/stream.ts';
 import type { Tally } from '../pipeline/index.ts';
@@ -47,9 +48,7 @@ export function listMetrics(
     gauge(
       'headgate_flows',
       'Flows that are followed; absent while none need to be',
-      flows
-        ? (['local', 'remote', 'new'] as const).map((origin) => ({ labels: { origin }, value: flows[origin] }))
-        : [],
+      flows ? ORIGINS.map((origin) => ({ labels: { origin }, value: flows[origin] })) : [],
     ),
     gauge('headgate_flows_live', 'Flows that a live rule may come to take', flows ? one(flows.live) : []),
     counter(

@@ -1,4 +1,4 @@
-import { changedTree, listOurMirrors, type Scene, standingOf } from '../apply/index.ts';
+import { changedTrees, listOurMirrors, type Scene, standingOf, treeOn } from '../apply/index.ts';
 import type { Policy } from '../language/index.ts';
 import {
   type ChangedTree,
@@ -12,7 +12,7 @@ import {
   STEERED,
   treesOf,
 } from '../shape/index.ts';
-import { type Comparison, type Difference, differencesOf, makeBeside, type Wanted } from './applied.ts';
+import { type Comparison, type Difference, differencesOf, lookBeside, makeBeside, type Wanted } from './applied.ts';
 
 /** One step of a plan. */
 export interface Change {
@@ -41,12 +41,12 @@ export async function planBetween(
   to: Wanted,
   scene: Scene,
 ): Promise<{ readonly differences: readonly Difference[]; readonly changes: readonly Change[] }> {
-  const was = await makeBeside(from, scene);
-  const is = await makeBeside(to, scene);
-  const trees = changedTrees(from, was);
+  const was = await lookBeside(from, scene);
+  const made = await makeBeside(to, scene);
+  const trees = changedTrees(treesOf(from.shapes), was.made, was.there);
   const odd = oddOf(from, was, trees, scene);
   const isOdd = ({ object }: Difference) => odd.some((other) => other.object === object);
-  const between = differencesOf({ there: was.made, made: is.made });
+  const between = differencesOf({ there: was.made, made });
   return {
     differences: [...odd, ...between.filter((difference) => !isOdd(difference))],
     changes: [
@@ -56,14 +56,6 @@ export async function planBetween(
     ],
   };
 }
-
-const changedTrees = ({ shapes }: Wanted, { there, made }: Comparison): ChangedTree[] =>
-  treesOf(shapes).flatMap((place) => {
-    const [was, is] = [made, there].map((objects) => objects.get(treeOn(place.device)));
-    return (was && is && changedTree(place, was, is)) || [];
-  });
-
-const treeOn = (device: string): string => `tree on ${device}`;
 
 /**
  * What of the policy in force is not as it was made. What stands beside it is not: what another reload has left until it

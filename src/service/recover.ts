@@ -1,9 +1,8 @@
-import { inspect, isRedirected, losesRoot, type Scene, teardown, undoSteps } from '../apply/index.ts';
+import { ifbsOf, inspect, isRedirected, losesRoot, type Scene, teardown, undoSteps } from '../apply/index.ts';
 import { delFiles, delJournal, getJournal, Journal, MarkWriter, replaceApplied, runCommand } from '../kernel/index.ts';
 import { conntrackDump } from '../kernel/sources.ts';
 import type { MarkField } from '../model/index.ts';
 import { clearMarks } from '../pipeline/index.ts';
-import { hooksOf } from '../shape/index.ts';
 import { leaveUnwatched } from './deadline.ts';
 import { defaultIsFree } from './marks.ts';
 
@@ -49,8 +48,7 @@ const toText = ({ about }: { readonly about: string }): string => about;
 
 /** What is redirected to an ifb that is down is lost, and to one that is gone, too. */
 async function openDeadEnds(scene: Scene): Promise<string[]> {
-  const led = new Set(scene.ifbs.flatMap(({ ownership }) => hooksOf(ownership).map(({ device }) => device)));
-  const lost = scene.devices.filter(({ name }) => isRedirected(scene, name) && !led.has(name));
+  const lost = scene.devices.filter(({ name }) => isRedirected(scene, name) && ifbsOf(scene, name).length === 0);
   if (lost.length > 0)
     return [`what arrives on ${lost.map(({ name }) => name).join(', ')} led nowhere`, ...(await takeDown())];
   const down = scene.ifbs.filter(({ device }) => !device.up);

@@ -1,6 +1,14 @@
 import { formatHandle } from './names.ts';
 import type { Tree, TreeClass } from './tree.ts';
-import { bandsCommand, bandsOf, classCommand, leafCommands, linkCommand, rootCommand } from './tree-commands.ts';
+import {
+  bandsCommand,
+  bandsOf,
+  classCommand,
+  delClassCommand,
+  leafCommands,
+  linkCommand,
+  rootCommand,
+} from './tree-commands.ts';
 
 /** The `tc` commands that make one tree into another without taking it down: the second list when nothing is sent to the old classes any more. */
 export interface TreeChange {
@@ -29,9 +37,8 @@ function changeHtb(device: string, major: number, from: Tree, to: Tree): TreeCha
   const moved = new Set<number>();
   for (const { minor, parent } of from.classes)
     if (next.has(minor) && (next.get(minor)!.parent !== parent || moved.has(parent))) moved.add(minor);
-  const del = ({ minor }: TreeClass) => ['class', 'del', 'dev', device, 'classid', formatHandle(major, minor)];
+  const del = ({ minor }: TreeClass) => delClassCommand(device, major, minor);
   const otherLeaf = from.classes.filter((c) => next.has(c.minor) && !moved.has(c.minor) && hasOtherLeaf(c, next));
-  // A parent stands before its children: from the end, they go first.
   const backwards = [...from.classes].reverse();
   const gone = backwards.filter(({ minor }) => !next.has(minor));
   const otherLine = !isEqual(from.overhead, to.overhead);

@@ -2,7 +2,15 @@ import { formatHandle, LEAF_MAJOR, LINK_MINOR } from './names.ts';
 import type { Detail, Operation, TreePlace } from './operation.ts';
 import { batch } from './tc-batch.ts';
 import type { Tree, TreeClass } from './tree.ts';
-import { bandsCommand, bandsOf, classCommand, leafCommands, linkCommand, rootCommand } from './tree-commands.ts';
+import {
+  bandsCommand,
+  bandsOf,
+  classCommand,
+  delClassCommand,
+  leafCommands,
+  linkCommand,
+  rootCommand,
+} from './tree-commands.ts';
 
 /** What of a tree that is there is not as it was made: somebody has changed it, or taken it away. */
 export interface ChangedTree {
@@ -34,7 +42,7 @@ export function putBackTree({ place, root, bands, classes, moved, leaves, detail
     ...[...tree.classes]
       .reverse()
       .filter(({ minor }) => moved.has(minor))
-      .map(({ minor }) => ['class', 'del', 'dev', device, 'classid', formatHandle(major, minor)]),
+      .map(({ minor }) => delClassCommand(device, major, minor)),
     ...(classes.has(LINK_MINOR) ? [linkCommand(device, major, tree, 'replace')] : []),
     ...tree.classes.flatMap((c) => [
       ...(classes.has(c.minor) ? [classCommand(device, major, tree, c, 'replace')] : []),

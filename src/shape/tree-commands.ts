@@ -75,6 +75,11 @@ export function classCommand(
   ];
 }
 
+/** To be given from the tree's end: a parent stands before its children, and they have to go first. */
+export const delClassCommand = (device: string, major: number, minor: number): string[] => [
+  ...['class', 'del', 'dev', device, 'classid', formatHandle(major, minor)],
+];
+
 /** None for a class that holds others. */
 export function leafCommands(device: string, major: number, { minor, leaf }: TreeClass, verb: Verb): string[][] {
   if (!leaf) return [];
@@ -114,7 +119,8 @@ function stabArguments({ overhead }: Tree): string[] {
 /** PTM's part is in the tree's rate already. */
 const linkLayer = (layer: 'ethernet' | 'atm' | 'ptm'): string => (layer === 'atm' ? 'atm' : 'ethernet');
 
-function leafArguments(leaf: LeafQdisc): string[] {
+/** Kind and options of a leaf, as its command has them. */
+export function leafArguments(leaf: LeafQdisc): string[] {
   switch (leaf.kind) {
     case 'bfifo':
       return ['bfifo', 'limit', `${leaf.limit}`];

@@ -2,7 +2,7 @@ import { formatRate, type Rate } from '../model/index.ts';
 import { formatHandle, LINK_MINOR } from './names.ts';
 import type { Detail, ValueChange } from './operation.ts';
 import type { Tree, TreeClass } from './tree.ts';
-import { leafCommands } from './tree-commands.ts';
+import { leafArguments } from './tree-commands.ts';
 
 /** For people: what of a tree becomes what, class by class; nothing of what is equal, nor of classes that go. */
 export function describeTreeChange(major: number, from: Tree, to: Tree): Detail[] {
@@ -40,10 +40,8 @@ const lineOf = ({ rate, overhead, cake }: Tree): Values => ({
 /** Of prio and cake a class has no numbers: it is a band, or a tin. */
 function classOf(major: number, { kind }: Tree, c: TreeClass): Values {
   const { queue, parent, rate, ceil, burst, cburst, quantum, prio } = c;
-  const [leaf] = leafCommands('', major, c, 'add');
   const numbers = { below: formatHandle(major, parent), rate, ceil, burst, cburst, quantum, prio };
-  // Behind `handle 7f01:` stands what it is.
-  return { queue, ...(kind === 'htb' && numbers), leaf: leaf?.slice(leaf.indexOf('handle') + 2).join(' ') };
+  return { queue, ...(kind === 'htb' && numbers), leaf: c.leaf && leafArguments(c.leaf).join(' ') };
 }
 
 const nameOf = (major: number, { queue, minor }: TreeClass): string =>
