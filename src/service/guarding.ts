@@ -40,7 +40,10 @@ export class Guarding {
     const guard = this.#guard;
     if (!guard) return keep ? leaveGuard() : undefined;
     guard.leave();
-    if (!keep) await Promise.race([guard.ended, delay(END_MS, undefined, { ref: false })]);
+    if (keep) return;
+    const patience = new AbortController();
+    await Promise.race([guard.ended, delay(END_MS, undefined, { signal: patience.signal })]);
+    patience.abort();
   }
 
   async #start(): Promise<void> {

@@ -74,7 +74,7 @@ describe.each(['bpf', 'map'])('datapath %s', (datapath) => {
     ] as const)
       for (const command of ['link set hg-wan down', 'link del hg-wan']) {
         const program = await gateway.up(file, '--datapath', datapath, ...args);
-        await program.stop(signal);
+        expect((await program.stop(signal)).status).toBe(signal === 'SIGTERM' ? 0 : null);
         await oneGuard();
         await leads('hg-wan');
         gaps.push(await breakIt(command));
@@ -135,7 +135,7 @@ describe('a guard', () => {
     await leads('hg_wan');
     await soon(async () => expect(await gateway.box.run('ip', 'link', 'show')).not.toContain('hg-wan'));
     await leads('hg_wan');
-    await program.stop('SIGTERM');
+    expect((await program.stop('SIGTERM')).status).toBe(0);
     await soon(async () => expect(await gateway.guards()).toEqual([]));
     expect(await gateway.snapshot()).toBe(before);
 
