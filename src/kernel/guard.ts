@@ -113,7 +113,7 @@ function endGuard(name: string): Promise<void> {
       const { uid, pid } = getSocketPeer(socket);
       if (uid !== 0) socket.destroy();
       // To connect is to tell it to end; one that was stopped does not hear.
-      else if (pid > 0) timer = setTimeout(() => process.kill(pid, 'SIGKILL'), PATIENCE_MS);
+      else timer = setTimeout(() => (pid > 0 ? kill(pid) : socket.destroy()), PATIENCE_MS);
     });
     // The end of a connection that nobody took is a reset.
     socket.on('error', () => {});
@@ -123,4 +123,11 @@ function endGuard(name: string): Promise<void> {
     });
     socket.resume();
   });
+}
+
+/** It may have ended meanwhile. */
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {}
 }

@@ -27,9 +27,7 @@ export const guardedByName = (shape: LinkShape, datapath: Datapath): GuardedRedi
 export const listGuarded = (scene: Scene): GuardedRedirect[] =>
   scene.devices.flatMap(({ name, index: device }) => {
     if (!isRedirected(scene, name)) return [];
-    const own = ifbsOf(scene, name);
-    // A device that was renamed is not named by any.
-    const ifbs = (own.length > 0 ? own : scene.ifbs).map((ifb) => ifb.device.index);
+    const ifbs = ifbsOf(scene, name).map((ifb) => ifb.device.index);
     const ours = scene.hooks.get(name)?.ingress.filter((filter) => filter.chain === 0 && isOurFilter(filter)) ?? [];
     const filters = ours.map(({ pref }): GuardedRedirect => ({ kind: 'filter', device, pref, ifbs }));
     const chained = scene.chains.some((chain) => chain.device === name && isOurChain(scene, chain));

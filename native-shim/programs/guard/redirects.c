@@ -8,7 +8,7 @@
 
 #include "guard.h"
 
-#define MOST_REDIRECTS 256
+#define MOST_REDIRECTS 2048 /* more than there is room for in the input */
 #define MOST_IFBS 8
 #define MOST_CHAIN 256 /* NFT_NAME_MAXLEN */
 
