@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { checkEffects, checkLink, checkMap, checkTable, runOperations, teardown } from '../apply/index.ts';
+import { checkEffects, checkLink, checkMap, checkTable, runOperations, teardown, teardownOf } from '../apply/index.ts';
 import { factSources } from '../facts/index.ts';
 import { acquireInstance, delFiles, ensureRoot, Journal, replaceApplied } from '../kernel/index.ts';
 import type { ParsedPolicy, Policy } from '../language/index.ts';
@@ -144,7 +144,7 @@ async function startWith(
     opened.add(() => (keep ? undefined : takeDown(field)));
     const journal = await Journal.begin(inForce ? { kind: 'reload', applied: writeApplied(inForce) } : { kind: 'up' });
     if (!inForce) {
-      await teardown();
+      if (teardownOf(scene).length > 0) await teardown();
       // What is in the same bits, the classifier puts right.
       if (scene.field && scene.field.mask !== field.mask) await clearField(scene.field);
       // From here on the kernel tracks connections in this namespace, and has the functions that the classifier calls.
