@@ -37,7 +37,7 @@ export function addUpCommand(program: Command): void {
     )
     .option(
       '--keep',
-      'leave queues and marks in the kernel at the end, unwatched: docs/limits.md; `headgate down` removes them',
+      'leave queues and marks in the kernel at the end, and a guard beside them: docs/limits.md; `headgate down` removes them',
     )
     .option('--confirm <time>', 'take everything back unless `headgate confirm` comes within this time, such as 60s')
     .option(

@@ -28,6 +28,8 @@ import { Finishing } from './finishing.ts';
 import { Following } from './following.ts';
 import { getPolicyView } from './get-policy.ts';
 import { getStatus } from './get-status.ts';
+import { leaveGuard } from './guarded.ts';
+import { Guarding } from './guarding.ts';
 import { Links } from './links.ts';
 import { listClassifiers } from './list-classifiers.ts';
 import { listFlows, needsRates, readQuery } from './list-flows.ts';
@@ -111,6 +113,9 @@ async function startWith(
     const leave = await acquireInstance();
     if (!leave) throw new HeadgateError('HG_RUNNING', { pid: (await getServicePid()) ?? 'unknown' });
     opened.add(leave);
+    let guarding: Guarding | undefined;
+    // Refused before anything was touched, what an earlier run has left goes on.
+    opened.add(() => (guarding ? guarding.close(keep) : leaveGuard()));
     // A port that is taken is said before anything is touched.
     const web = options.web && (await openWeb(options.web));
     opened.add(() => web?.close());
@@ -141,6 +146,7 @@ async function startWith(
     if (datapath.map) checkMap(scene);
     for (const shape of shapes) checkLink(shape, scene, datapath);
 
+    guarding = await Guarding.open(warn('the guard'));
     opened.add(() => (keep ? undefined : takeDown(field)));
     const journal = await Journal.begin(inForce ? { kind: 'reload', applied: writeApplied(inForce) } : { kind: 'up' });
     if (!inForce) {
@@ -153,7 +159,7 @@ async function startWith(
 
     const wanted = { policy, shapes, datapath };
     const from = inForce && { policy: inForce.policy, shapes: inForce.shapes, datapath: inForce.prepared.datapath };
-    const links = await Links.open(from ?? wanted, from ? 'as it is' : 'anew', stream, options.deadline);
+    const links = await Links.open(from ?? wanted, from ? 'as it is' : 'anew', stream, guarding, options.deadline);
     opened.add(() => links.close());
     const finishing = new Finishing((about, error) => warn(about)(error));
     opened.add(() => finishing.hurry());
