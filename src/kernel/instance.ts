@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, open, readdir, readFile, readlink, rm, stat } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
 import { HeadgateError } from '../model/index.ts';
+import { getSocketPath } from './local-socket.ts';
 import { getStatePath, inStateFolder, STATE_FOLDER } from './machine.ts';
 import { getSocketPeer } from './peer.ts';
 import { hasRight } from './rights.ts';
@@ -33,8 +34,9 @@ export async function acquireInstance(): Promise<(() => Promise<void>) | undefin
   }
   return async () => {
     name?.close();
-    // Removed while it is held: whoever waits for it finds that its file is no more, and makes a new one.
-    await rm(path, { force: true });
+    // The socket is one that a killed service has left. The lock is removed while it is held: whoever waits for it finds that
+    // its file is no more, and makes a new one.
+    for (const ours of [await getSocketPath(), path]) await rm(ours, { force: true });
     await lock.close();
   };
 }
