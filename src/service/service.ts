@@ -22,7 +22,7 @@ import { Changes } from './changes.ts';
 import { Closers } from './closers.ts';
 import { Confirmation } from './confirmation.ts';
 import { serveControl } from './control.ts';
-import { bestDatapath, prepareDatapath } from './datapath.ts';
+import { bestDatapath, ensureDatapath, prepareDatapath } from './datapath.ts';
 import { explainThose, type IsMeant, meantByEnd, meantByFlow } from './explain-live.ts';
 import { Finishing } from './finishing.ts';
 import { Following } from './following.ts';
@@ -107,6 +107,7 @@ async function startWith(
   };
   let shapes = await shapeHere(policy, qdiscsOf(capabilities));
   const name = options.datapath ?? bestDatapath(capabilities, shapes);
+  if (options.datapath) await ensureDatapath(name, capabilities);
   const opened = new Closers();
   let keep = false;
   try {
