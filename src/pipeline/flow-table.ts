@@ -88,6 +88,8 @@ export class FlowTable {
   #silent = 0;
   #refused = 0;
   #tombstones: Set<string> | undefined;
+  /** Of a whole dump that is over: the first row that {@link takeGone} has not looked at; infinite: it has looked at all. */
+  #unswept = Number.POSITIVE_INFINITY;
 
   /** @param most flows that it keeps */
   constructor(most = MAX_FLOWS) {
@@ -170,6 +172,7 @@ export class FlowTable {
   beginDump(): void {
     // 0 is that of free rows.
     this.#generation = this.#generation === 0xffffffff ? 1 : this.#generation + 1;
+    this.#unswept = Number.POSITIVE_INFINITY;
     this.#tombstones = new Set();
   }
 
@@ -178,15 +181,28 @@ export class FlowTable {
     return this.#tombstones !== undefined && this.#tombstones.size > 0 && this.#tombstones.has(graveOf(record));
   }
 
-  /** The dump is over. Returns the rows that it has not seen, to be removed; undefined: it was incomplete, and tells nothing of what is gone. */
-  endDump(complete: boolean): number[] | undefined {
+  /** The dump is over. True: what it has not seen is gone, and {@link takeGone} tells it; false: it was incomplete, and tells nothing of what is gone. */
+  endDump(complete: boolean): boolean {
     const trusted = complete && this.#tombstones !== undefined && this.#tombstones.size < MAX_TOMBSTONES;
     this.#tombstones = undefined;
-    if (!trusted) return undefined;
+    if (trusted) this.#unswept = 0;
+    return trusted;
+  }
+
+  /** Rows that the last dump has not seen, to be removed, out of the next `most`. */
+  takeGone(most: number): number[] {
+    const from = this.#unswept;
+    const to = from + most;
+    this.#unswept = to < this.#end ? to : Number.POSITIVE_INFINITY;
     const gone: number[] = [];
-    for (const row of this.rows())
-      if (this.#words[row * ROW_WORDS + ROW.generation] !== this.#generation) gone.push(row);
+    for (let row = from; row < to && row < this.#end; row++)
+      if (this.has(row) && this.#words[row * ROW_WORDS + ROW.generation] !== this.#generation) gone.push(row);
     return gone;
+  }
+
+  /** There are rows that {@link takeGone} has not looked at yet. */
+  get isSweeping(): boolean {
+    return this.#unswept !== Number.POSITIVE_INFINITY;
   }
 
   /** Every flow's row. One that is removed meanwhile is left out, one that is added may be told or not. */

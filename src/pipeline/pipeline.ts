@@ -81,8 +81,8 @@ export function runPipeline(options: PipelineOptions): Observable<never> {
 }
 
 /** Has what is there marked as the policy says, and forgets it. */
-function lookOnce({ dump, classifier, emit }: PipelineOptions): Observable<unknown> {
-  return resync('start', dump, classifier, emit).pipe(
+function lookOnce({ dump, classifier, emit, scheduler = asyncScheduler }: PipelineOptions): Observable<unknown> {
+  return resync('start', dump, classifier, emit, scheduler).pipe(
     finalize(() => {
       classifier.clear();
       classifier.flush();
@@ -137,7 +137,7 @@ function follow(
       exhaustMap((reason) =>
         defer(() => {
           stale = false;
-          return resync(reason, dump, classifier, emit);
+          return resync(reason, dump, classifier, emit, scheduler);
         }).pipe(
           tap((complete) => (stale ||= !complete)),
           repeat({
@@ -167,10 +167,11 @@ function resync(
   dump: PipelineOptions['dump'],
   classifier: FlowClassifier,
   emit: PipelineOptions['emit'],
+  scheduler: SchedulerLike,
 ): Observable<boolean> {
   return defer(() => {
-    let added = 0;
-    let whole = false;
+    let [added, removed] = [0, 0];
+    let [whole, complete] = [false, false];
     classifier.table.beginDump();
     classifier.live.setTime();
     return dump().pipe(
@@ -185,10 +186,16 @@ function resync(
       ignoreElements(),
       concatWith(
         defer(() => {
-          const gone = classifier.table.endDump(whole);
-          if (reason === 'start' && gone) classifier.leave();
-          classifier.ended(gone ?? []);
-          const [removed, complete] = [gone?.length ?? 0, gone !== undefined];
+          complete = classifier.table.endDump(whole);
+          if (reason === 'start' && complete) classifier.leave();
+          return EMPTY;
+        }),
+        // In turns: it may have a million to remove, and others wait.
+        defer(() => {
+          removed += classifier.sweep();
+          return EMPTY;
+        }).pipe(repeat({ delay: () => (classifier.table.isSweeping ? timer(0, scheduler) : EMPTY) })),
+        defer(() => {
           const quiet = reason === 'sweep' && complete && added + removed === 0;
           if (!quiet) emit({ kind: 'resync', reason, flows: classifier.table.size, added, removed, complete });
           return of(complete);

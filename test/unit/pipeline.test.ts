@@ -10,6 +10,7 @@ import {
   FlowClassifier,
   type FlowNews,
   FlowTable,
+  MOST_SWEPT,
   RESYNC_DELAY_MS,
   runPipeline,
   Sides,
@@ -456,7 +457,8 @@ describe('flow table', () => {
         const dumped = [...kernel];
         for (const s of during) apply({ ...s, lost: false });
         for (const [key, id] of dumped) classifier.see(news('dumped', key, { id }), 'start');
-        classifier.ended(classifier.table.endDump(true)!);
+        classifier.table.endDump(true);
+        classifier.sweep();
         const known = Array.from(classifier.flows(), ({ row, remote }) => [
           String.fromCodePoint(97 + remote.port! - 5000),
           classifier.table.idOf(row),
@@ -465,6 +467,22 @@ describe('flow table', () => {
         expect(classifier.table.perOrigin.remote).toBe(kernel.size);
       }),
     );
+  });
+
+  it('removes what a dump has not seen in turns, and nothing that comes between them', () => {
+    const { classifier } = bench();
+    const { table } = classifier;
+    const keys = Array.from({ length: MOST_SWEPT + 10 }, (_, i) => String.fromCodePoint(97 + i));
+    for (const key of keys) classifier.see(news('new', key), 'event');
+    table.beginDump();
+    expect(table.endDump(true)).toBe(true);
+    expect([classifier.sweep(), table.isSweeping]).toEqual([MOST_SWEPT, true]);
+    // One that is gone, and whose row is used again, and one that is there again.
+    classifier.end(news('destroy', keys.at(-1)));
+    classifier.see(news('new', keys[0], { id: 7 }), 'event');
+    classifier.see(news('new', keys.at(-2), { id: 8 }), 'event');
+    expect([classifier.sweep(), table.isSweeping]).toEqual([8, false]);
+    expect(Array.from(classifier.flows(), ({ row }) => table.idOf(row)).sort()).toEqual([7, 8]);
   });
 
   it('forgets the tombstones when the dump is over', () => {
