@@ -71,7 +71,7 @@ export interface ClassifierOptions extends LiveOptions {
 export type Seen = 'event' | 'start' | 'resync' | 'look';
 
 /** Flows that are decided anew in one go at most; the others wait for their turn. */
-export const MOST_SETTLED = 10_000;
+export const MOST_SETTLED = 2000;
 /** Rows looked at in one go after a dump, to remove those that are gone. */
 export const MOST_SWEPT = 4096;
 

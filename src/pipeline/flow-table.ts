@@ -41,6 +41,8 @@ const HELPER_SHIFT = 16;
 /** Names of helpers that are told apart; of a flow with another one it is not known. The kernel has a dozen. */
 const MAX_HELPERS = 255;
 const FIRST_ROWS = 1024;
+/** Rows that are copied when it grows, at most. */
+const MANY_ROWS = 65_536;
 
 /** What is known of a flow when it comes into the table. */
 export interface FlowStart {
@@ -338,9 +340,12 @@ export class FlowTable {
     return this.#end++;
   }
 
-  /** Pages of the new half that nobody has written to take no memory. */
+  /**
+   * Grows, beyond a few rows, to all that there will ever be: to copy more would make everybody wait (190 ms at 260,000 flows). Pages that nobody has
+   * written to take no memory.
+   */
   #grow(): void {
-    const words = new Uint32Array(this.#words.length * 2);
+    const words = new Uint32Array(Math.min(this.#most, this.#end < MANY_ROWS ? 2 * this.#end : this.#most) * ROW_WORDS);
     words.set(this.#words);
     this.#words = words;
     this.#bytes = new Uint8Array(words.buffer);

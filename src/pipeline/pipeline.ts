@@ -150,14 +150,25 @@ function follow(
 
     const ticking = wanted.ticks
       ? interval(TICK_MS, scheduler).pipe(
-          tap(() => {
+          exhaustMap(() => {
             classifier.live.setTime();
-            classifier.settle();
+            return inTurns(() => classifier.settle(), scheduler);
           }),
         )
       : EMPTY;
     const reading = wanted.counters ? readAgain(read, classifier, scheduler) : EMPTY;
     return merge(following, resyncing, ticking, reading);
+  });
+}
+
+/** Acts until there is no more to do, and lets others have their turn in between: there may be a million. Emits nothing. */
+function inTurns(act: () => boolean, scheduler: SchedulerLike): Observable<never> {
+  return defer(() => {
+    let more = false;
+    return defer(() => {
+      more = act();
+      return EMPTY;
+    }).pipe(repeat({ delay: () => (more ? timer(0, scheduler) : EMPTY) }));
   });
 }
 
@@ -190,11 +201,10 @@ function resync(
           if (reason === 'start' && complete) classifier.leave();
           return EMPTY;
         }),
-        // In turns: it may have a million to remove, and others wait.
-        defer(() => {
+        inTurns(() => {
           removed += classifier.sweep();
-          return EMPTY;
-        }).pipe(repeat({ delay: () => (classifier.table.isSweeping ? timer(0, scheduler) : EMPTY) })),
+          return classifier.table.isSweeping;
+        }, scheduler),
         defer(() => {
           const quiet = reason === 'sweep' && complete && added + removed === 0;
           if (!quiet) emit({ kind: 'resync', reason, flows: classifier.table.size, added, removed, complete });

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { EMPTY, NEVER, Observable, of, startWith } from 'rxjs';
 import { TestScheduler } from 'rxjs/testing';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { type FlowRecord, MARK_GONE, MARK_WRITTEN } from '../../src/kernel/index.ts';
 import { parsePolicy } from '../../src/language/index.ts';
 import { DEFAULT_MARK_FIELD, parseAddress, parsePrefix, type Tuple } from '../../src/model/index.ts';
@@ -15,6 +15,7 @@ import {
   runPipeline,
   Sides,
   SWEEP_MS,
+  TICK_MS,
 } from '../../src/pipeline/index.ts';
 import { type News, record, requestsOf } from './flow-records.ts';
 
@@ -363,6 +364,26 @@ describe('pipeline', () => {
       flush();
       const waits = times.slice(1).map((time, i) => time - times[i]!);
       expect(waits).toEqual([200, 400, 800, 1600, 3200, 5000, 5000, 5000]);
+    });
+  });
+
+  it('decides at each tick all that waits, in turns', () => {
+    scheduled(({ hot, cold, scheduler, flush }) => {
+      const { classifier } = bench();
+      const times: number[] = [];
+      const settle = vi.spyOn(classifier, 'settle').mockImplementation(() => times.push(scheduler.now()) % 3 !== 0);
+      const running = runPipeline({
+        ...following(() => hot('-')),
+        demand: NEVER.pipe(startWith({ groups: ['new'], counters: false, ticks: true } as const)),
+        dump: () => cold<Iterable<FlowNews>>('-'),
+        classifier,
+        emit: () => {},
+        scheduler,
+      }).subscribe();
+      scheduler.schedule(() => running.unsubscribe(), 2.5 * TICK_MS);
+      flush();
+      expect(times).toEqual([1, 1, 1, 2, 2, 2].map((tick) => tick * TICK_MS));
+      settle.mockRestore();
     });
   });
 
