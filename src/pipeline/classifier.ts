@@ -71,7 +71,9 @@ export interface ClassifierOptions extends LiveOptions {
 export type Seen = 'event' | 'start' | 'resync' | 'look';
 
 /** Flows that are decided anew in one go at most; the others wait for their turn. */
-export const MOST_SETTLED = 10_000;
+export const MOST_SETTLED = 2000;
+/** Rows looked at in one go after a dump, to remove those that are gone. */
+export const MOST_SWEPT = 4096;
 
 /** IPS_SRC_NAT is bit 4, IPS_DST_NAT bit 5 (linux/netfilter/nf_conntrack_common.h). */
 const natOf = (status = 0): number => (status >> 4) & 3;
@@ -206,10 +208,12 @@ export class FlowClassifier {
     if (row >= 0) this.#end(row, record);
   }
 
-  /** Removes flows that a resync found gone. */
-  ended(rows: readonly number[]): void {
-    for (const row of rows) this.#end(row);
+  /** Removes flows that the last dump found gone, some at a time. Returns how many; there are more while the table says so. */
+  sweep(): number {
+    const gone = this.table.takeGone(MOST_SWEPT);
+    for (const row of gone) this.#end(row);
     this.flush();
+    return gone.length;
   }
 
   /** Forgets every flow. Marks stay, and the datapath's map until {@link leave}; members of sets go with the next {@link flush}, unless the flow is seen again before. */

@@ -460,7 +460,7 @@ describe('table and resync against a plain model', () => {
         const end = (whole: boolean) => {
           // What an interrupted one tells may be a part.
           for (const one of whole ? dump! : dump!.slice(1)) classifier.see(one, 'resync');
-          classifier.ended(classifier.table.endDump(whole) ?? []);
+          if (classifier.table.endDump(whole)) classifier.sweep();
           dump = undefined;
           classifier.settle();
         };
