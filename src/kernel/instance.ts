@@ -3,6 +3,7 @@ import { type FileHandle, open, readdir, readFile, readlink, rm, stat } from 'no
 import { connect, createServer, type Server } from 'node:net';
 import { HeadgateError } from '../model/index.ts';
 import { endGuards } from './guard.ts';
+import { getSocketPath } from './local-socket.ts';
 import { getStatePath, inStateFolder, STATE_FOLDER } from './machine.ts';
 import { getSocketPeer } from './peer.ts';
 import { hasRight } from './rights.ts';
@@ -35,8 +36,9 @@ export async function acquireInstance(): Promise<(() => Promise<void>) | undefin
   }
   const leave = async () => {
     name?.close();
-    // Removed while it is held: whoever waits for it finds that its file is no more, and makes a new one.
-    await rm(path, { force: true });
+    // The socket is one that a killed service has left. The lock is removed while it is held: whoever waits for it finds that
+    // its file is no more, and makes a new one.
+    for (const ours of [await getSocketPath(), path]) await rm(ours, { force: true });
     await lock.close();
   };
   await endGuards().catch(async (error) => {

@@ -8,7 +8,6 @@ export { leaveGuard } from './guarded.ts';
 export type { FlowList, ListedFlow } from './list-flows.ts';
 export { makePlan, type Plan } from './plan.ts';
 export type { Change } from './plan-steps.ts';
-export * from './privileges.ts';
 export { recover, takeDown } from './recover.ts';
 export type { ReloadResult } from './reload.ts';
 export type { WebAddress } from './serve-web.ts';

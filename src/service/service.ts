@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { checkEffects, checkLink, checkMap, checkTable, runOperations, teardown } from '../apply/index.ts';
+import { checkEffects, checkLink, checkMap, checkTable, runOperations, teardown, teardownOf } from '../apply/index.ts';
 import { factSources } from '../facts/index.ts';
 import { acquireInstance, delFiles, ensureRoot, Journal, replaceApplied } from '../kernel/index.ts';
 import type { ParsedPolicy, Policy } from '../language/index.ts';
@@ -22,7 +22,7 @@ import { Changes } from './changes.ts';
 import { Closers } from './closers.ts';
 import { Confirmation } from './confirmation.ts';
 import { serveControl } from './control.ts';
-import { bestDatapath, prepareDatapath } from './datapath.ts';
+import { bestDatapath, ensureDatapath, prepareDatapath } from './datapath.ts';
 import { explainThose, type IsMeant, meantByEnd, meantByFlow } from './explain-live.ts';
 import { Finishing } from './finishing.ts';
 import { Following } from './following.ts';
@@ -107,6 +107,7 @@ async function startWith(
   };
   let shapes = await shapeHere(policy, qdiscsOf(capabilities));
   const name = options.datapath ?? bestDatapath(capabilities, shapes);
+  if (options.datapath) await ensureDatapath(name, capabilities);
   const opened = new Closers();
   let keep = false;
   try {
@@ -150,7 +151,7 @@ async function startWith(
     opened.add(() => (keep ? undefined : takeDown(field)));
     const journal = await Journal.begin(inForce ? { kind: 'reload', applied: writeApplied(inForce) } : { kind: 'up' });
     if (!inForce) {
-      await teardown();
+      if (teardownOf(scene).length > 0) await teardown();
       // What is in the same bits, the classifier puts right.
       if (scene.field && scene.field.mask !== field.mask) await clearField(scene.field);
       // From here on the kernel tracks connections in this namespace, and has the functions that the classifier calls.

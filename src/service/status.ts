@@ -110,7 +110,7 @@ export interface DirectionStatus {
 }
 
 export interface QueueStatus {
-  /** Absent where no service runs: the kernel knows numbers. */
+  /** Absent where no service runs, and no record says what is in force: the kernel knows numbers. */
   readonly name?: string | undefined;
   /** On which it stands: an ifb of the link, or the link's own. */
   readonly device: string;
