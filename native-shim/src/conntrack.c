@@ -45,14 +45,9 @@ static uint64_t read_u64(const struct nlattr *attr)
 
 static uint32_t read_u32(struct hg_flow *flow, const struct nlattr *attr, uint16_t flag)
 {
-	const void *value = hg_attr(attr, sizeof(uint32_t));
-	uint32_t number = 0;
-
-	if (!value)
-		return 0;
-	flow->head.flags |= flag;
-	memcpy(&number, value, sizeof(number));
-	return ntohl(number);
+	if (hg_attr(attr, sizeof(uint32_t)))
+		flow->head.flags |= flag;
+	return ntohl(hg_attr_u32(attr));
 }
 
 static uint16_t read_u16(const struct nlattr *attr)
@@ -175,20 +170,14 @@ static void read_tcp_state(struct hg_flow *flow, const struct nlattr *attr)
 /* ctnetlink_dump_helpinfo(): in the event of a new flow, and in dumps. */
 static void read_helper(struct hg_flow *flow, const struct nlattr *attr)
 {
-	const struct nlattr *help[CTA_HELP_MAX + 1], *name;
-	size_t length;
+	const struct nlattr *help[CTA_HELP_MAX + 1];
 
 	if (!attr)
 		return;
 	nested(help, CTA_HELP_MAX, attr);
-	name = help[CTA_HELP_NAME];
-	if (!name)
-		return;
-	length = strnlen(mnl_attr_get_payload(name), mnl_attr_get_payload_len(name));
-	if (length > sizeof(flow->helper))
-		length = sizeof(flow->helper);
-	flow->head.flags |= HG_F_HELPER;
-	memcpy(flow->helper, mnl_attr_get_payload(name), length);
+	if (help[CTA_HELP_NAME])
+		flow->head.flags |= HG_F_HELPER;
+	hg_attr_text(flow->helper, sizeof(flow->helper), help[CTA_HELP_NAME]);
 }
 
 /* Attributes as ctnetlink_fill_info() in net/netfilter/nf_conntrack_netlink.c puts them. */
@@ -241,24 +230,12 @@ bool hg_flow_parse(struct hg_flow *flow, const struct nlmsghdr *message)
 	return pack(flow, message);
 }
 
-static int receive(struct hg_source *source, void *state, const void *datagram, size_t length)
+static bool parse(void *record, const struct nlmsghdr *message)
 {
-	const struct nlmsghdr *message = datagram;
-	int left = (int)length;
-
-	(void)state;
-	for (; hg_message_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
-		struct hg_flow *flow = hg_source_put(source, 0);
-
-		if (!flow)
-			return 0;
-		if (hg_flow_parse(flow, message))
-			hg_source_commit(source);
-	}
-	return 0;
+	return hg_flow_parse(record, message);
 }
 
-const struct hg_source_ops hg_conntrack_ops = { .record_size = sizeof(struct hg_flow), .receive = receive };
+const struct hg_source_ops hg_conntrack_ops = { .record_size = sizeof(struct hg_flow), .parse = parse };
 
 HG_EXPORT struct hg_source *hg_conntrack_open(const char *netns, uint32_t groups, uint32_t receive_buffer,
 					      uint32_t most_buffer, const char *copier, uint32_t ring,

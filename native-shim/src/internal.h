@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <libmnl/libmnl.h>
 
@@ -22,6 +23,8 @@ int hg_fail(struct hg_error *error, int code, const char *what, const char *text
 
 /* Opens a bound netlink socket in a network namespace (a path, NULL: ours). Returns it, or -errno. */
 int hg_netlink_open(const char *netns, int protocol, uint32_t receive_buffer, struct hg_error *error);
+/* Has the socket hold that many bytes of what has not been read: beyond net.core.rmem_max where we may. */
+void hg_netlink_set_room(int fd, int bytes);
 int hg_netlink_join(int fd, unsigned int group, struct hg_error *error);
 int hg_netlink_send(int fd, const struct nlmsghdr *request);
 /* Sends a request and hands every answer to `answer` until the acknowledgement or the end of the dump.
@@ -51,8 +54,8 @@ bool hg_packet_parse(struct hg_packet *packet, const struct nlmsghdr *message);
 /* Reads the header fields of an IP packet of which the first `length` bytes are here. Returns where the header behind
  * IP's begins; 0 where there is none, or it is not here. */
 size_t hg_packet_read(struct hg_packet *packet, const uint8_t *data, size_t length);
-/* Becomes the one listener of a log group; copies at most that much of each packet. */
-int hg_log_bind(int fd, uint16_t group, uint32_t copy_bytes, struct hg_error *error);
+/* A netlink socket that is the one listener of a log group; it gets at most that much of each packet. Or -errno. */
+int hg_log_open(const char *netns, uint16_t group, uint32_t copy_bytes, uint32_t receive_buffer, struct hg_error *error);
 
 /* payloads.c */
 
@@ -98,6 +101,20 @@ static inline const void *hg_attr(const struct nlattr *attr, size_t size)
 {
 	return attr && attr->nla_len >= NLA_HDRLEN + size ? (const uint8_t *)attr + NLA_HDRLEN : NULL;
 }
+
+/* What an attribute of four bytes holds, as it stands there; 0 where it is absent or cut off. */
+static inline uint32_t hg_attr_u32(const struct nlattr *attr)
+{
+	const void *field = hg_attr(attr, sizeof(uint32_t));
+	uint32_t value = 0;
+
+	if (field)
+		memcpy(&value, field, sizeof(value));
+	return value;
+}
+
+/* Copies text up to its NUL, at most `size` bytes of it, and writes no NUL itself; attr may be NULL. */
+void hg_attr_text(char *out, size_t size, const struct nlattr *attr);
 
 /* Sorts attributes into table[0..max] by type; unknown and cut off ones are left out. Later ones win. */
 void hg_attrs(const struct nlattr **table, uint16_t max, const void *data, size_t length);

@@ -13,16 +13,6 @@
 
 #define ATTEMPTS 4 /* tellings in a row that the kernel may call interrupted */
 
-static uint32_t read_u32(const struct nlattr *attr)
-{
-	const void *field = hg_attr(attr, sizeof(uint32_t));
-	uint32_t value = 0;
-
-	if (field)
-		memcpy(&value, field, sizeof(value));
-	return value;
-}
-
 /* False where the address has another length than its family's. */
 static bool read_address(struct hg_link *out, const struct nlattr *attr)
 {
@@ -49,15 +39,8 @@ static bool parse_link(struct hg_link *out, const struct nlmsghdr *message)
 	out->ifindex = (uint32_t)info->ifi_index;
 	out->flags = info->ifi_flags;
 	out->type = info->ifi_type;
-	out->mtu = read_u32(attrs[IFLA_MTU]);
-	if (attrs[IFLA_IFNAME]) {
-		size_t bytes = mnl_attr_get_payload_len(attrs[IFLA_IFNAME]);
-
-		if (bytes > sizeof(out->name) - 1)
-			bytes = sizeof(out->name) - 1;
-		memcpy(out->name, mnl_attr_get_payload(attrs[IFLA_IFNAME]),
-		       strnlen(mnl_attr_get_payload(attrs[IFLA_IFNAME]), bytes));
-	}
+	out->mtu = hg_attr_u32(attrs[IFLA_MTU]);
+	hg_attr_text(out->name, sizeof(out->name) - 1, attrs[IFLA_IFNAME]);
 	return true;
 }
 
@@ -73,7 +56,7 @@ static bool parse_address(struct hg_link *out, const struct nlmsghdr *message)
 	out->ifindex = info->ifa_index;
 	out->family = info->ifa_family;
 	out->prefix_length = info->ifa_prefixlen;
-	out->flags = attrs[IFA_FLAGS] ? read_u32(attrs[IFA_FLAGS]) : info->ifa_flags;
+	out->flags = attrs[IFA_FLAGS] ? hg_attr_u32(attrs[IFA_FLAGS]) : info->ifa_flags;
 	/* On a point-to-point link IFA_ADDRESS is the peer's. */
 	return read_address(out, attrs[IFA_LOCAL] ? attrs[IFA_LOCAL] : attrs[IFA_ADDRESS]);
 }
@@ -88,12 +71,12 @@ static bool parse_route(struct hg_link *out, const struct nlmsghdr *message)
 	    info->rtm_type != RTN_UNICAST || (info->rtm_flags & RTM_F_CLONED))
 		return false;
 	hg_attrs(attrs, RTA_TABLE, info + 1, length - sizeof(*info));
-	out->table = attrs[RTA_TABLE] ? read_u32(attrs[RTA_TABLE]) : info->rtm_table;
+	out->table = attrs[RTA_TABLE] ? hg_attr_u32(attrs[RTA_TABLE]) : info->rtm_table;
 	if (out->table != RT_TABLE_MAIN)
 		return false;
 	out->family = info->rtm_family;
 	out->prefix_length = info->rtm_dst_len;
-	out->ifindex = read_u32(attrs[RTA_OIF]);
+	out->ifindex = hg_attr_u32(attrs[RTA_OIF]);
 	return info->rtm_dst_len == 0 || read_address(out, attrs[RTA_DST]);
 }
 

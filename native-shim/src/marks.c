@@ -92,8 +92,8 @@ HG_EXPORT struct hg_marks *hg_marks_open(const char *netns, struct hg_error *err
 static int read_answers(struct hg_marks *marks, uint32_t first, uint32_t count, int32_t *results)
 {
 	uint8_t buffer[ANSWER_BYTES] __attribute__((aligned(8)));
-	int32_t status[BATCH] = { 0 };
 
+	memset(results, 0, count * sizeof(*results));
 	for (;;) {
 		ssize_t got = recv(marks->fd, buffer, sizeof(buffer), MSG_DONTWAIT);
 		const struct nlmsghdr *message = (void *)buffer;
@@ -108,11 +108,9 @@ static int read_answers(struct hg_marks *marks, uint32_t first, uint32_t count, 
 
 			if (i >= count || message->nlmsg_type != NLMSG_ERROR)
 				continue;
-			status[i] = hg_netlink_status(message);
-			if (i == count - 1) {
-				memcpy(results, status, count * sizeof(*results));
+			results[i] = hg_netlink_status(message);
+			if (i == count - 1)
 				return 0;
-			}
 		}
 	}
 }
@@ -145,18 +143,15 @@ HG_EXPORT int32_t hg_marks_write(struct hg_marks *marks, const struct hg_mark_re
 
 	for (uint32_t at = 0; at < count; at += BATCH) {
 		uint32_t size = count - at < BATCH ? count - at : BATCH;
-		int status;
+		int status = write_batch(marks, requests + at, size, results + at);
+		/* Where the kernel had no room for an answer, nothing is known of that batch; after any other error, none is tried. */
+		uint32_t end = status == -ENOBUFS ? at + size : count;
 
-		for (uint32_t i = 0; i < size; i++)
-			results[at + i] = -ENOBUFS; /* stands where the kernel had no room for its answer */
-		status = write_batch(marks, requests + at, size, results + at);
-		if (status == -ENOBUFS) {
-			unanswered++;
-		} else if (status < 0) {
-			for (uint32_t i = at; i < count; i++)
-				results[i] = status;
+		for (uint32_t i = at; status < 0 && i < end; i++)
+			results[i] = status;
+		if (status < 0 && status != -ENOBUFS)
 			return status;
-		}
+		unanswered += status < 0;
 	}
 	return unanswered ? -ENOBUFS : 0;
 }

@@ -12,6 +12,12 @@
 
 #define ANSWER_BYTES 32768 /* the kernel fills at most that much of a dump at once */
 
+void hg_netlink_set_room(int fd, int bytes)
+{
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)))
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+}
+
 int hg_netlink_open(const char *netns, int protocol, uint32_t receive_buffer, struct hg_error *error)
 {
 	struct sockaddr_nl address = { .nl_family = AF_NETLINK };
@@ -24,8 +30,8 @@ int hg_netlink_open(const char *netns, int protocol, uint32_t receive_buffer, st
 	/* Kernels without these are fine too: errors then come with the request, and without words. */
 	setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &one, sizeof(one));
 	setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &one, sizeof(one));
-	if (bytes && setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)))
-		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+	if (bytes)
+		hg_netlink_set_room(fd, bytes);
 	if (bind(fd, (struct sockaddr *)&address, sizeof(address))) {
 		int code = errno;
 
@@ -84,6 +90,15 @@ void hg_attrs(const struct nlattr **table, uint16_t max, const void *data, size_
 	}
 }
 
+void hg_attr_text(char *out, size_t size, const struct nlattr *attr)
+{
+	const char *text = hg_attr(attr, 0);
+	size_t length = text ? attr->nla_len - (size_t)NLA_HDRLEN : 0;
+
+	if (length)
+		memcpy(out, text, strnlen(text, length < size ? length : size));
+}
+
 /* The kernel's own words on a refused request: NLMSGERR_ATTR_MSG, behind the header (NETLINK_CAP_ACK). */
 static void copy_words(const struct nlmsghdr *message, char *text, size_t size)
 {
@@ -91,7 +106,7 @@ static void copy_words(const struct nlmsghdr *message, char *text, size_t size)
 	size_t skip = sizeof(struct nlmsgerr);
 	size_t length = mnl_nlmsg_get_payload_len(message);
 
-	text[0] = 0;
+	memset(text, 0, size);
 	if (!(message->nlmsg_flags & NLM_F_ACK_TLVS) || length <= skip)
 		return;
 	if (!(message->nlmsg_flags & NLM_F_CAPPED)) {
@@ -104,14 +119,7 @@ static void copy_words(const struct nlmsghdr *message, char *text, size_t size)
 			return;
 	}
 	hg_attrs(table, NLMSGERR_ATTR_MSG, (const uint8_t *)mnl_nlmsg_get_payload(message) + skip, length - skip);
-	if (table[NLMSGERR_ATTR_MSG]) {
-		size_t bytes = mnl_attr_get_payload_len(table[NLMSGERR_ATTR_MSG]);
-
-		if (bytes >= size)
-			bytes = size - 1;
-		memcpy(text, mnl_attr_get_payload(table[NLMSGERR_ATTR_MSG]), bytes);
-		text[bytes] = 0;
-	}
+	hg_attr_text(text, size - 1, table[NLMSGERR_ATTR_MSG]);
 }
 
 /* Reads one datagram of answers. 0: more to come; 1: done; -errno. */

@@ -137,27 +137,16 @@ size_t hg_packet_read(struct hg_packet *packet, const uint8_t *data, size_t leng
 	return 0;
 }
 
-static uint32_t read_be32(const struct nlattr *attr)
-{
-	const void *field = hg_attr(attr, sizeof(uint32_t));
-	uint32_t value = 0;
-
-	if (field)
-		memcpy(&value, field, sizeof(value));
-	return ntohl(value);
-}
-
 static void read_meta(struct hg_packet *p, const struct nlattr **attrs)
 {
 	const struct nfulnl_msg_packet_hw *hw = hg_attr(attrs[NFULA_HWADDR], sizeof(*hw));
 	const struct nfulnl_msg_packet_timestamp *stamp = hg_attr(attrs[NFULA_TIMESTAMP], sizeof(*stamp));
-	const struct nlattr *prefix = attrs[NFULA_PREFIX];
 
-	p->mark = read_be32(attrs[NFULA_MARK]);
+	p->mark = ntohl(hg_attr_u32(attrs[NFULA_MARK]));
 	if (attrs[NFULA_MARK])
 		p->head.flags |= HG_F_MARK;
-	p->in_ifindex = read_be32(attrs[NFULA_IFINDEX_INDEV]);
-	p->out_ifindex = read_be32(attrs[NFULA_IFINDEX_OUTDEV]);
+	p->in_ifindex = ntohl(hg_attr_u32(attrs[NFULA_IFINDEX_INDEV]));
+	p->out_ifindex = ntohl(hg_attr_u32(attrs[NFULA_IFINDEX_OUTDEV]));
 	if (hw && ntohs(hw->hw_addrlen) == 6) {
 		p->head.flags |= HG_F_MAC;
 		memcpy(p->mac, hw->hw_addr, 6);
@@ -168,13 +157,7 @@ static void read_meta(struct hg_packet *p, const struct nlattr **attrs)
 		memcpy(&t, stamp, sizeof(t));
 		p->head.time_ns = be64toh(t.sec) * 1000000000u + be64toh(t.usec) * 1000u;
 	}
-	if (prefix) {
-		size_t bytes = mnl_attr_get_payload_len(prefix);
-
-		if (bytes > sizeof(p->prefix))
-			bytes = sizeof(p->prefix);
-		memcpy(p->prefix, mnl_attr_get_payload(prefix), strnlen(mnl_attr_get_payload(prefix), bytes));
-	}
+	hg_attr_text(p->prefix, sizeof(p->prefix), attrs[NFULA_PREFIX]);
 }
 
 bool hg_packet_parse(struct hg_packet *packet, const struct nlmsghdr *message)
@@ -203,24 +186,12 @@ bool hg_packet_parse(struct hg_packet *packet, const struct nlmsghdr *message)
 	return true;
 }
 
-static int receive(struct hg_source *source, void *state, const void *datagram, size_t length)
+static bool parse(void *record, const struct nlmsghdr *message)
 {
-	const struct nlmsghdr *message = datagram;
-	int left = (int)length;
-
-	(void)state;
-	for (; hg_message_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
-		struct hg_packet *packet = hg_source_put(source, HG_PACKET);
-
-		if (!packet)
-			return 0;
-		if (hg_packet_parse(packet, message))
-			hg_source_commit(source);
-	}
-	return 0;
+	return hg_packet_parse(record, message);
 }
 
-static const struct hg_source_ops ops = { .record_size = sizeof(struct hg_packet), .receive = receive };
+static const struct hg_source_ops ops = { .record_size = sizeof(struct hg_packet), .parse = parse };
 
 /* The kernel says EPERM to those without CAP_NET_ADMIN, and also where the group is another's. SO_RCVBUFFORCE wants
  * the same capability, and so tells which it was. */
@@ -237,7 +208,7 @@ static int refused(int fd, int status, struct hg_error *error)
 	return hg_fail(error, EBUSY, "bind the log group", "another program listens to it");
 }
 
-int hg_log_bind(int fd, uint16_t group, uint32_t copy_bytes, struct hg_error *error)
+static int bind_log(int fd, uint16_t group, uint32_t copy_bytes, struct hg_error *error)
 {
 	char buffer[256] __attribute__((aligned(8)));
 	struct nlmsghdr *request = nflog_nlmsg_put_header(buffer, NFULNL_MSG_CONFIG, AF_UNSPEC, group);
@@ -254,16 +225,20 @@ int hg_log_bind(int fd, uint16_t group, uint32_t copy_bytes, struct hg_error *er
 	return hg_netlink_ask(fd, request, NULL, NULL, "configure the log group", error);
 }
 
+int hg_log_open(const char *netns, uint16_t group, uint32_t copy_bytes, uint32_t receive_buffer, struct hg_error *error)
+{
+	int fd = hg_netlink_open(netns, NETLINK_NETFILTER, receive_buffer, error);
+	int status = fd < 0 ? fd : bind_log(fd, group, copy_bytes, error);
+
+	if (fd >= 0 && status < 0)
+		close(fd);
+	return status < 0 ? status : fd;
+}
+
 HG_EXPORT struct hg_source *hg_packets_open(const char *netns, uint16_t group, uint32_t receive_buffer, uint32_t ring,
 					    struct hg_error *error)
 {
-	int fd = hg_netlink_open(netns, NETLINK_NETFILTER, receive_buffer, error);
+	int fd = hg_log_open(netns, group, COPY_BYTES, receive_buffer, error);
 
-	if (fd < 0)
-		return NULL;
-	if (hg_log_bind(fd, group, COPY_BYTES, error) < 0) {
-		close(fd);
-		return NULL;
-	}
-	return hg_source_start(&ops, NULL, fd, ring, error);
+	return fd < 0 ? NULL : hg_source_start(&ops, NULL, fd, ring, error);
 }

@@ -4,7 +4,6 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <netinet/in.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "source.h"
 
@@ -69,35 +68,17 @@ bool hg_payload_parse(struct hg_payload *payload, const struct nlmsghdr *message
 	return true;
 }
 
-static int receive(struct hg_source *source, void *state, const void *datagram, size_t length)
+static bool parse(void *record, const struct nlmsghdr *message)
 {
-	const struct nlmsghdr *message = datagram;
-	int left = (int)length;
-
-	(void)state;
-	for (; hg_message_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
-		struct hg_payload *payload = hg_source_put(source, HG_PAYLOAD);
-
-		if (!payload)
-			return 0;
-		if (hg_payload_parse(payload, message))
-			hg_source_commit(source);
-	}
-	return 0;
+	return hg_payload_parse(record, message);
 }
 
-static const struct hg_source_ops ops = { .record_size = sizeof(struct hg_payload), .receive = receive };
+static const struct hg_source_ops ops = { .record_size = sizeof(struct hg_payload), .parse = parse };
 
 HG_EXPORT struct hg_source *hg_payloads_open(const char *netns, uint16_t group, uint32_t receive_buffer, uint32_t ring,
 					     struct hg_error *error)
 {
-	int fd = hg_netlink_open(netns, NETLINK_NETFILTER, receive_buffer, error);
+	int fd = hg_log_open(netns, group, COPY_BYTES, receive_buffer, error);
 
-	if (fd < 0)
-		return NULL;
-	if (hg_log_bind(fd, group, COPY_BYTES, error) < 0) {
-		close(fd);
-		return NULL;
-	}
-	return hg_source_start(&ops, NULL, fd, ring, error);
+	return fd < 0 ? NULL : hg_source_start(&ops, NULL, fd, ring, error);
 }

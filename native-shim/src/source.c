@@ -190,9 +190,22 @@ void hg_source_say(struct hg_source *s, uint16_t kind, uint16_t flags, uint32_t 
 	hg_source_commit(s);
 }
 
+static int take_each(struct hg_source *s, const struct nlmsghdr *message, int left)
+{
+	for (; hg_message_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
+		void *record = hg_source_put(s, 0);
+
+		if (!record)
+			return 0;
+		if (s->ops->parse(record, message))
+			hg_source_commit(s);
+	}
+	return 0;
+}
+
 int hg_source_receive(struct hg_source *s, const void *datagram, size_t length)
 {
-	return s->ops->receive(s, s->state, datagram, length);
+	return s->ops->parse ? take_each(s, datagram, (int)length) : s->ops->receive(s, s->state, datagram, length);
 }
 
 void hg_source_lost(struct hg_source *s, uint32_t count)
@@ -236,8 +249,7 @@ static void grow_buffer(struct hg_source *s)
 
 	if ((uint32_t)bytes > atomic_load(&s->most_buffer) / 2)
 		return;
-	if (setsockopt(s->fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)))
-		setsockopt(s->fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+	hg_netlink_set_room(s->fd, bytes);
 	atomic_store(&s->receive_buffer, read_buffer_size(s));
 }
 

@@ -13,6 +13,9 @@ struct hg_source_ops {
 	uint32_t record_size;
 	/* Once, before the first read; may be NULL. */
 	int (*start)(struct hg_source *source, void *state);
+	/* Packs one message into a record that is zeroed but for its time, and sets its kind; false: there is nothing in it. */
+	bool (*parse)(void *record, const struct nlmsghdr *message);
+	/* In place of `parse`, where a message is more than a record. */
 	int (*receive)(struct hg_source *source, void *state, const void *datagram, size_t length);
 	/* After a record of kind HG_OVERRUN; may be NULL. */
 	int (*overrun)(struct hg_source *source, void *state);

@@ -30,7 +30,6 @@ bool hg_table_parse(struct hg_link *out, const struct nlmsghdr *message)
 	const struct nlattr *attrs[NFTA_TABLE_NAME + 1];
 	const struct nfgenmsg *info = mnl_nlmsg_get_payload(message);
 	size_t length = mnl_nlmsg_get_payload_len(message);
-	size_t bytes;
 
 	if (!is_loss(message->nlmsg_type) || length < sizeof(*info))
 		return false;
@@ -39,35 +38,16 @@ bool hg_table_parse(struct hg_link *out, const struct nlmsghdr *message)
 		return false;
 	out->head.kind = HG_TABLE_GONE;
 	out->family = info->nfgen_family;
-	bytes = mnl_attr_get_payload_len(attrs[NFTA_TABLE_NAME]);
-	if (bytes > sizeof(out->name) - 1)
-		bytes = sizeof(out->name) - 1;
-	memcpy(out->name, mnl_attr_get_payload(attrs[NFTA_TABLE_NAME]),
-	       strnlen(mnl_attr_get_payload(attrs[NFTA_TABLE_NAME]), bytes));
+	hg_attr_text(out->name, sizeof(out->name) - 1, attrs[NFTA_TABLE_NAME]);
 	return true;
 }
 
-static int receive(struct hg_source *source, void *state, const void *datagram, size_t length)
+static bool parse(void *record, const struct nlmsghdr *message)
 {
-	const struct nlmsghdr *message = datagram;
-	int left = (int)length;
-
-	(void)state;
-	for (; hg_message_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
-		struct hg_link *table = hg_source_put(source, 0);
-
-		if (!table)
-			return 0;
-		if (hg_table_parse(table, message))
-			hg_source_commit(source);
-	}
-	return 0;
+	return hg_table_parse(record, message);
 }
 
-static const struct hg_source_ops ops = {
-	.record_size = sizeof(struct hg_link),
-	.receive = receive,
-};
+static const struct hg_source_ops ops = { .record_size = sizeof(struct hg_link), .parse = parse };
 
 HG_EXPORT struct hg_source *hg_tables_open(const char *netns, uint32_t ring, struct hg_error *error)
 {

@@ -89,14 +89,7 @@ bool hg_tc_parse(struct hg_tc_stat *stat, uint32_t ifindex, const struct nlmsghd
 	stat->handle = info->tcm_handle;
 	stat->parent = info->tcm_parent;
 	stat->is_class = message->nlmsg_type == RTM_NEWTCLASS;
-	if (attrs[TCA_KIND]) {
-		size_t bytes = mnl_attr_get_payload_len(attrs[TCA_KIND]);
-
-		if (bytes > sizeof(stat->kind) - 1)
-			bytes = sizeof(stat->kind) - 1;
-		memcpy(stat->kind, mnl_attr_get_payload(attrs[TCA_KIND]),
-		       strnlen(mnl_attr_get_payload(attrs[TCA_KIND]), bytes));
-	}
+	hg_attr_text(stat->kind, sizeof(stat->kind) - 1, attrs[TCA_KIND]);
 	if (stat->is_class && attrs[TCA_OPTIONS] && strcmp(stat->kind, "htb") == 0)
 		read_htb(stat, attrs[TCA_OPTIONS]);
 	if (attrs[TCA_STATS2])

@@ -4,6 +4,7 @@
 #include <linux/if_link.h>
 #include <linux/inet_diag.h>
 #include <linux/gen_stats.h>
+#include <linux/netfilter/nf_tables.h>
 #include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
 #include <libnetfilter_log/libnetfilter_log.h>
@@ -49,6 +50,9 @@ static struct nlmsghdr *route_message(uint16_t type, size_t header)
 static void build_corpus(void)
 {
 	static const uint8_t ipv6[] = { 0x60, 0, 0, 0, 0, 24, 0, 64, [40] = 44, 1, [56] = 60, 0, [64] = 6, 0 };
+	/* UDP and TCP with some bytes behind their headers. */
+	static const uint8_t dns[] = { 0x45, 0, 0, 32, [8] = 64, 17, [20] = 0, 53, 0x80, 1, 0, 12, 0, 0, 'a', 'b', 'c', 'd' };
+	static const uint8_t http[] = { 0x45, 0, 0, 48, [8] = 64, 6, [20] = 0, 53, 0x80, 1, [32] = 0x60, 0x18, [44] = 'a', 'b', 'c', 'd' };
 	struct sample udp = TCP4, sctp = TCP4;
 	struct nlmsghdr *m;
 	struct nlattr *nest;
@@ -64,6 +68,15 @@ static void build_corpus(void)
 	mnl_attr_put(m, NFULA_HWADDR, 12, "\x00\x06\0\0abcdefgh");
 	mnl_attr_put_strz(m, NFULA_PREFIX, "prefix");
 	mnl_attr_put(m, NFULA_PAYLOAD, sizeof(ipv6), ipv6);
+	m = nflog_nlmsg_put_header(entry(), NFULNL_MSG_PACKET, AF_INET, 2);
+	mnl_attr_put(m, NFULA_PAYLOAD, sizeof(dns), dns);
+	m = nflog_nlmsg_put_header(entry(), NFULNL_MSG_PACKET, AF_INET, 2);
+	mnl_attr_put(m, NFULA_PAYLOAD, sizeof(http), http);
+	m = mnl_nlmsg_put_header(entry());
+	m->nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_DELCHAIN;
+	mnl_nlmsg_put_extra_header(m, sizeof(struct nfgenmsg));
+	mnl_attr_put_strz(m, NFTA_CHAIN_TABLE, "headgate");
+	mnl_attr_put_strz(m, NFTA_CHAIN_NAME, "a chain with a long name");
 	m = mnl_nlmsg_put_header(entry());
 	m->nlmsg_type = SOCK_DIAG_BY_FAMILY;
 	mnl_nlmsg_put_extra_header(m, sizeof(struct inet_diag_msg));
@@ -121,7 +134,7 @@ static size_t mutate(uint8_t *out)
 	return length;
 }
 
-static uint32_t parsed;
+static uint32_t parsed, payloads;
 
 static void parse_all(const struct nlmsghdr *m)
 {
@@ -141,8 +154,10 @@ static void parse_all(const struct nlmsghdr *m)
 	}
 	parsed += hg_packet_parse(&packet, m);
 	memset(&payload, 0, sizeof(payload));
-	if (hg_payload_parse(&payload, m))
+	if (hg_payload_parse(&payload, m)) {
 		CHECK(payload.length <= payload.size && payload.length <= HG_PAYLOAD_BYTES);
+		payloads++;
+	}
 	memset(&socket, 0, sizeof(socket));
 	parsed += hg_socket_parse(&socket, m);
 	if (hg_link_parse(&link, m)) {
@@ -174,7 +189,7 @@ int main(void)
 	build_corpus();
 	for (uint32_t i = 0; i < corpus_size; i++)
 		parse_all((void *)corpus[i]);
-	CHECK(parsed == corpus_size);
+	CHECK(parsed == corpus_size && payloads == 2);
 	for (; done < iterations && (done % 256 || seconds() < deadline); done++) {
 		uint8_t scratch[MESSAGE_BYTES + 64] __attribute__((aligned(8)));
 		size_t length = mutate(scratch);

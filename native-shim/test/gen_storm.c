@@ -60,7 +60,8 @@ int main(int argc, char **argv)
 	static struct frame frames[BATCH];
 	struct mmsghdr messages[BATCH] = { 0 };
 	struct iovec parts[BATCH];
-	struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP), .sll_halen = ETH_ALEN };
+	/* Of no protocol: with one, the kernel would hand it all that arrives. */
+	struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_halen = ETH_ALEN };
 	unsigned char mac[ETH_ALEN];
 	char address[INET_ADDRSTRLEN];
 	unsigned int port;

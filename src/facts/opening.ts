@@ -1,13 +1,15 @@
 import { asyncScheduler, type Observable, type SchedulerLike, type Subscriber } from 'rxjs';
 import type { LinkItem, PacketItem, PacketSample } from '../kernel/index.ts';
 import { keyOfAddress, type Tuple, turned } from '../model/index.ts';
-import { type AskedFlow, type FactAnswer, oldestOf, type SuppliedFacts } from '../pipeline/index.ts';
+import { type AskedFlow, clockOf, type FactAnswer, oldestOf, type SuppliedFacts } from '../pipeline/index.ts';
 import { type KnownSource, whileOpen } from './source.ts';
 
 /** First packets kept whose flows nobody has asked about yet; beyond it the oldest go. */
 export const MOST_KEPT = 20_000;
 /** How long one is kept, ms: the flow's event may come by its own socket later, but not that much. */
 export const LIFE = 10_000;
+/** NF_INET_FORWARD. */
+const FORWARD = 2;
 
 /** Where the first packets of flows, and the names of devices, are heard of. */
 export interface OpeningOptions {
@@ -29,7 +31,7 @@ export function openingSource({ samples, links, scheduler = asyncScheduler }: Op
       blind: 'of flows from before nothing is known',
     },
     (subscriber) => {
-      const openings = new Openings(subscriber, () => scheduler.now());
+      const openings = new Openings(subscriber, clockOf(scheduler));
       const error = (problem: unknown) => subscriber.error(problem);
       subscriber.add(links.subscribe({ next: (batch) => openings.name(batch), error }));
       subscriber.add(samples.subscribe({ next: (batch) => openings.take(batch), error }));
@@ -48,6 +50,8 @@ class Openings {
   readonly #now: () => number;
   readonly #names = new Map<number, string>();
   readonly #kept = new Map<string, Kept>();
+  /** Of packets that leave by a device without hardware addresses: as they were forwarded, before those in {@link #kept}. */
+  readonly #forwarded = new Map<string, Kept>();
   /** Flows whose first packet has not been heard of. */
   readonly #waiting = new Map<string, AskedFlow>();
   #packets = 0;
@@ -69,28 +73,38 @@ class Openings {
   take(batch: readonly PacketItem[]): void {
     for (const item of batch)
       if (item.kind === 'overrun') this.#overruns += item.count;
-      else if (item.tuple && item.protocol !== undefined) this.#learn(keyOf(item.protocol, item.tuple), item);
+      else if (item.tuple && item.protocol !== undefined) {
+        const key = keyOf(item.protocol, item.tuple);
+        if (item.hook === FORWARD) this.#keep(this.#forwarded, key, item);
+        else this.#learn(key, item);
+      }
   }
 
   #learn(key: string, sample: PacketSample): void {
     this.#packets++;
     const flow = this.#waiting.get(key);
     if (flow) this.#tell(key, flow, sample);
-    else {
-      // The last is the youngest.
-      this.#kept.delete(key);
-      this.#kept.set(key, { sample, until: this.#now() + LIFE });
-      for (const oldest of oldestOf(this.#kept, MOST_KEPT)) this.#kept.delete(oldest);
-    }
+    else this.#keep(this.#kept, key, sample);
+  }
+
+  #keep(kept: Map<string, Kept>, key: string, sample: PacketSample): void {
+    // The last is the youngest.
+    kept.delete(key);
+    kept.set(key, { sample, until: this.#now() + LIFE });
+    for (const oldest of oldestOf(kept, MOST_KEPT)) kept.delete(oldest);
+  }
+
+  #claim(kept: Map<string, Kept>, key: string): PacketSample | undefined {
+    const found = kept.get(key);
+    kept.delete(key);
+    return found && found.until > this.#now() ? found.sample : undefined;
   }
 
   ask(flow: AskedFlow): void {
     const key = openingOf(flow);
     this.#waiting.set(key, flow);
-    const kept = this.#kept.get(key);
-    if (!kept) return;
-    this.#kept.delete(key);
-    if (kept.until > this.#now()) this.#tell(key, flow, kept.sample);
+    const sample = this.#claim(this.#kept, key);
+    if (sample) this.#tell(key, flow, sample);
   }
 
   end(flow: AskedFlow): void {
@@ -103,11 +117,12 @@ class Openings {
     this.#subscriber.next({ flow, facts: this.#factsOf(flow, sample) });
   }
 
-  #factsOf({ origin }: AskedFlow, { dscp, mac, inIfindex, outIfindex }: PacketSample): SuppliedFacts {
+  #factsOf(flow: AskedFlow, { dscp, mac, inIfindex, outIfindex }: PacketSample): SuppliedFacts {
+    const { origin } = flow;
     const inside = { local: inIfindex, remote: outIfindex, new: undefined }[origin];
     return {
       dscp,
-      mac: origin === 'local' ? mac : undefined,
+      mac: origin === 'local' ? (mac ?? this.#claim(this.#forwarded, forwardingOf(flow))?.mac) : undefined,
       device: inside === undefined ? undefined : this.#names.get(inside),
     };
   }
@@ -115,6 +130,10 @@ class Openings {
 
 /** The first packet of a flow, as it stands behind every translation. */
 const openingOf = ({ protocol, reply }: AskedFlow): string => keyOf(protocol, turned(reply));
+
+/** The same as it is forwarded, before SNAT. */
+const forwardingOf = ({ protocol, original, reply }: AskedFlow): string =>
+  keyOf(protocol, { ...turned(reply), source: original.source, sourcePort: original.sourcePort });
 
 const keyOf = (protocol: number, { source, sourcePort, destination, destinationPort }: Tuple): string =>
   `${protocol} ${sourcePort} ${destinationPort} ${keyOfAddress(source)}${keyOfAddress(destination)}`;

@@ -53,22 +53,49 @@ export function createWatch(policy: Policy): FindWatch {
   const findSure =
     conditions.length > INDEX_ABOVE ? findByIndex(conditions, compiler) : findInTurn(conditions, compiler);
   const may = open.map(({ rule }) => compiler.compile([possible(rule.when, true)]));
-  const made = new Map<string, Watch | undefined>();
+  const none = new Found();
   return (facts) => {
-    const found = findSure(facts);
-    const end = found < 0 ? policy.rules.length : sure[found]!.place;
-    let key = '';
-    for (let i = 0; i < open.length && open[i]!.place < end; i++) if (may[i]!(facts, -1) >= 0) key += `${i},`;
-    if (key === '') return undefined;
-    if (!made.has(key)) {
-      const rules = key
-        .split(',')
-        .slice(0, -1)
-        .map((i) => open[Number(i)]!.rule);
-      made.set(key, rules.some(({ tier }) => tier.kind === 'live') ? watchOf(rules) : undefined);
-    }
-    return made.get(key);
+    const first = findSure(facts);
+    const end = first < 0 ? policy.rules.length : sure[first]!.place;
+    let found = none;
+    for (let i = 0; i < open.length && open[i]!.place < end; i++)
+      if (may[i]!(facts, -1) >= 0) found = found.with(open[i]!.rule, i);
+    return found.watch;
   };
+}
+
+/** Rules that may come to take a flow, and what to watch for them: one for each list that occurs. */
+class Found {
+  readonly #shorter: Found | undefined;
+  readonly #last: Rule | undefined;
+  readonly #longer = new Map<number, Found>();
+  #watch: Watch | undefined;
+  #made = false;
+
+  constructor(shorter?: Found, last?: Rule) {
+    this.#shorter = shorter;
+    this.#last = last;
+  }
+
+  /** The list with another rule behind it, the `place`th of all. */
+  with(rule: Rule, place: number): Found {
+    let longer = this.#longer.get(place);
+    if (!longer) {
+      longer = new Found(this, rule);
+      this.#longer.set(place, longer);
+    }
+    return longer;
+  }
+
+  get watch(): Watch | undefined {
+    if (!this.#made) {
+      const rules: Rule[] = [];
+      for (let one: Found | undefined = this; one; one = one.#shorter) if (one.#last) rules.push(one.#last);
+      this.#watch = rules.some(({ tier }) => tier.kind === 'live') ? watchOf(rules.toReversed()) : undefined;
+      this.#made = true;
+    }
+    return this.#watch;
+  }
 }
 
 /** Decided by a flow's identity, once and for all. */

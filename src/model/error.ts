@@ -17,7 +17,7 @@ export const ERRORS = {
   HG_WRITE: {
     exit: 2,
     message: 'cannot write {file}: {problem}',
-    hint: 'A file that was there is as it was before.',
+    hint: 'What the file had before is still there. Make room, or name another file.',
   },
   HG_FILE_EXISTS: {
     exit: 4,

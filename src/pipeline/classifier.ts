@@ -71,7 +71,9 @@ export interface ClassifierOptions extends LiveOptions {
 export type Seen = 'event' | 'start' | 'resync' | 'look';
 
 /** Flows that are decided anew in one go at most; the others wait for their turn. */
-export const MOST_SETTLED = 10_000;
+export const MOST_SETTLED = 2000;
+/** Rows looked at in one go after a dump, to remove those that are gone. */
+export const MOST_SWEPT = 4096;
 
 /** IPS_SRC_NAT is bit 4, IPS_DST_NAT bit 5 (linux/netfilter/nf_conntrack_common.h). */
 const natOf = (status = 0): number => (status >> 4) & 3;
@@ -160,6 +162,7 @@ export class FlowClassifier {
     }
     if (seen !== 'event' && this.table.hasEnded(record)) return false;
     const origin = this.#options.sides.originOfRecord(record);
+    const { now, times } = this.live;
     // Its end was missed: another one of the same identity has come.
     if (known >= 0) this.#end(known);
     if (!origin) return false;
@@ -172,8 +175,13 @@ export class FlowClassifier {
       nat: natOf(record.status),
       helper: record.helper,
       // One that a later look finds is as young as what was lost.
-      began: record.start ?? (seen === 'start' || seen === 'look' ? Number.NaN : this.live.now),
-      now: this.live.now,
+      began:
+        record.start !== undefined
+          ? times.evenOf(record.start, now)
+          : seen === 'start' || seen === 'look'
+            ? Number.NaN
+            : now,
+      now,
     });
     if (row < 0) return false;
     // At the start a mark is what an earlier run wrote; later, it is what the kernel's own rules said.
@@ -200,10 +208,12 @@ export class FlowClassifier {
     if (row >= 0) this.#end(row, record);
   }
 
-  /** Removes flows that a resync found gone. */
-  ended(rows: readonly number[]): void {
-    for (const row of rows) this.#end(row);
+  /** Removes flows that the last dump found gone, some at a time. Returns how many; there are more while the table says so. */
+  sweep(): number {
+    const gone = this.table.takeGone(MOST_SWEPT);
+    for (const row of gone) this.#end(row);
     this.flush();
+    return gone.length;
   }
 
   /** Forgets every flow. Marks stay, and the datapath's map until {@link leave}; members of sets go with the next {@link flush}, unless the flow is seen again before. */
@@ -349,8 +359,9 @@ export class FlowClassifier {
     const { queue, rule } = this.decisionOf(row);
     const because = rule && kind !== 'flow.end' ? becauseOf(rule, this.#view, this.#policy) : undefined;
     const note = { id: this.table.idOf(row), queue, rule: rule?.name, because, before };
-    const began = this.table.beganOf(row);
-    const end = kind === 'flow.end' ? endOf(this.#view.origin, began, this.live.now, last) : { began };
-    this.#options.emit(flowEvent(kind, this.#view, { ...note, ...end }));
+    const heard = this.table.beganOf(row);
+    const { now, times } = this.live;
+    const end = kind === 'flow.end' ? endOf(this.#view.origin, heard, now, times, last) : { began: heard };
+    this.#options.emit(flowEvent(kind, this.#view, { ...note, ...end, began: times.wallOf(end.began) }));
   }
 }

@@ -13,6 +13,7 @@ import { type Address, type CountKey, type FlowFacts, keyOfAddress } from '../mo
 import { Company } from './company.ts';
 import { DueTimes } from './due-times.ts';
 import { DynamicSets } from './dynamic-sets.ts';
+import { EvenClock } from './even-clock.ts';
 import { FactDesk } from './fact-desk.ts';
 import type { FactSource, SuppliedFacts } from './fact-source.ts';
 import { type Counts, FlowMemory } from './flow-memory.ts';
@@ -24,8 +25,9 @@ export interface LiveOptions {
   readonly sources?: readonly FactSource[] | undefined;
   /** Hears why a source has ended. */
   readonly failed?: ((error: unknown) => void) | undefined;
-  /** Ms since 1970. */
+  /** Ms since 1970, by a clock that nobody sets; and by that of the wall. Where the first alone is given, it is both. */
   readonly now?: (() => number) | undefined;
+  readonly wall?: (() => number) | undefined;
 }
 
 /**
@@ -37,9 +39,11 @@ export class LiveFlows implements Surroundings {
   readonly dirty = new Set<number>();
   readonly sets: DynamicSets;
   readonly #table: FlowTable;
-  readonly #now: () => number;
+  readonly #times: EvenClock;
   readonly #desk: FactDesk;
-  readonly #memories = new Map<number, FlowMemory>();
+  /** By row. Not a Map: that is copied when it grows, and took 150 ms at 260,000 flows. */
+  readonly #memories: (FlowMemory | undefined)[] = [];
+  #size = 0;
   readonly #due = new DueTimes<FlowMemory>();
   readonly #clocked = new Set<number>();
   /** Rows of flows that a rule may take by an address's being in a set; by that address. */
@@ -52,9 +56,9 @@ export class LiveFlows implements Surroundings {
   #time = Number.NaN;
   #clock = { minute: 0, day: 0 };
 
-  constructor(table: FlowTable, { sources = [], failed = () => {}, now = Date.now }: LiveOptions) {
+  constructor(table: FlowTable, { sources = [], failed = () => {}, now, wall = now }: LiveOptions) {
     this.#table = table;
-    this.#now = now;
+    this.#times = new EvenClock(now, wall);
     this.view = new FlowView(table, this);
     this.sets = new DynamicSets((address) => this.#soil(this.#byMember.get(address) ?? []));
     this.#desk = new FactDesk(sources, (row, before) => this.#answered(row, before), failed);
@@ -63,7 +67,7 @@ export class LiveFlows implements Surroundings {
 
   /** Flows that a live rule may come to take. */
   get size(): number {
-    return this.#memories.size;
+    return this.#size;
   }
 
   /** Those of them whose counters are read. */
@@ -71,8 +75,13 @@ export class LiveFlows implements Surroundings {
     return this.#counted;
   }
 
+  /** When the clock was looked at last: even time, as are all times here. */
   get now(): number {
     return this.#time;
+  }
+
+  get times(): Pick<EvenClock, 'evenOf' | 'wallOf'> {
+    return this.#times;
   }
 
   get clock(): { readonly minute: number; readonly day: number } {
@@ -80,7 +89,7 @@ export class LiveFlows implements Surroundings {
   }
 
   memoryOf(row: number): FlowMemory | undefined {
-    return this.#memories.get(row);
+    return this.#memories[row];
   }
 
   factsOf(row: number): SuppliedFacts | undefined {
@@ -97,7 +106,7 @@ export class LiveFlows implements Surroundings {
 
   /** Follows another policy. Flows that are there have to {@link begin} anew. */
   follow(policy: Policy): void {
-    for (const row of [...this.#memories.keys()]) this.#forget(row);
+    for (let row = 0; row < this.#memories.length; row++) this.#forget(row);
     const counts = countsOf(policy);
     this.#findWatch = createWatch(policy);
     this.#contents = setContents(policy);
@@ -127,7 +136,9 @@ export class LiveFlows implements Surroundings {
   #watch(row: number, watch: Watch, fresh: boolean, before: FlowMemory | undefined): FlowMemory {
     const memory = new FlowMemory(row, watch, fresh ? this.#table.beganOf(row) : undefined);
     if (before?.bytes && before.packets) memory.read(this.#time, before.bytes, before.packets);
-    this.#memories.set(row, memory);
+    while (this.#memories.length <= row) this.#memories.push(undefined);
+    this.#memories[row] = memory;
+    this.#size++;
     if (watch.counters) this.#counted++;
     if (watch.clock) this.#clocked.add(row);
     for (const { end } of watch.sets) this.#remember(this.view[end].address, row);
@@ -143,7 +154,7 @@ export class LiveFlows implements Surroundings {
 
   /** Takes a reading of a flow's counters. */
   read(row: number, bytes: Counts, packets: Counts): void {
-    const memory = this.#memories.get(row);
+    const memory = this.#memories[row];
     if (!memory) return;
     memory.read(this.#time, bytes, packets);
     this.dirty.add(row);
@@ -151,8 +162,9 @@ export class LiveFlows implements Surroundings {
 
   /** Looks at the clock: what has become due since, is dirty. */
   setTime(): void {
-    this.#time = this.#now();
-    const date = new Date(this.#time);
+    const { even, wall } = this.#times.look();
+    this.#time = even;
+    const date = new Date(wall);
     const clock = { minute: date.getHours() * 60 + date.getMinutes(), day: date.getDay() };
     if (clock.minute !== this.#clock.minute || clock.day !== this.#clock.day) this.#soil(this.#clocked);
     this.#clock = clock;
@@ -198,7 +210,7 @@ export class LiveFlows implements Surroundings {
     if (!this.#countsUnits || before?.unit === after?.unit) return;
     const { local, remote } = this.view.moveTo(row);
     if (before?.unit !== undefined) this.#company?.del(row, { local, remote, unit: before.unit }, 'unit');
-    this.#company?.add(row, { local, remote, unit: after?.unit }, this.#memories.get(row)?.watch, 'unit');
+    this.#company?.add(row, { local, remote, unit: after?.unit }, this.#memories[row]?.watch, 'unit');
   }
 
   #soil(rows: Iterable<number>): void {
@@ -214,9 +226,10 @@ export class LiveFlows implements Surroundings {
 
   #forget(row: number): void {
     this.dirty.delete(row);
-    const memory = this.#memories.get(row);
+    const memory = this.#memories[row];
     if (!memory) return;
-    this.#memories.delete(row);
+    this.#memories[row] = undefined;
+    this.#size--;
     if (memory.watch.counters) this.#counted--;
     this.#clocked.delete(row);
     if (memory.slot !== undefined) this.#due.del(memory, memory.slot);

@@ -23,6 +23,7 @@ import {
 import type { ConntrackGroup } from '../kernel/sources.ts';
 import type { OverrunEvent, ResyncEvent } from '../monitor/index.ts';
 import type { FlowClassifier, FlowNews } from './classifier.ts';
+import { clockOf } from './even-clock.ts';
 
 /** Wait after an overrun before the table is read anew: a storm reports many. It doubles while more is lost, up to {@link MOST_RESYNC_DELAY_MS}. */
 export const RESYNC_DELAY_MS = 200;
@@ -81,8 +82,8 @@ export function runPipeline(options: PipelineOptions): Observable<never> {
 }
 
 /** Has what is there marked as the policy says, and forgets it. */
-function lookOnce({ dump, classifier, emit }: PipelineOptions): Observable<unknown> {
-  return resync('start', dump, classifier, emit).pipe(
+function lookOnce({ dump, classifier, emit, scheduler = asyncScheduler }: PipelineOptions): Observable<unknown> {
+  return resync('start', dump, classifier, emit, scheduler).pipe(
     finalize(() => {
       classifier.clear();
       classifier.flush();
@@ -137,7 +138,7 @@ function follow(
       exhaustMap((reason) =>
         defer(() => {
           stale = false;
-          return resync(reason, dump, classifier, emit);
+          return resync(reason, dump, classifier, emit, scheduler);
         }).pipe(
           tap((complete) => (stale ||= !complete)),
           repeat({
@@ -150,14 +151,25 @@ function follow(
 
     const ticking = wanted.ticks
       ? interval(TICK_MS, scheduler).pipe(
-          tap(() => {
+          exhaustMap(() => {
             classifier.live.setTime();
-            classifier.settle();
+            return inTurns(() => classifier.settle(), scheduler);
           }),
         )
       : EMPTY;
     const reading = wanted.counters ? readAgain(read, classifier, scheduler) : EMPTY;
     return merge(following, resyncing, ticking, reading);
+  });
+}
+
+/** Acts until there is no more to do, and lets others have their turn in between: there may be a million. Emits nothing. */
+function inTurns(act: () => boolean, scheduler: SchedulerLike): Observable<never> {
+  return defer(() => {
+    let more = false;
+    return defer(() => {
+      more = act();
+      return EMPTY;
+    }).pipe(repeat({ delay: () => (more ? timer(0, scheduler) : EMPTY) }));
   });
 }
 
@@ -167,10 +179,11 @@ function resync(
   dump: PipelineOptions['dump'],
   classifier: FlowClassifier,
   emit: PipelineOptions['emit'],
+  scheduler: SchedulerLike,
 ): Observable<boolean> {
   return defer(() => {
-    let added = 0;
-    let whole = false;
+    let [added, removed] = [0, 0];
+    let [whole, complete] = [false, false];
     classifier.table.beginDump();
     classifier.live.setTime();
     return dump().pipe(
@@ -185,10 +198,15 @@ function resync(
       ignoreElements(),
       concatWith(
         defer(() => {
-          const gone = classifier.table.endDump(whole);
-          if (reason === 'start' && gone) classifier.leave();
-          classifier.ended(gone ?? []);
-          const [removed, complete] = [gone?.length ?? 0, gone !== undefined];
+          complete = classifier.table.endDump(whole);
+          if (reason === 'start' && complete) classifier.leave();
+          return EMPTY;
+        }),
+        inTurns(() => {
+          removed += classifier.sweep();
+          return classifier.table.isSweeping;
+        }, scheduler),
+        defer(() => {
           const quiet = reason === 'sweep' && complete && added + removed === 0;
           if (!quiet) emit({ kind: 'resync', reason, flows: classifier.table.size, added, removed, complete });
           return of(complete);
@@ -204,9 +222,10 @@ function readAgain(
   classifier: FlowClassifier,
   scheduler: SchedulerLike,
 ): Observable<unknown> {
+  const now = clockOf(scheduler);
   let began = 0;
   return defer(() => {
-    began = scheduler.now();
+    began = now();
     return classifier.live.counted === 0 ? EMPTY : read();
   }).pipe(
     tap((batch) => {
@@ -214,6 +233,6 @@ function readAgain(
       for (const record of batch) if (record.kind === 'dumped') classifier.update(record);
       classifier.settle();
     }),
-    repeat({ delay: () => timer(Math.max(READ_MS, 3 * (scheduler.now() - began)), scheduler) }),
+    repeat({ delay: () => timer(Math.max(READ_MS, 3 * (now() - began)), scheduler) }),
   );
 }

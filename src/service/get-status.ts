@@ -148,7 +148,7 @@ const redirectsOf = ({ scene, forwards }: Seen, device: string, ifb: string): Co
 
 /** The kernel has the last word: without the redirect nothing is steered, whoever took it away. */
 const stateOf = (state: LinkStatus['state'], lost: boolean): LinkStatus['state'] =>
-  state === 'steering' && lost ? 'open' : state;
+  lost && (state === 'steering' || state === 'kept') ? 'open' : state;
 
 function getExpiry(filters: readonly Filter[]): number | undefined {
   const program = filters.find(isOurFilter)?.programId;

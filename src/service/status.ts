@@ -77,7 +77,7 @@ export interface PolicerStatus {
 export interface LinkStatus {
   readonly name: string;
   readonly device: string;
-  /** Without a service: `kept`, what it left behind. */
+  /** Without a service: `kept`, what it left behind, or `open`, where the redirect is gone. */
   readonly state: LinkState | 'kept';
   /** Where what arrives goes; none where it is left alone. */
   readonly ifbs: readonly IfbStatus[];

@@ -13,6 +13,10 @@ const PRIORITY = 112;
  * Chains that send the first packet of each flow over a link up, and touch nothing. It has the addresses by then that its
  * answer will have, turned round, and is what kernel rules by `dscp`, `mac` and `device` are asked of.
  *
+ * NFLOG reads the sender's hardware address as the packet's device has it, which behind routing is the one that it leaves by (skb->dev,
+ * __build_packet_message() in net/netfilter/nfnetlink_log.c). So where that is no Ethernet (PPP, WireGuard, tun), the packet is
+ * sent up in the forward hook, too, where it is the one that it came by: with the source that it has before SNAT.
+ *
  * @param links names of devices, as nft writes them
  */
 export function openingChains(links: readonly string[]): string[] {
@@ -23,6 +27,11 @@ export function openingChains(links: readonly string[]): string[] {
   const hook = (name: string) => `type filter hook ${name} priority ${PRIORITY}; policy accept;`;
   return [
     ...chain('opening-input', [hook('input'), `iifname ${over} ${send}`]),
+    ...chain('opening-forward', [
+      hook('forward'),
+      `iifname ${over} accept`,
+      `oifname ${over} meta iiftype ether meta oiftype != ether ${send}`,
+    ]),
     ...chain('opening-postrouting', [
       hook('postrouting'),
       // From link to link: neither side is ours.

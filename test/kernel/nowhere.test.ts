@@ -26,7 +26,7 @@ it('status and doctor say that what arrives is lost, until recover', async () =>
   for (const fault of ['link set hg-wan down', 'link del hg-wan']) {
     const up = await gateway.up(file);
     expect((await gateway.status()).links).toMatchObject([{ downloadLost: false }]);
-    await up.stop('SIGKILL');
+    await gateway.killUnguarded(up);
     await gateway.box.batch(fault);
     const status = await gateway.headgate('status');
     expect(status.stdout).toMatch(

@@ -2,7 +2,7 @@ import { Subject, VirtualTimeScheduler } from 'rxjs';
 import { expect, it } from 'vitest';
 import { LIFE, MOST_KEPT, openingSource } from '../../src/facts/opening.ts';
 import type { LinkItem, PacketItem } from '../../src/kernel/index.ts';
-import { type Origin, PROTOCOLS, parseAddress } from '../../src/model/index.ts';
+import { type Origin, PROTOCOLS, parseAddress, turned } from '../../src/model/index.ts';
 import type { AskedFlow, FactAnswer } from '../../src/pipeline/index.ts';
 import { flowOf } from './swarm-scenes.ts';
 
@@ -31,7 +31,24 @@ function bench() {
         },
       },
     ]);
-  return { source, samples, links, open, answers, running, scheduler };
+  /** The same on its way to a device without hardware addresses, before SNAT, and behind it. */
+  const openByTunnel = (flow: AskedFlow) => {
+    const packet = {
+      ...({ kind: 'packet', time: 0, group: 1, prefix: '', ethertype: 0x800, mark: 0, length: 60 } as const),
+      ...{ protocol: flow.protocol, dscp: 0, inIfindex: 3, outIfindex: 2 },
+    };
+    const { source, sourcePort, destination, destinationPort } = turned(flow.reply);
+    const end = { destination, destinationPort };
+    const { original } = flow;
+    samples.next([
+      {
+        ...{ ...packet, hook: 2, mac: '02:00:00:00:00:01' },
+        tuple: { ...end, source: original.source, sourcePort: original.sourcePort },
+      },
+      { ...packet, hook: 4, tuple: { ...end, source, sourcePort } },
+    ]);
+  };
+  return { source, samples, links, open, openByTunnel, answers, running, scheduler };
 }
 
 const flow = (port: number, origin: Origin = 'local') => flowOf(origin, 'tcp', port, '198.51.100.1', 443);
@@ -44,6 +61,21 @@ it('answers whichever comes first, the question or the packet, which is known by
   for (const one of [plain, translated]) open(one, 46);
   source.ask(translated);
   const facts = { dscp: 46, mac: '02:00:00:00:00:01', device: 'lan' };
+  expect(answers).toEqual([
+    { flow: plain, facts },
+    { flow: translated, facts },
+  ]);
+  expect(source.counts()).toEqual({ packets: 2, overruns: 0 });
+});
+
+it('knows who opened a flow that leaves by a device without hardware addresses, and counts its packet once', () => {
+  const { source, openByTunnel, answers } = bench();
+  const plain = flow(1);
+  const translated = { ...flow(2), reply: { ...flow(2).reply, destination: NAT, destinationPort: 1024 } };
+  source.ask(plain);
+  for (const one of [plain, translated]) openByTunnel(one);
+  source.ask(translated);
+  const facts = { dscp: 0, mac: '02:00:00:00:00:01', device: 'lan' };
   expect(answers).toEqual([
     { flow: plain, facts },
     { flow: translated, facts },

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { EMPTY, NEVER, Observable, of, startWith } from 'rxjs';
 import { TestScheduler } from 'rxjs/testing';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { type FlowRecord, MARK_GONE, MARK_WRITTEN } from '../../src/kernel/index.ts';
 import { parsePolicy } from '../../src/language/index.ts';
 import { DEFAULT_MARK_FIELD, parseAddress, parsePrefix, type Tuple } from '../../src/model/index.ts';
@@ -10,10 +10,12 @@ import {
   FlowClassifier,
   type FlowNews,
   FlowTable,
+  MOST_SWEPT,
   RESYNC_DELAY_MS,
   runPipeline,
   Sides,
   SWEEP_MS,
+  TICK_MS,
 } from '../../src/pipeline/index.ts';
 import { type News, record, requestsOf } from './flow-records.ts';
 
@@ -365,6 +367,26 @@ describe('pipeline', () => {
     });
   });
 
+  it('decides at each tick all that waits, in turns', () => {
+    scheduled(({ hot, cold, scheduler, flush }) => {
+      const { classifier } = bench();
+      const times: number[] = [];
+      const settle = vi.spyOn(classifier, 'settle').mockImplementation(() => times.push(scheduler.now()) % 3 !== 0);
+      const running = runPipeline({
+        ...following(() => hot('-')),
+        demand: NEVER.pipe(startWith({ groups: ['new'], counters: false, ticks: true } as const)),
+        dump: () => cold<Iterable<FlowNews>>('-'),
+        classifier,
+        emit: () => {},
+        scheduler,
+      }).subscribe();
+      scheduler.schedule(() => running.unsubscribe(), 2.5 * TICK_MS);
+      flush();
+      expect(times).toEqual([1, 1, 1, 2, 2, 2].map((tick) => tick * TICK_MS));
+      settle.mockRestore();
+    });
+  });
+
   it('takes out of the datapath’s map what ended while nobody followed, when all is read again, and nothing before', () => {
     const sets: (number | undefined)[] = [];
     const map = { set: (_: unknown, number: number | undefined) => sets.push(number), flush: async () => {} };
@@ -456,7 +478,8 @@ describe('flow table', () => {
         const dumped = [...kernel];
         for (const s of during) apply({ ...s, lost: false });
         for (const [key, id] of dumped) classifier.see(news('dumped', key, { id }), 'start');
-        classifier.ended(classifier.table.endDump(true)!);
+        classifier.table.endDump(true);
+        classifier.sweep();
         const known = Array.from(classifier.flows(), ({ row, remote }) => [
           String.fromCodePoint(97 + remote.port! - 5000),
           classifier.table.idOf(row),
@@ -465,6 +488,22 @@ describe('flow table', () => {
         expect(classifier.table.perOrigin.remote).toBe(kernel.size);
       }),
     );
+  });
+
+  it('removes what a dump has not seen in turns, and nothing that comes between them', () => {
+    const { classifier } = bench();
+    const { table } = classifier;
+    const keys = Array.from({ length: MOST_SWEPT + 10 }, (_, i) => String.fromCodePoint(97 + i));
+    for (const key of keys) classifier.see(news('new', key), 'event');
+    table.beginDump();
+    expect(table.endDump(true)).toBe(true);
+    expect([classifier.sweep(), table.isSweeping]).toEqual([MOST_SWEPT, true]);
+    // One that is gone, and whose row is used again, and one that is there again.
+    classifier.end(news('destroy', keys.at(-1)));
+    classifier.see(news('new', keys[0], { id: 7 }), 'event');
+    classifier.see(news('new', keys.at(-2), { id: 8 }), 'event');
+    expect([classifier.sweep(), table.isSweeping]).toEqual([8, false]);
+    expect(Array.from(classifier.flows(), ({ row }) => table.idOf(row)).sort()).toEqual([7, 8]);
   });
 
   it('forgets the tombstones when the dump is over', () => {
