@@ -48,9 +48,12 @@ function show({ total, matched, flows }: FlowList): void {
   note(`${matched} of ${total} flows${matched > flows.length ? `, the first ${flows.length}` : ''}`);
 }
 
+/** To three digits. */
+const shortSize = (bytes: number): string => formatSize(Number(bytes.toPrecision(3)));
+
 const rowOf = ({ protocol, local, remote, origin, queue, rule, age, bytes, rate }: ListedFlow): string[] => [
   ...[protocol, local, ARROWS[origin], remote, queue, rule ?? '-'],
   age === undefined ? '-' : formatDuration(Math.round(age / 1000) * 1000),
-  ...(bytes ? [formatSize(bytes.in), formatSize(bytes.out)] : ['-', '-']),
+  ...(bytes ? [shortSize(bytes.in), shortSize(bytes.out)] : ['-', '-']),
   ...(rate ? [formatRate(Math.round(rate.in)), formatRate(Math.round(rate.out))] : ['-', '-']),
 ];

@@ -80,7 +80,9 @@ function show({ flows, queues, rules, moves, changes, unknown, losses, torn }: C
     );
   print('');
   for (const { from, to, flows: count, yours, bytes } of moves)
-    print(`${count} flows move from ${from} to ${to}, ${yours} of them yours (${formatSize(bytes)})`);
+    print(
+      `${count} ${count === 1 ? 'flow moves' : 'flows move'} from ${from} to ${to}, ${yours} of them yours (${formatSize(bytes)})`,
+    );
   if (queues.some((one) => one.before) && moves.length === 0) print(`no flow moves, of ${flows}, against ${before}`);
   if (changes > 0) print(`${changes} times a flow went from one rule to another`);
   if (unknown.length > 0)
