@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { formatDuration, formatSize } from '../language/index.ts';
+import { formatDuration, formatSizeInShort } from '../language/index.ts';
 import { formatRate } from '../model/index.ts';
 import { ARROWS } from '../monitor/index.ts';
 import { FLOW_ORDERS, MOST_LISTED, requestFlows } from '../service/ask.ts';
@@ -48,12 +48,9 @@ function show({ total, matched, flows }: FlowList): void {
   note(`${matched} of ${total} flows${matched > flows.length ? `, the first ${flows.length}` : ''}`);
 }
 
-/** To three digits. */
-const shortSize = (bytes: number): string => formatSize(Number(bytes.toPrecision(3)));
-
 const rowOf = ({ protocol, local, remote, origin, queue, rule, age, bytes, rate }: ListedFlow): string[] => [
   ...[protocol, local, ARROWS[origin], remote, queue, rule ?? '-'],
   age === undefined ? '-' : formatDuration(Math.round(age / 1000) * 1000),
-  ...(bytes ? [shortSize(bytes.in), shortSize(bytes.out)] : ['-', '-']),
+  ...(bytes ? [formatSizeInShort(bytes.in), formatSizeInShort(bytes.out)] : ['-', '-']),
   ...(rate ? [formatRate(Math.round(rate.in)), formatRate(Math.round(rate.out))] : ['-', '-']),
 ];
