@@ -2,6 +2,7 @@ import {
   type Filter,
   type IngressChain,
   isGone,
+  listChains,
   listDevices,
   listFilters,
   listHookedChains,
@@ -16,6 +17,7 @@ import {
   ARRIVAL_FAMILY,
   fieldOfTable,
   formatHandle,
+  HOOK_CHAIN,
   hooksOf,
   isOurFilter,
   MIRROR_FAMILIES,
@@ -60,6 +62,8 @@ export interface HookFilters {
   readonly ingress: readonly Filter[];
   /** Always empty where the qdisc is `ingress`. */
   readonly egress: readonly Filter[];
+  /** The qdisc is one that we added. */
+  readonly ours: boolean;
 }
 
 export interface OwnedIfb {
@@ -76,9 +80,12 @@ export async function inspect(where: Where = {}): Promise<Scene> {
   ]);
   const hooks = await Promise.all(
     qdiscs.filter(isIngressHook).map(async ({ device, kind }) => {
-      const ingress = await listFilters(device, 'ingress', where);
-      const egress = kind === 'clsact' ? await listFilters(device, 'egress', where) : [];
-      return [device, { ingress, egress }] as const;
+      const [ingress, egress, inChains] = await Promise.all([
+        listFilters(device, 'ingress', where),
+        kind === 'clsact' ? listFilters(device, 'egress', where) : [],
+        listChains(device, where),
+      ]);
+      return [device, { ingress, egress, ours: inChains.includes(HOOK_CHAIN) }] as const;
     }),
   );
   return {

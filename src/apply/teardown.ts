@@ -8,6 +8,7 @@ import {
   removeArrivals,
   removeClsact,
   removeFilters,
+  removeHookChain,
   removeIfb,
   removeMirror,
   removeTable,
@@ -45,8 +46,9 @@ export function teardownOf(scene: Scene): Removal[] {
       device,
       filters.map((filter) => filter.device),
     );
-    return clsact ? (hookRemoval(scene, hooked) ?? []) : [];
+    return clsact ? [hooked] : [];
   });
+  for (const [device, { ours }] of scene.hooks) if (ours) hooks.push(device);
   return [
     ...(scene.arrivals === 'ours'
       ? [
@@ -70,7 +72,7 @@ export function teardownOf(scene: Scene): Removal[] {
       command: removeUpload(device, major),
     })),
     ...putBackRoots(scene),
-    ...hooks,
+    ...[...new Set(hooks)].flatMap((device) => hookRemoval(scene, device) ?? []),
     // What copies to a tap goes before the tap.
     ...listOurMirrors(scene).map((family) => ({
       about: `remove nft table ${family} ${TABLE}`,
@@ -94,11 +96,18 @@ function hookedDevice(scene: Scene, device: string, filtered: readonly string[])
   return filtered.find((name) => !named.has(name)) ?? device;
 }
 
-/** How a clsact that we added goes; undefined where it has gone, or where somebody has put filters of their own there since. */
+/** How a clsact that we added goes, or, where somebody has put filters of their own there since, comes to be theirs; undefined where there is nothing to do. */
 export function hookRemoval(scene: Scene, device: string): Removal | undefined {
-  const hook = scene.hooks.get(device);
-  if (!hook || hook.egress.length > 0 || !hook.ingress.every(isOurFilter)) return undefined;
-  return { about: `remove clsact from ${device}`, touches: HOOK_LOSS, command: removeClsact(device), of: 'hook' };
+  if (isBareHook(scene, device))
+    return { about: `remove clsact from ${device}`, touches: HOOK_LOSS, command: removeClsact(device), of: 'hook' };
+  if (!scene.hooks.get(device)?.ours) return undefined;
+  return { about: `leave clsact on ${device} to others`, command: removeHookChain(device) };
+}
+
+/** There is a clsact or ingress qdisc, and nobody else has filters there. */
+export function isBareHook({ hooks }: Pick<Scene, 'hooks'>, device: string): boolean {
+  const hook = hooks.get(device);
+  return hook !== undefined && hook.egress.length === 0 && hook.ingress.every(isOurFilter);
 }
 
 /** Looks at what there is, at most: what failed once, as by a tool that hung, may go the second time. */

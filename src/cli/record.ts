@@ -30,19 +30,25 @@ Exit status: 0 headgate was stopped, or Ctrl-C; 2 the file cannot be written; 3 
       const { each, stop } = await openEvents(new URLSearchParams());
       const recorder = new Recorder();
       let waiting: string[] = [];
-      let flows = 0;
-      const problems: Error[] = [];
+      let [flows, written] = [0, 0];
+      let problem: Error | undefined;
       let writing = Promise.resolve();
+      const add = async (lines: readonly string[], upTo: number) => {
+        // Lines count flows by those before them: behind a hole none may follow.
+        if (problem) return;
+        try {
+          await out.add(lines);
+          written = upTo;
+        } catch (error) {
+          problem = error as Error;
+          stop();
+        }
+      };
       // One after the other: a slow disk is told by gaps of the stream, and by nothing that is kept here.
       const write = () => {
-        const lines = waiting;
+        const [lines, upTo] = [waiting, flows];
         waiting = [];
-        writing = writing
-          .then(() => out.add(lines))
-          .catch((error: Error) => {
-            problems.push(error);
-            stop();
-          });
+        writing = writing.then(() => add(lines, upTo));
         return writing;
       };
       const timer = setInterval(() => void write(), WRITE_MS);
@@ -59,10 +65,11 @@ Exit status: 0 headgate was stopped, or Ctrl-C; 2 the file cannot be written; 3 
       clearInterval(timer);
       await write();
       await out.close();
-      note(`${flows} flows written; ${file} has ${formatSize(out.size)}`);
+      const lost = flows > written ? `, and some of ${flows - written} more` : '';
+      note(`${written} flows written${lost}; ${file} has ${formatSize(out.size)}`);
       // Where the file has not all that came, that is what to say.
-      const problem = problems[0] ?? broke;
-      if (problem) throw problem;
+      const reason = problem ?? broke;
+      if (reason) throw reason;
     });
 }
 

@@ -37,7 +37,7 @@ export function addUpCommand(program: Command): void {
     )
     .option(
       '--keep',
-      'leave queues and marks in the kernel at the end, unwatched: docs/limits.md; `headgate down` removes them',
+      'leave queues and marks in the kernel at the end, and a guard beside them: docs/limits.md; `headgate down` removes them',
     )
     .option('--confirm <time>', 'take everything back unless `headgate confirm` comes within this time, such as 60s')
     .option(
@@ -76,12 +76,15 @@ async function run(file: string | undefined, options: UpOptions, show: (item: Mo
   const asked = deadlineOption('up', options.deadline);
   const web = webOption(options.web);
   const path = file ?? DEFAULT_POLICY;
-  // The service brings rxjs and the shim: 100 ms that no other command should pay.
-  const { DEFAULT_DEADLINE_MS, feedWatchdog, shedPrivileges, startService, tellManager, tellStopping } = await import(
+  // Whoever is not root is told so later, when there is nothing else to say.
+  if (process.geteuid?.() === 0) {
+    const { shedPrivileges } = await import('../service/privileges.ts');
+    await shedPrivileges(options.datapath, path === '-' ? [] : [resolve(path)]);
+  }
+  // The service brings rxjs and the shim: 100 ms that nobody else should pay, the program that is started anew among them.
+  const { DEFAULT_DEADLINE_MS, feedWatchdog, startService, tellManager, tellStopping } = await import(
     '../service/index.ts'
   );
-  // Whoever is not root is told so later, when there is nothing else to say.
-  if (process.geteuid?.() === 0) await shedPrivileges(options.datapath, path === '-' ? [] : [resolve(path)]);
   const { texts, ...read } = await loadWithTexts(path, json, 'machine');
   const policy = overrideLink(read.policy, override);
   const reload = async (): Promise<ParsedPolicy> => {

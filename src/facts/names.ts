@@ -1,7 +1,7 @@
 import { asyncScheduler, interval, type Observable, type SchedulerLike, type Subscriber } from 'rxjs';
 import type { PayloadItem } from '../kernel/index.ts';
 import { keyOfAddress, PROTOCOLS } from '../model/index.ts';
-import type { AskedFlow, FactAnswer } from '../pipeline/index.ts';
+import { type AskedFlow, clockOf, type FactAnswer } from '../pipeline/index.ts';
 import { readAnswer } from './dns-answer.ts';
 import { DnsStreams } from './dns-stream.ts';
 import { NameTable } from './name-table.ts';
@@ -27,7 +27,7 @@ export function nameSource(
       blind: 'encrypted DNS (DoT, DoH, DoQ) is not seen, nor what was asked before',
     },
     (subscriber) => {
-      const names = new Names(subscriber, () => scheduler.now());
+      const names = new Names(subscriber, clockOf(scheduler));
       subscriber.add(interval(SWEEP_MS, scheduler).subscribe(() => names.sweep()));
       subscriber.add(
         samples.subscribe({

@@ -1,7 +1,7 @@
 import { asyncScheduler, type Observable, type SchedulerLike, type Subscriber } from 'rxjs';
 import type { LinkItem, PacketItem, PacketSample } from '../kernel/index.ts';
 import { keyOfAddress, type Tuple, turned } from '../model/index.ts';
-import { type AskedFlow, type FactAnswer, oldestOf, type SuppliedFacts } from '../pipeline/index.ts';
+import { type AskedFlow, clockOf, type FactAnswer, oldestOf, type SuppliedFacts } from '../pipeline/index.ts';
 import { type KnownSource, whileOpen } from './source.ts';
 
 /** First packets kept whose flows nobody has asked about yet; beyond it the oldest go. */
@@ -31,7 +31,7 @@ export function openingSource({ samples, links, scheduler = asyncScheduler }: Op
       blind: 'of flows from before nothing is known',
     },
     (subscriber) => {
-      const openings = new Openings(subscriber, () => scheduler.now());
+      const openings = new Openings(subscriber, clockOf(scheduler));
       const error = (problem: unknown) => subscriber.error(problem);
       subscriber.add(links.subscribe({ next: (batch) => openings.name(batch), error }));
       subscriber.add(samples.subscribe({ next: (batch) => openings.take(batch), error }));

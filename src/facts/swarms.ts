@@ -1,6 +1,6 @@
 import { asyncScheduler, interval, type SchedulerLike, type Subscriber } from 'rxjs';
 import { keyOfAddress } from '../model/index.ts';
-import { type AskedFlow, type FactAnswer, oldestOf } from '../pipeline/index.ts';
+import { type AskedFlow, clockOf, type FactAnswer, oldestOf } from '../pipeline/index.ts';
 import { type KnownSource, whileOpen } from './source.ts';
 import { SwarmPort } from './swarm-port.ts';
 
@@ -18,7 +18,7 @@ const FIRST_FREE_PORT = 1024;
  */
 export function swarmSource(scheduler: SchedulerLike = asyncScheduler): KnownSource {
   return whileOpen({ word: 'p2p', supplies: ['p2p'], everyFlow: true }, (subscriber) => {
-    const swarms = new Swarms(subscriber, () => scheduler.now());
+    const swarms = new Swarms(subscriber, clockOf(scheduler));
     subscriber.add(interval(SWEEP_MS, scheduler).subscribe(() => swarms.sweep()));
     return swarms;
   });

@@ -18,5 +18,8 @@ export const INJECT = built('inject');
 /** The program that writes the packets of queues as pcap (native-shim/programs/capture.c). */
 export const CAPTURE = built('capture');
 
+/** The program that opens what leads nowhere once nobody else watches (native-shim/programs/guard.c). */
+export const GUARD = built('guard');
+
 /** A file of the web page. */
 export const pageFile = (name: string): string => fileURLToPath(new URL(`../../dist/web/${name}`, import.meta.url));

@@ -18,14 +18,20 @@ export interface Filter extends Pick<TcFilter, 'chain' | 'pref' | 'protocol'> {
 /** Filters of all chains at `ingress` or `egress` of a device's clsact, or at a qdisc such as `7fe1:`. One entry a filter. */
 export async function listFilters(device: string, parent: string, where: Where = {}): Promise<Filter[]> {
   const at = parent.endsWith('gress') ? [parent] : ['parent', parent];
-  const text = await run(['tc', '-statistics', '-json', 'filter', 'show', 'dev', device, ...at], where).catch(
-    (error) => {
-      // Devices come and go, each container brings some: one that has gone since it was listed has no filters.
-      if (isGone(error)) return '';
-      throw error;
-    },
-  );
-  return readFilters(text);
+  const argv = ['tc', '-statistics', '-json', 'filter', 'show', 'dev', device, ...at] as const;
+  return readFilters(await run(argv, where).catch(ifGone));
+}
+
+/** Numbers of the chains at a device's `ingress`, also of those without filters. */
+export async function listChains(device: string, where: Where = {}): Promise<number[]> {
+  const text = await run(['tc', 'chain', 'show', 'dev', device, 'ingress'], where).catch(ifGone);
+  return [...text.matchAll(/\bchain (\d+)/g)].map(([, number]) => Number(number));
+}
+
+/** Devices come and go, each container brings some: one that has gone since it was listed has nothing. */
+function ifGone(error: unknown): string {
+  if (isGone(error)) return '';
+  throw error;
 }
 
 /** Reads what `tc -json filter show` prints. */

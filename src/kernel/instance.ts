@@ -2,6 +2,8 @@ import { constants } from 'node:fs';
 import { type FileHandle, open, readdir, readFile, readlink, rm, stat } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
 import { HeadgateError } from '../model/index.ts';
+import { endGuards } from './guard.ts';
+import { getSocketPath } from './local-socket.ts';
 import { getStatePath, inStateFolder, STATE_FOLDER } from './machine.ts';
 import { getSocketPeer } from './peer.ts';
 import { hasRight } from './rights.ts';
@@ -15,7 +17,8 @@ const NAME = '\0headgate';
 
 /**
  * Takes the place of the one service of this network namespace; call the result to leave it. Undefined: it is taken, by
- * a process of root. The place is free when that process ends, however that happens.
+ * a process of root. The place is free when that process ends, however that happens. The guard that one before has left is
+ * ended: nobody else changes anything from then on.
  *
  * @throws HeadgateError HG_NO_PLACE, HG_NO_SHIM
  */
@@ -31,12 +34,18 @@ export async function acquireInstance(): Promise<(() => Promise<void>) | undefin
     await lock.close();
     return undefined;
   }
-  return async () => {
+  const leave = async () => {
     name?.close();
-    // Removed while it is held: whoever waits for it finds that its file is no more, and makes a new one.
-    await rm(path, { force: true });
+    // The socket is one that a killed service has left. The lock is removed while it is held: whoever waits for it finds that
+    // its file is no more, and makes a new one.
+    for (const ours of [await getSocketPath(), path]) await rm(ours, { force: true });
     await lock.close();
   };
+  await endGuards().catch(async (error) => {
+    await leave();
+    throw error;
+  });
+  return leave;
 }
 
 /**

@@ -46,7 +46,11 @@ export async function openLines(file: string): Promise<LineFile> {
   const handle = await open(file, 'a+', 0o600).catch(failed);
   let { size } = await handle.stat();
   const add = async (text: string) => {
-    await handle.appendFile(text).catch(failed);
+    await handle.appendFile(text).catch(async (cause) => {
+      // Some of it may be there.
+      ({ size } = await handle.stat());
+      failed(cause);
+    });
     size += Buffer.byteLength(text);
   };
   if (size > 0) {

@@ -493,7 +493,7 @@ export const CATALOGUE = {
   'bad-device': {
     severity: 'error',
     message: '"{found}" cannot be the name of a network device',
-    hint: 'at most 15 characters, without blanks, "/" and ":"',
+    hint: 'at most 15 ASCII characters, without blanks, "/" and ":"',
     about: 'As the kernel has it (dev_valid_name in net/core/dev.c); a name that is no word here is written in quotes.',
     fails: 'link dsl { device "eth 0" }',
     passes: 'link dsl { device "6in4-wan" }',

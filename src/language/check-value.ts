@@ -134,7 +134,7 @@ export function readNumber(
 export function readDevice(token: Token, diagnostics: Diagnostics): string | undefined {
   const name = token.text;
   if (isDeviceName(name)) return name;
-  diagnostics.add('bad-device', token, { found: name });
+  if (!diagnostics.hasWithin(token, ['bad-device'])) diagnostics.add('bad-device', token, { found: name });
   return undefined;
 }
 

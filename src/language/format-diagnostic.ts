@@ -40,6 +40,10 @@ export function formatDiagnostic(diagnostic: Diagnostic, text: string, options: 
   ].join('\n');
 }
 
+/** The same in one line, of a text that is one: where, what, and the hint. */
+export const formatFinding = ({ range, message, hint }: Diagnostic): string =>
+  `column ${range.start.column}: ${message}${hint === undefined ? '' : ` (${hint})`}`;
+
 /** The line that begins at this offset, without its end. */
 function lineAt(text: string, start: number): string {
   const end = text.indexOf('\n', start);

@@ -120,8 +120,9 @@ class Lexer implements Tokens {
   pushWord(span: Span): void {
     const found = this.folded.slice(span.start, span.end);
     // A name in another script stands as a name, so that it is complained of once.
+    const code = this.tokens.at(-1)?.text === 'device' ? 'bad-device' : 'bad-name';
     if (/[^\x00-\x7f]/.test(found))
-      this.diagnostics.add('bad-name', this.place(span), { found: this.text.slice(span.start, span.end) });
+      this.diagnostics.add(code, this.place(span), { found: this.text.slice(span.start, span.end) });
     else this.reportLookAlikes(span);
     this.add('word', span, found);
   }

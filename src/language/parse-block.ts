@@ -65,12 +65,21 @@ function parseBody(kind: 'link' | 'queue', cursor: Cursor, keyword: Token, open:
       settings.push(parseSetting(kind, cursor, token));
     } else {
       const near = nearest(token.text, known);
-      const hint = near ? `did you mean "${near}"?` : `a ${kind} has ${known.join(', ')}`;
+      const hint = near
+        ? `did you mean "${near}"?`
+        : (cutDevice(cursor, settings.at(-1)) ?? `a ${kind} has ${known.join(', ')}`);
       cursor.diagnostics.add('unknown-setting', token, { block: kind, found: token.text }, hint);
       if (near) settings.push(parseSetting(kind, cursor, { ...cursor.take(), text: near }));
       else skipSetting(cursor, known);
     }
   }
+}
+
+/** What to do where the next token hangs on a device's name, as in `device a;b`. */
+function cutDevice(cursor: Cursor, last: SettingSyntax | undefined): string | undefined {
+  const [sign, rest] = [cursor.previous, cursor.peek()];
+  if (last?.key.text !== 'device' || last.end !== sign.start || sign.end !== rest.start) return undefined;
+  return `a device with such a name is written in quotes: device "${last.value?.text}${sign.text}${rest.text}"`;
 }
 
 /** A `queue` within a queue's braces is a nested one; where the brace is never closed, the layout tells what was meant. */

@@ -17,7 +17,7 @@ export const ERRORS = {
   HG_WRITE: {
     exit: 2,
     message: 'cannot write {file}: {problem}',
-    hint: 'A file that was there is as it was before.',
+    hint: 'What the file had before is still there. Make room, or name another file.',
   },
   HG_FILE_EXISTS: {
     exit: 4,
@@ -46,7 +46,7 @@ export const ERRORS = {
   HG_DEVICE_NAME: {
     exit: 2,
     message: '"{device}" is no device name that can be written for tc and ip.',
-    hint: 'It is not empty, and has no white space, quotes, # or \\ in it; rename a device that has.',
+    hint: 'It has 1 to 15 ASCII characters, and no white space, quotes, / : # \\ ; { or } in it; rename a device that has.',
   },
   HG_RATE: {
     exit: 2,

@@ -1,10 +1,18 @@
 import { formatRate } from '../model/index.ts';
 import type { ConfirmEvent, MonitorItem } from './items.ts';
 
+/** Columns of the longest label: `policy.changed`. */
+const WIDTH = 14;
+
 /** One item as a line for people. */
-export function formatItem(item: MonitorItem): string {
-  return `${item.time.slice(11, 23)} ${describeItem(item)}`;
-}
+export const formatItem = (item: MonitorItem): string => `${item.time.slice(11, 23)} ${describeItem(item)}`;
+
+/** The same without the time. */
+export const describeItem = (item: MonitorItem): string => `${labelOf(item).padEnd(WIDTH)} ${tellItem(item)}`;
+
+/** What happened, in a word: the kind, and of what has a state that, unless the text says it anyway. */
+export const labelOf = (item: MonitorItem): string =>
+  'state' in item && item.kind !== 'confirm' ? `${item.kind}.${item.state}` : item.kind;
 
 /** From who opened the connection to who answered. */
 export const ARROWS = { local: '->', remote: '<-', new: '<>' } as const;
@@ -28,11 +36,11 @@ const GAPS = {
 const describePlace = ({ queue, rule }: { readonly queue: string; readonly rule?: string | undefined }): string =>
   rule ? `${queue} by ${rule}` : queue;
 
-/** The same without the time. */
-export function describeItem(item: MonitorItem): string {
+/** What stands behind the label. */
+export function tellItem(item: MonitorItem): string {
   switch (item.kind) {
     case 'ready':
-      return `ready        datapath ${item.datapath}, marks ${item.marks}; ${item.links
+      return `datapath ${item.datapath}, marks ${item.marks}; ${item.links
         .map((l) =>
           [
             `${l.download || l.upload || l.shares ? 'steering' : 'watching'} ${l.name} on ${l.device}`,
@@ -45,29 +53,29 @@ export function describeItem(item: MonitorItem): string {
         )
         .join('; ')}`;
     case 'overrun':
-      return `overrun      the kernel dropped events for us (${item.count} or more); reading the table anew`;
+      return `the kernel dropped events for us (${item.count} or more); reading the table anew`;
     case 'resync':
-      return `resync       ${item.flows} flows known: ${item.added} found, ${item.removed} gone${RESYNC_REASONS[item.reason]}${item.complete ? '' : ' (dump interrupted)'}`;
+      return `${item.flows} flows known: ${item.added} found, ${item.removed} gone${RESYNC_REASONS[item.reason]}${item.complete ? '' : ' (dump interrupted)'}`;
     case 'link':
-      return `${`link.${item.state}`.padEnd(13)}${item.name} on ${item.device}: ${item.reason}`;
+      return `${item.name} on ${item.device}: ${item.reason}`;
     case 'table':
-      return `table.${item.state} ${item.name}: ${item.reason}`;
+      return `${item.name}: ${item.reason}`;
     case 'policy':
-      return `${`policy.${item.state}`.padEnd(14)} ${item.reason.startsWith(item.file) ? '' : `${item.file}: `}${item.reason}`;
+      return `${item.reason.startsWith(item.file) ? '' : `${item.file}: `}${item.reason}`;
     case 'confirm':
-      return `confirm.${item.state.padEnd(11)} ${describeConfirm(item)}`;
+      return describeConfirm(item);
     case 'stream':
-      return `stream       session ${item.session}, items ${item.oldest} to ${item.newest} are kept`;
+      return `session ${item.session}, items ${item.oldest} to ${item.newest} are kept`;
     case 'gap':
-      return `gap          ${GAPS[item.reason]}${item.to >= item.from ? `: items ${item.from} to ${item.to} are missing` : ''}`;
+      return `${GAPS[item.reason]}${item.to >= item.from ? `: items ${item.from} to ${item.to} are missing` : ''}`;
     case 'flows':
-      return `flows.${item.state.padEnd(6)} ${item.state === 'told' ? 'each flow from here on' : 'nobody reads of flows'}`;
+      return item.state === 'told' ? 'each flow from here on' : 'nobody reads of flows';
     case 'warning':
-      return `warning      ${item.message}`;
+      return item.message;
     default: {
       const size = item.bytes === undefined ? '' : `  ${item.bytes} bytes, ${item.packets} packets`;
       const from = item.before ? ` (was in ${describePlace(item.before)})` : '';
-      return `${item.kind.padEnd(12)} ${item.protocol.padEnd(6)} ${item.local} ${ARROWS[item.origin]} ${item.remote}  origin ${item.origin}  queue ${item.queue}  ${item.rule ? `rule ${item.rule}` : 'default'}${from}${size}`;
+      return `${item.protocol.padEnd(6)} ${item.local} ${ARROWS[item.origin]} ${item.remote}  origin ${item.origin}  queue ${item.queue}  ${item.rule ? `rule ${item.rule}` : 'default'}${from}${size}`;
     }
   }
 }

@@ -162,6 +162,7 @@ export class FlowClassifier {
     }
     if (seen !== 'event' && this.table.hasEnded(record)) return false;
     const origin = this.#options.sides.originOfRecord(record);
+    const { now, times } = this.live;
     // Its end was missed: another one of the same identity has come.
     if (known >= 0) this.#end(known);
     if (!origin) return false;
@@ -174,8 +175,13 @@ export class FlowClassifier {
       nat: natOf(record.status),
       helper: record.helper,
       // One that a later look finds is as young as what was lost.
-      began: record.start ?? (seen === 'start' || seen === 'look' ? Number.NaN : this.live.now),
-      now: this.live.now,
+      began:
+        record.start !== undefined
+          ? times.evenOf(record.start, now)
+          : seen === 'start' || seen === 'look'
+            ? Number.NaN
+            : now,
+      now,
     });
     if (row < 0) return false;
     // At the start a mark is what an earlier run wrote; later, it is what the kernel's own rules said.
@@ -353,8 +359,9 @@ export class FlowClassifier {
     const { queue, rule } = this.decisionOf(row);
     const because = rule && kind !== 'flow.end' ? becauseOf(rule, this.#view, this.#policy) : undefined;
     const note = { id: this.table.idOf(row), queue, rule: rule?.name, because, before };
-    const began = this.table.beganOf(row);
-    const end = kind === 'flow.end' ? endOf(this.#view.origin, began, this.live.now, last) : { began };
-    this.#options.emit(flowEvent(kind, this.#view, { ...note, ...end }));
+    const heard = this.table.beganOf(row);
+    const { now, times } = this.live;
+    const end = kind === 'flow.end' ? endOf(this.#view.origin, heard, now, times, last) : { began: heard };
+    this.#options.emit(flowEvent(kind, this.#view, { ...note, ...end, began: times.wallOf(end.began) }));
   }
 }

@@ -1,10 +1,11 @@
 import type { Term } from '../language/index.ts';
 import { formatEnd, type Origin, protocolName } from '../model/index.ts';
 import type { FlowEvent } from '../monitor/index.ts';
+import type { EvenClock } from './even-clock.ts';
 import { type Counted, countsOf } from './flow-memory.ts';
 import type { FlowView } from './flow-view.ts';
 
-/** What the kernel tells at the end of a flow. Times in ms since 1970, where it takes them. */
+/** What the kernel tells at the end of a flow. Times in ms since 1970 by the clock of the wall, where it takes them. */
 export interface FlowEnd extends Counted {
   readonly start?: number | undefined;
   readonly stop?: number | undefined;
@@ -14,10 +15,16 @@ export interface FlowEnd extends Counted {
  * What is told of an end. `heard` is when we were told of the flow, and decided it; where that was by its event, the kernel
  * says only now how long it had been there. A dump says so at once, and then they are the same.
  */
-export function endOf(origin: Origin, heard: number, now: number, end: FlowEnd = {}): NoteOfEnd {
-  const { start, stop } = end;
+export function endOf(
+  origin: Origin,
+  heard: number,
+  now: number,
+  times: Pick<EvenClock, 'evenOf'>,
+  end: FlowEnd = {},
+): NoteOfEnd {
+  const start = end.start === undefined ? undefined : times.evenOf(end.start, heard);
   const began = start ?? heard;
-  const age = (stop ?? now) - began;
+  const age = (end.stop === undefined ? now : times.evenOf(end.stop, now)) - began;
   return {
     began,
     duration: Number.isNaN(age) ? undefined : age,

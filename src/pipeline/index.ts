@@ -1,6 +1,7 @@
 export * from './classifier.ts';
 export * from './clear-marks.ts';
 export * from './counters.ts';
+export { clockOf } from './even-clock.ts';
 export { REOPEN_MS } from './fact-desk.ts';
 export * from './fact-source.ts';
 export type { Counts } from './flow-memory.ts';

@@ -13,6 +13,7 @@ import { type Address, type CountKey, type FlowFacts, keyOfAddress } from '../mo
 import { Company } from './company.ts';
 import { DueTimes } from './due-times.ts';
 import { DynamicSets } from './dynamic-sets.ts';
+import { EvenClock } from './even-clock.ts';
 import { FactDesk } from './fact-desk.ts';
 import type { FactSource, SuppliedFacts } from './fact-source.ts';
 import { type Counts, FlowMemory } from './flow-memory.ts';
@@ -24,8 +25,9 @@ export interface LiveOptions {
   readonly sources?: readonly FactSource[] | undefined;
   /** Hears why a source has ended. */
   readonly failed?: ((error: unknown) => void) | undefined;
-  /** Ms since 1970. */
+  /** Ms since 1970, by a clock that nobody sets; and by that of the wall. Where the first alone is given, it is both. */
   readonly now?: (() => number) | undefined;
+  readonly wall?: (() => number) | undefined;
 }
 
 /**
@@ -37,7 +39,7 @@ export class LiveFlows implements Surroundings {
   readonly dirty = new Set<number>();
   readonly sets: DynamicSets;
   readonly #table: FlowTable;
-  readonly #now: () => number;
+  readonly #times: EvenClock;
   readonly #desk: FactDesk;
   /** By row. Not a Map: that is copied when it grows, and took 150 ms at 260,000 flows. */
   readonly #memories: (FlowMemory | undefined)[] = [];
@@ -54,9 +56,9 @@ export class LiveFlows implements Surroundings {
   #time = Number.NaN;
   #clock = { minute: 0, day: 0 };
 
-  constructor(table: FlowTable, { sources = [], failed = () => {}, now = Date.now }: LiveOptions) {
+  constructor(table: FlowTable, { sources = [], failed = () => {}, now, wall = now }: LiveOptions) {
     this.#table = table;
-    this.#now = now;
+    this.#times = new EvenClock(now, wall);
     this.view = new FlowView(table, this);
     this.sets = new DynamicSets((address) => this.#soil(this.#byMember.get(address) ?? []));
     this.#desk = new FactDesk(sources, (row, before) => this.#answered(row, before), failed);
@@ -73,8 +75,13 @@ export class LiveFlows implements Surroundings {
     return this.#counted;
   }
 
+  /** When the clock was looked at last: even time, as are all times here. */
   get now(): number {
     return this.#time;
+  }
+
+  get times(): Pick<EvenClock, 'evenOf' | 'wallOf'> {
+    return this.#times;
   }
 
   get clock(): { readonly minute: number; readonly day: number } {
@@ -155,8 +162,9 @@ export class LiveFlows implements Surroundings {
 
   /** Looks at the clock: what has become due since, is dirty. */
   setTime(): void {
-    this.#time = this.#now();
-    const date = new Date(this.#time);
+    const { even, wall } = this.#times.look();
+    this.#time = even;
+    const date = new Date(wall);
     const clock = { minute: date.getHours() * 60 + date.getMinutes(), day: date.getDay() };
     if (clock.minute !== this.#clock.minute || clock.day !== this.#clock.day) this.#soil(this.#clocked);
     this.#clock = clock;

@@ -23,6 +23,7 @@ import {
 import type { ConntrackGroup } from '../kernel/sources.ts';
 import type { OverrunEvent, ResyncEvent } from '../monitor/index.ts';
 import type { FlowClassifier, FlowNews } from './classifier.ts';
+import { clockOf } from './even-clock.ts';
 
 /** Wait after an overrun before the table is read anew: a storm reports many. It doubles while more is lost, up to {@link MOST_RESYNC_DELAY_MS}. */
 export const RESYNC_DELAY_MS = 200;
@@ -221,9 +222,10 @@ function readAgain(
   classifier: FlowClassifier,
   scheduler: SchedulerLike,
 ): Observable<unknown> {
+  const now = clockOf(scheduler);
   let began = 0;
   return defer(() => {
-    began = scheduler.now();
+    began = now();
     return classifier.live.counted === 0 ? EMPTY : read();
   }).pipe(
     tap((batch) => {
@@ -231,6 +233,6 @@ function readAgain(
       for (const record of batch) if (record.kind === 'dumped') classifier.update(record);
       classifier.settle();
     }),
-    repeat({ delay: () => timer(Math.max(READ_MS, 3 * (scheduler.now() - began)), scheduler) }),
+    repeat({ delay: () => timer(Math.max(READ_MS, 3 * (now() - began)), scheduler) }),
   );
 }

@@ -8,7 +8,7 @@ import {
   patchClassifier,
 } from '../kernel/index.ts';
 import type { Policy } from '../language/index.ts';
-import { type Capabilities, can, HeadgateError, type MarkField } from '../model/index.ts';
+import { CAPABILITIES, type Capabilities, can, HeadgateError, type MarkField } from '../model/index.ts';
 import {
   bpfDatapath,
   type ClassPlan,
@@ -67,11 +67,30 @@ export function bestDatapath(capabilities: Capabilities, shapes: readonly LinkSh
   throw missing('any datapath', rungs[0]!, capabilities);
 }
 
+/**
+ * Makes sure, before anything is touched, that a datapath which somebody has named can work here.
+ *
+ * @throws HeadgateError HG_NO_BTF; HG_NO_KERNEL where it is known that it does not
+ */
+export async function ensureDatapath(name: DatapathName, capabilities: Capabilities): Promise<void> {
+  if (name === 'bpf') await ensureBtf();
+  const rung = ladderOf(capabilities).find(({ datapath }) => datapath === name)!;
+  if (rung.answer === 'no') throw missing(`datapath ${name}`, rung, capabilities);
+}
+
+/** Of what can stand for each other the first is named. */
 function missing(what: string, { lacks }: Rung, { findings }: Capabilities): HeadgateError {
-  const [lack] = lacks.flat();
-  const finding = findings[lack!];
-  const problem = `${lack}: ${finding.answer === 'yes' ? '' : finding.why}`;
-  return new HeadgateError('HG_NO_KERNEL', { what, problem, needs: 'what `headgate doctor` tells of each' });
+  const first = lacks.map(([lack]) => lack!);
+  const problems = first.map((lack) => {
+    const finding = findings[lack];
+    return `${lack}: ${finding.answer === 'yes' ? '' : finding.why.replace(/\.$/, '')}`;
+  });
+  const modules = new Set(first.flatMap((lack): readonly string[] => CAPABILITIES[lack].modules));
+  return new HeadgateError('HG_NO_KERNEL', {
+    what,
+    problem: problems.join('; '),
+    needs: `${[...modules].join(', ')} (headgate doctor says more)`,
+  });
 }
 
 /**

@@ -2,6 +2,7 @@ import {
   explainFlow,
   formatDuration,
   formatExplanation,
+  formatFinding,
   type PlainExplanation,
   type Policy,
   parseFlow,
@@ -54,8 +55,13 @@ export function meantByFlow(text: string, policy: Policy): IsMeant {
     '--live',
     policy,
   );
-  if (!wanted)
-    throw new HeadgateError('HG_USAGE', { problem: `--live ${text}: ${diagnostics[0]?.message}`, command: 'explain' });
+  if (!wanted) {
+    const [first] = diagnostics;
+    throw new HeadgateError('HG_USAGE', {
+      problem: `--live ${text}: ${first && formatFinding(first)}`,
+      command: 'explain',
+    });
+  }
   return (flow) => isMeant(wanted, flow);
 }
 

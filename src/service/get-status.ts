@@ -5,6 +5,7 @@ import {
   type Filter,
   getBpfCounters,
   getBpfValue,
+  getJournal,
   getSetExpiry,
   getTcStats,
   listCountingRules,
@@ -25,11 +26,13 @@ import {
   isOurFilter,
   LEAF_MAJOR,
   LINK_MINOR,
+  numberedQueues,
   policedWay,
   TABLE,
   TAKEN,
   UPLOAD_MAJOR,
 } from '../shape/index.ts';
+import { readApplied } from './applied.ts';
 import type { DirectionStatus, LinkStatus, PolicerStatus, QueueStatus, ServiceStatus, Status } from './status.ts';
 
 /** Reads what is in the kernel now; `service` is what the running one, if there is one, knows beyond. */
@@ -44,13 +47,14 @@ export async function getStatus(service: ServiceStatus | undefined): Promise<Sta
   for (const q of scene.qdiscs.filter(isOurUpload)) if (!devices.has(q.device)) devices.set(q.device, q.device);
   for (const { name } of scene.devices) if (leadsNowhere(scene, name) && !devices.has(name)) devices.set(name, name);
 
-  const [forwards, takenFor, policers] = await Promise.all([
+  const [queues, forwards, takenFor, policers] = await Promise.all([
+    service?.queues ?? (scene.table === 'ours' ? readQueues() : undefined),
     scene.arrivals === 'ours' ? listCountingRules(ARRIVAL_FAMILY, TABLE) : [],
     scene.arrivals === 'ours' ? getSetExpiry(ARRIVAL_FAMILY, TABLE, TAKEN) : undefined,
     scene.table === 'ours' ? getPolicers() : [],
   ]);
   const links = await Promise.all(
-    [...devices].map((named) => getLink({ scene, service, forwards, takenFor }, ...named)),
+    [...devices].map((named) => getLink({ scene, service, queues, forwards, takenFor }, ...named)),
   );
   const marks = scene.field && formatMark(scene.field.mask);
   return { running: service !== undefined, tracking: scene.table === 'ours', marks, service, links, policers };
@@ -60,10 +64,20 @@ export async function getStatus(service: ServiceStatus | undefined): Promise<Sta
 interface Seen {
   readonly scene: Scene;
   readonly service: ServiceStatus | undefined;
+  readonly queues: Queues;
   /** Of the datapath `map`. */
   readonly forwards: readonly CountingRule[];
   /** Likewise: ms until what arrives passes untouched. */
   readonly takenFor: number | undefined;
+}
+
+/** In the order of the policy; undefined: nobody knows. */
+type Queues = ServiceStatus['queues'] | undefined;
+
+/** As the record of what is in force has them: of a change that was cut short nobody knows whether they are those. */
+async function readQueues(): Promise<Queues> {
+  const applied = (await getJournal()) === undefined ? await readApplied() : undefined;
+  return applied && numberedQueues(applied.policy).map(({ queue, number }) => ({ name: queue.name, number }));
 }
 
 async function getPolicers(): Promise<PolicerStatus[]> {
@@ -76,7 +90,7 @@ async function getPolicers(): Promise<PolicerStatus[]> {
 }
 
 async function getLink(seen: Seen, device: string, name: string): Promise<LinkStatus> {
-  const { scene, service } = seen;
+  const { scene, service, queues: named } = seen;
   const direction = async (
     on: readonly NetDevice[],
     major: number,
@@ -84,12 +98,12 @@ async function getLink(seen: Seen, device: string, name: string): Promise<LinkSt
     takenFor?: number,
   ): Promise<DirectionStatus> => {
     const queues = await Promise.all(
-      on.map(async (d) => (hasCake(scene, d) ? getTins(d, major, service) : getClasses(d, major, service))),
+      on.map(async (d) => (hasCake(scene, d) ? getTins(d, major, named) : getClasses(d, major, named))),
     );
     return {
       packets: getVerdicts(filters),
       expires: getExpiry(filters) ?? takenFor,
-      queues: inOrder(queues.flat(), service),
+      queues: inOrder(queues.flat(), named),
     };
   };
   const owned = ifbsOf(scene, device);
@@ -134,7 +148,7 @@ const redirectsOf = ({ scene, forwards }: Seen, device: string, ifb: string): Co
 
 /** The kernel has the last word: without the redirect nothing is steered, whoever took it away. */
 const stateOf = (state: LinkStatus['state'], lost: boolean): LinkStatus['state'] =>
-  state === 'steering' && lost ? 'open' : state;
+  lost && (state === 'steering' || state === 'kept') ? 'open' : state;
 
 function getExpiry(filters: readonly Filter[]): number | undefined {
   const program = filters.find(isOurFilter)?.programId;
@@ -151,10 +165,10 @@ function getVerdicts(filters: readonly Filter[]): Record<string, number> {
 const hasCake = (scene: Scene, { name }: NetDevice): boolean =>
   scene.qdiscs.some((q) => q.device === name && q.root && q.kind === 'cake');
 
-async function getTins({ name }: NetDevice, major: number, service: ServiceStatus | undefined): Promise<QueueStatus[]> {
+async function getTins({ name }: NetDevice, major: number, named: Queues): Promise<QueueStatus[]> {
   const tins = (await listTins(name)).map(({ threshold, bytes, packets, drops, backlog }, i) => ({
     ...{
-      name: nameOf(i + 1, service),
+      name: nameOf(i + 1, named),
       device: name,
       classid: formatHandle(major, i + 1),
       leaf: 'tin',
@@ -163,38 +177,33 @@ async function getTins({ name }: NetDevice, major: number, service: ServiceStatu
     ...{ bytes, packets, drops, overlimits: 0, backlogBytes: backlog },
   }));
   // While somebody knows which queues there are, the other tins are of no interest.
-  return tins.filter((tin) => tin.name !== undefined || !service);
+  return tins.filter((tin) => tin.name !== undefined || !named);
 }
 
-function getClasses({ name, index }: NetDevice, major: number, service: ServiceStatus | undefined): QueueStatus[] {
+function getClasses({ name, index }: NetDevice, major: number, named: Queues): QueueStatus[] {
   const stats = getTcStats(undefined, index);
   return stats
     .filter((s) => s.isClass && s.handle >>> 16 === major && (s.handle & 0xffff) < LINK_MINOR)
     .sort((a, b) => a.handle - b.handle)
-    .map((s) => queueOf(name, s, stats, service));
+    .map((s) => queueOf(name, s, stats, named));
 }
 
-const nameOf = (number: number, service: ServiceStatus | undefined): string | undefined =>
-  service?.queues.find((queue) => queue.number === number)?.name;
+const nameOf = (number: number, named: Queues): string | undefined =>
+  named?.find((queue) => queue.number === number)?.name;
 
-/** As the policy has them, where a service knows that; else by number. */
-function inOrder(queues: readonly QueueStatus[], service: ServiceStatus | undefined): QueueStatus[] {
-  const names = service?.queues.map(({ name }) => name) ?? [];
+/** As the policy has them, where that is known; else by number. */
+function inOrder(queues: readonly QueueStatus[], named: Queues = []): QueueStatus[] {
+  const names = named.map(({ name }) => name);
   const place = ({ name }: QueueStatus) => (name === undefined ? names.length : names.indexOf(name));
   return queues.toSorted((a, b) => place(a) - place(b));
 }
 
-function queueOf(
-  device: string,
-  stat: TcStat,
-  stats: readonly TcStat[],
-  service: ServiceStatus | undefined,
-): QueueStatus {
+function queueOf(device: string, stat: TcStat, stats: readonly TcStat[], named: Queues): QueueStatus {
   const number = stat.handle & 0xffff;
   // Drops are counted where they happen: by the leaf, which fq_codel does also when it sends.
   const leaf = stats.find((s) => !s.isClass && s.handle >>> 16 === LEAF_MAJOR + number);
   return {
-    name: nameOf(number, service),
+    name: nameOf(number, named),
     device,
     classid: formatHandle(stat.handle >>> 16, number),
     leaf: leaf?.kind ?? 'none',

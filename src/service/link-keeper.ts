@@ -8,7 +8,7 @@ import {
   runOperations,
   type Scene,
 } from '../apply/index.ts';
-import { delIngressFilter, type LinkItem } from '../kernel/index.ts';
+import { delIngressFilter, type GuardedRedirect, type LinkItem } from '../kernel/index.ts';
 import { HeadgateError, messageOf } from '../model/index.ts';
 import type { LinkEvent, LinkState } from '../monitor/index.ts';
 import {
@@ -20,6 +20,7 @@ import {
   linkOperations,
   repairLink,
 } from '../shape/index.ts';
+import { guardedOf } from './guarded.ts';
 import type { Settled } from './kept.ts';
 import { type Known, KnownIfbs, known } from './known-ifbs.ts';
 import { leaveLink, removeHook, tryCommand } from './leave-link.ts';
@@ -66,6 +67,14 @@ export class LinkKeeper {
   /** Index of the device now; undefined while it is absent. */
   get deviceIndex(): number | undefined {
     return this.#device?.index;
+  }
+
+  /** What its redirect hangs on, as far as the kernel has told: what is not there comes under its name. */
+  get guarded(): GuardedRedirect[] {
+    const { device, ifbs } = this.#shape;
+    const indices = this.#ifbs.indices;
+    const missing = indices.length < ifbs.length ? ifbs.map(({ name }) => name) : [];
+    return guardedOf(this.#shape, this.#datapath, this.#device?.index ?? device, [...indices, ...missing]);
   }
 
   /**

@@ -27,6 +27,7 @@ export class LinkWatch {
   #keepers: readonly LinkKeeper[] = [];
   readonly #kept: Kept[] = [];
   readonly #failed: (error: unknown) => void;
+  readonly #done: () => void;
   readonly #subscription: Subscription;
   #queue: Promise<void> = Promise.resolve();
   /** A telling from the start, until it is whole: meanwhile what was known holds. */
@@ -40,9 +41,11 @@ export class LinkWatch {
     sides: Sides,
     ready: () => void,
     failed: (error: unknown) => void,
+    done: () => void,
   ) {
     this.#sides = sides;
     this.#failed = failed;
+    this.#done = done;
     this.#subscription = items.subscribe({
       next: (batch) => {
         for (const item of batch) {
@@ -55,18 +58,20 @@ export class LinkWatch {
     });
   }
 
-  /** Resolves when the kernel has told everything once. */
+  /** Resolves when the kernel has told everything once. @param done is called whenever a keeper may have changed something, or heard of a change */
   static async open(
     items: Observable<readonly LinkItem[]>,
     sides: Sides,
     failed: (error: unknown) => void,
+    done: () => void,
   ): Promise<LinkWatch> {
     let watch: LinkWatch | undefined;
     await new Promise<void>((resolve, reject) => {
-      watch = new LinkWatch(items, sides, resolve, (error) => {
+      const broken = (error: unknown) => {
         reject(error);
         failed(error);
-      });
+      };
+      watch = new LinkWatch(items, sides, resolve, broken, done);
     });
     return watch!;
   }
@@ -96,7 +101,7 @@ export class LinkWatch {
 
   /** Does something while no keeper is at work; what happens meanwhile is told afterwards. */
   exclusively<T>(task: () => Promise<T>): Promise<T> {
-    const doing = this.#queue.then(task);
+    const doing = this.#queue.then(task).finally(this.#done);
     this.#queue = doing.then(
       () => {},
       () => {},
@@ -141,6 +146,7 @@ export class LinkWatch {
       for (const item of items) {
         if (item.kind === 'tableGone' && item.name === TABLE) this.doubt();
         for (const keeper of this.#keepers) if (await this.#follow(keeper, item)) this.doubt();
+        this.#done();
       }
     });
   }

@@ -8,6 +8,8 @@ import { Sides } from '../pipeline/index.ts';
 import { type ChangedTree, type Datapath, formatDetail, type LinkShape, type Operation } from '../shape/index.ts';
 import type { Wanted } from './applied.ts';
 import { Deadline } from './deadline.ts';
+import { guardedByName } from './guarded.ts';
+import type { Guarding } from './guarding.ts';
 import { keepFollowing } from './keep-following.ts';
 import type { Kept } from './kept.ts';
 import { LinkKeeper } from './link-keeper.ts';
@@ -30,27 +32,35 @@ export class Links {
   #watch!: LinkWatch;
   #deadline: Deadline | undefined;
 
-  private constructor(stream: MonitorStream) {
+  readonly #guarding: Guarding;
+
+  private constructor(stream: MonitorStream, guarding: Guarding) {
     this.#stream = stream;
+    this.#guarding = guarding;
   }
 
   /**
    * Builds the links of `wanted`, or takes them as they are, and keeps them from then on.
    *
+   * @param guarding is told what is redirected, at every moment
    * @param deadline ms, of {@link Deadline}
    */
   static async open(
     { shapes, datapath }: Wanted,
     how: 'anew' | 'as it is',
     stream: MonitorStream,
+    guarding: Guarding,
     deadline: number | undefined,
   ): Promise<Links> {
-    const links = new Links(stream);
+    const links = new Links(stream, guarding);
+    const tell = () => guarding.tell(links.#keepers.flatMap((keeper) => keeper.guarded));
     links.#keepers = shapes.map((shape) => links.#keeperOf(shape, datapath));
+    tell();
     links.#watch = await LinkWatch.open(
       merge(links.#follow('links', linkEvents), links.#follow('tables', tableEvents)),
       links.sides,
       stream.warn('the watch on links'),
+      tell,
     );
     try {
       for (const keeper of links.#keepers) await links.#watch.add(keeper, how);
@@ -98,6 +108,11 @@ export class Links {
       return keeper;
     };
     const odd = await this.#made.listChanged(from.shapes);
+    // Killed in between, what is in force may be this or that.
+    this.#guarding.tell([
+      ...this.#keepers.flatMap((keeper) => keeper.guarded),
+      ...to.shapes.flatMap((shape) => guardedByName(shape, to.datapath)),
+    ]);
     const { keepers, after } = await changeKernel(from, to, odd, this.#keepers, add, capabilities, journal);
     this.#keepers = keepers;
     this.#watch.replace(keepers);

@@ -1,5 +1,13 @@
 import { setImmediate } from 'node:timers/promises';
-import { type Condition, evaluate, leavesOf, type Policy, parseWhere, setContents } from '../language/index.ts';
+import {
+  type Condition,
+  evaluate,
+  formatFinding,
+  leavesOf,
+  type Policy,
+  parseWhere,
+  setContents,
+} from '../language/index.ts';
 import { type FlowFacts, formatEnd, HeadgateError, type Origin, protocolName } from '../model/index.ts';
 import type { Counts, FlowClassifier, FlowView, Reading } from '../pipeline/index.ts';
 import { FLOW_ORDERS, type FlowOrder, MOST_LISTED } from './flow-orders.ts';
@@ -55,7 +63,7 @@ export function readQuery(parameters: URLSearchParams, policy: Policy): FlowQuer
   const { condition, diagnostics } = parseWhere(text, policy);
   if (!condition) {
     const [first] = diagnostics.filter(({ severity }) => severity === 'error');
-    throw usage(`--where ${text}: ${first?.message}${first?.hint ? ` (${first.hint})` : ''}`);
+    throw usage(`--where ${text}: ${first && formatFinding(first)}`);
   }
   return { where: condition, order, limit };
 }

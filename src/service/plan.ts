@@ -1,21 +1,15 @@
-import { checkLink, checkMap, checkTable, inspect, type Scene, teardownOf } from '../apply/index.ts';
+import { checkEffects, checkLink, checkMap, checkTable, inspect, type Scene, teardownOf } from '../apply/index.ts';
 import { addFiles, delFiles, ensureBtf, getCapabilities } from '../kernel/index.ts';
 import type { Policy } from '../language/index.ts';
-import { HeadgateError } from '../model/index.ts';
-import {
-  type Datapath,
-  type DatapathName,
-  ensureCreates,
-  nameBeside,
-  planOperations,
-  qdiscsOf,
-} from '../shape/index.ts';
-import { compareBuilt, type Difference, readApplied } from './applied.ts';
+import { type Capabilities, HeadgateError } from '../model/index.ts';
+import { type DatapathName, ensureCreates, nameBeside, planOperations, qdiscsOf } from '../shape/index.ts';
+import { compareBuilt, type Difference, readApplied, type Wanted } from './applied.ts';
 import { requestService } from './ask.ts';
 import type { Unconfirmed } from './confirmation.ts';
-import { bestDatapath, prepareDatapath, type WriteFiles } from './datapath.ts';
+import { bestDatapath, ensureDatapath, prepareDatapath, type WriteFiles } from './datapath.ts';
 import { chooseMarksHere } from './marks.ts';
 import { type Change, planBetween, told } from './plan-steps.ts';
+import { checkShape } from './reload.ts';
 import { findInForce, findRunning, type InForce } from './resume.ts';
 import { shapeHere } from './shape-here.ts';
 
@@ -48,6 +42,7 @@ export async function makePlan(policy: Policy, named: DatapathName | undefined):
     const shapes = await shapeHere(policy, qdiscs);
     const service = await requestService();
     const name = named ?? service?.datapath ?? bestDatapath(capabilities, shapes);
+    if (named) await ensureDatapath(named, capabilities);
     for (const shape of shapes) ensureCreates(shape, name);
     const scene = await inspect();
     const { field } = await chooseMarksHere(policy, name, scene.field);
@@ -63,11 +58,9 @@ export async function makePlan(policy: Policy, named: DatapathName | undefined):
     if (typeof inForce === 'object') {
       const from = { policy: inForce.policy, shapes: inForce.shapes, datapath: inForce.prepared.datapath };
       const to = { ...wanted, shapes: nameBeside(inForce.shapes, shapes) };
-      const obstacles = shapes.flatMap(({ device }) =>
-        scene.devices.some((one) => one.name === device)
-          ? []
-          : [`There is no device ${device}: its link is made when it comes.`],
-      );
+      const obstacles = service
+        ? [...listRefusals('reload', reloadChecks(from, to, scene, capabilities)), ...listAbsent(from, scene)]
+        : listRefusals('up', upChecks(to, scene, capabilities));
       return { datapath: name, ...(await planBetween(from, to, scene)), obstacles, confirm: service?.confirm };
     }
     const differences = await compareBuilt(wanted, scene);
@@ -77,7 +70,7 @@ export async function makePlan(policy: Policy, named: DatapathName | undefined):
       differences,
       anew: inForce,
       changes: [...removals, ...additions],
-      obstacles: listObstacles(wanted, scene),
+      obstacles: listRefusals('up', upChecks(wanted, scene, capabilities)),
       confirm: service?.confirm,
     };
   } finally {
@@ -85,23 +78,37 @@ export async function makePlan(policy: Policy, named: DatapathName | undefined):
   }
 }
 
-/** What `up` would say no to. */
-function listObstacles({ shapes, datapath }: Pick<InForce, 'shapes'> & { datapath: Datapath }, scene: Scene): string[] {
-  const checks = [
-    () => checkTable(scene),
-    () => (datapath.map ? checkMap(scene) : undefined),
-    ...shapes.map((shape) => () => checkLink(shape, scene, datapath)),
-  ];
-  return checks.flatMap((check) => {
+type Check = () => void;
+
+/** What `up` makes sure of before the first change. */
+const upChecks = ({ policy, shapes, datapath }: Wanted, scene: Scene, capabilities: Capabilities): Check[] => [
+  () => checkTable(scene),
+  () => checkEffects(policy, scene, capabilities),
+  ...(datapath.map ? [() => checkMap(scene)] : []),
+  ...shapes.map((shape) => () => checkLink(shape, scene, datapath)),
+];
+
+/** What `reload` does. */
+const reloadChecks = (from: Wanted, to: Wanted, scene: Scene, capabilities: Capabilities): Check[] => [
+  () => checkEffects(to.policy, scene, capabilities),
+  ...to.shapes.map((shape) => () => checkShape(from.shapes, shape, scene, to.datapath)),
+];
+
+const listRefusals = (by: 'up' | 'reload', checks: readonly Check[]): string[] =>
+  checks.flatMap((check) => {
     try {
       check();
       return [];
     } catch (error) {
-      if (error instanceof HeadgateError) return [`up would refuse: ${error.message}`];
+      if (error instanceof HeadgateError) return [`${by} would refuse: ${error.message}`];
       throw error;
     }
   });
-}
+
+const listAbsent = ({ shapes }: Wanted, scene: Scene): string[] =>
+  shapes
+    .filter(({ device }) => !scene.devices.some(({ name }) => name === device))
+    .map(({ device }) => `There is no device ${device}: its link is made when it comes.`);
 
 const toPlan: WriteFiles = async (files) => {
   await ensureBtf();

@@ -11,7 +11,6 @@ import {
   restartWith,
 } from '../kernel/index.ts';
 import { chooseDatapath, type DatapathName } from '../shape/index.ts';
-import { compareBeforehand } from './resume.ts';
 
 /**
  * What the service and its tc, ip and nft need (tried out: docs/decisions/0025). Of the bpf datapath: ids of BTF and of
@@ -38,12 +37,15 @@ export async function shedPrivileges(datapath: DatapathName | undefined, files: 
   if (!hasRight('SETPCAP')) return;
   await delLeftovers();
   // Asked in any case: without root's rights it cannot be found out.
-  const capabilities = await getCapabilities();
+  const [capabilities, group] = await Promise.all([getCapabilities(), getGroupId(CONTROL_GROUP)]);
   const name = datapath ?? chooseDatapath(capabilities) ?? 'bpf';
-  const group = await getGroupId(CONTROL_GROUP);
   if (group !== undefined) joinGroup(group);
   const needed = NEEDED_RIGHTS[name];
-  if (!needed.includes('SYS_ADMIN')) await compareBeforehand(name, capabilities);
+  if (!needed.includes('SYS_ADMIN')) {
+    // Most starts need no more of the service than this file, until they are started anew.
+    const { compareBeforehand } = await import('./resume.ts');
+    await compareBeforehand(name, capabilities);
+  }
   restartWith(
     (await canReadAsOwner([...files, process.execPath, process.argv[1]!])) ? needed : [...needed, 'DAC_READ_SEARCH'],
   );

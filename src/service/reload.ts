@@ -117,8 +117,12 @@ export async function changeKernel(
   return { keepers: next, after: [...after, ...back.map(({ of: _, ...step }): Operation => step)] };
 }
 
-/** Of a link that is there already, what it has is ours; what it gets must be free. */
-function checkShape(from: readonly LinkShape[], shape: LinkShape, scene: Scene, datapath: Datapath): void {
+/**
+ * Makes sure that a link can be changed: of one that is there already, what it has is ours; what it gets must be free.
+ *
+ * @throws HeadgateError as checkLink does
+ */
+export function checkShape(from: readonly LinkShape[], shape: LinkShape, scene: Scene, datapath: Datapath): void {
   const old = from.find(({ device }) => device === shape.device);
   checkIfbs(shape, scene);
   if (!old || (shape.upload && !old.upload) || (shape.ifbs.length > 0 && old.ifbs.length === 0))

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { checkEffects, checkLink, checkMap, checkTable, runOperations, teardown } from '../apply/index.ts';
+import { checkEffects, checkLink, checkMap, checkTable, runOperations, teardown, teardownOf } from '../apply/index.ts';
 import { factSources } from '../facts/index.ts';
 import { acquireInstance, delFiles, ensureRoot, Journal, replaceApplied } from '../kernel/index.ts';
 import type { ParsedPolicy, Policy } from '../language/index.ts';
@@ -22,12 +22,14 @@ import { Changes } from './changes.ts';
 import { Closers } from './closers.ts';
 import { Confirmation } from './confirmation.ts';
 import { serveControl } from './control.ts';
-import { bestDatapath, prepareDatapath } from './datapath.ts';
+import { bestDatapath, ensureDatapath, prepareDatapath } from './datapath.ts';
 import { explainThose, type IsMeant, meantByEnd, meantByFlow } from './explain-live.ts';
 import { Finishing } from './finishing.ts';
 import { Following } from './following.ts';
 import { getPolicyView } from './get-policy.ts';
 import { getStatus } from './get-status.ts';
+import { leaveGuard } from './guarded.ts';
+import { Guarding } from './guarding.ts';
 import { Links } from './links.ts';
 import { listClassifiers } from './list-classifiers.ts';
 import { listFlows, needsRates, readQuery } from './list-flows.ts';
@@ -105,12 +107,16 @@ async function startWith(
   };
   let shapes = await shapeHere(policy, qdiscsOf(capabilities));
   const name = options.datapath ?? bestDatapath(capabilities, shapes);
+  if (options.datapath) await ensureDatapath(name, capabilities);
   const opened = new Closers();
   let keep = false;
   try {
     const leave = await acquireInstance();
     if (!leave) throw new HeadgateError('HG_RUNNING', { pid: (await getServicePid()) ?? 'unknown' });
     opened.add(leave);
+    let guarding: Guarding | undefined;
+    // Refused before anything was touched, what an earlier run has left goes on.
+    opened.add(() => (guarding ? guarding.close(keep) : leaveGuard()));
     // A port that is taken is said before anything is touched.
     const web = options.web && (await openWeb(options.web));
     opened.add(() => web?.close());
@@ -141,10 +147,11 @@ async function startWith(
     if (datapath.map) checkMap(scene);
     for (const shape of shapes) checkLink(shape, scene, datapath);
 
+    guarding = await Guarding.open(warn('the guard'));
     opened.add(() => (keep ? undefined : takeDown(field)));
     const journal = await Journal.begin(inForce ? { kind: 'reload', applied: writeApplied(inForce) } : { kind: 'up' });
     if (!inForce) {
-      await teardown();
+      if (teardownOf(scene).length > 0) await teardown();
       // What is in the same bits, the classifier puts right.
       if (scene.field && scene.field.mask !== field.mask) await clearField(scene.field);
       // From here on the kernel tracks connections in this namespace, and has the functions that the classifier calls.
@@ -153,7 +160,7 @@ async function startWith(
 
     const wanted = { policy, shapes, datapath };
     const from = inForce && { policy: inForce.policy, shapes: inForce.shapes, datapath: inForce.prepared.datapath };
-    const links = await Links.open(from ?? wanted, from ? 'as it is' : 'anew', stream, options.deadline);
+    const links = await Links.open(from ?? wanted, from ? 'as it is' : 'anew', stream, guarding, options.deadline);
     opened.add(() => links.close());
     const finishing = new Finishing((about, error) => warn(about)(error));
     opened.add(() => finishing.hurry());

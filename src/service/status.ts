@@ -77,7 +77,7 @@ export interface PolicerStatus {
 export interface LinkStatus {
   readonly name: string;
   readonly device: string;
-  /** Without a service: `kept`, what it left behind. */
+  /** Without a service: `kept`, what it left behind, or `open`, where the redirect is gone. */
   readonly state: LinkState | 'kept';
   /** Where what arrives goes; none where it is left alone. */
   readonly ifbs: readonly IfbStatus[];
@@ -110,7 +110,7 @@ export interface DirectionStatus {
 }
 
 export interface QueueStatus {
-  /** Absent where no service runs: the kernel knows numbers. */
+  /** Absent where no service runs, and no record says what is in force: the kernel knows numbers. */
   readonly name?: string | undefined;
   /** On which it stands: an ifb of the link, or the link's own. */
   readonly device: string;

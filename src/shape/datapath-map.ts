@@ -56,6 +56,7 @@ export function mapDatapath({ byOrigin, field }: ClassPlan): Datapath {
     leavesByNft: true,
     inPlace: true,
     entries: [],
+    chainOf: arrivalChain,
     redirect(device, ifbs) {
       const name = arrivalChain(device);
       const hook = `type filter hook ingress device "${device}" priority ${LAST}; policy accept;`;

@@ -29,6 +29,8 @@ export interface Datapath {
   readonly inPlace: boolean;
   /** Preferences of the filters in chain 0 that packets enter by: without them everything passes. */
   readonly entries: readonly number[];
+  /** Name of the nft chain, of family {@link ARRIVAL_FAMILY}, that packets enter by on a device; absent: filters alone. */
+  readonly chainOf?: ((device: string) => string) | undefined;
   /**
    * Classifies what arrives on the device and redirects it to the ifb that has its class. They must be up, and there is
    * one at least. Live when all of it is there.

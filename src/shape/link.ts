@@ -1,7 +1,15 @@
 import type { Command } from '../model/index.ts';
 import type { Datapath } from './datapath.ts';
 import type { IfbShape } from './ifb.ts';
-import { DOWNLOAD_MAJOR, formatAlias, formatHandle, type Ownership, UPLOAD_MAJOR, withHook } from './names.ts';
+import {
+  DOWNLOAD_MAJOR,
+  formatAlias,
+  formatHandle,
+  HOOK_CHAIN,
+  type Ownership,
+  UPLOAD_MAJOR,
+  withHook,
+} from './names.ts';
 import type { Operation, TreePlace } from './operation.ts';
 import { batch, tc } from './tc-batch.ts';
 import type { Tree } from './tree.ts';
@@ -60,6 +68,9 @@ export function linkOperations(shape: LinkShape, site: LinkSite, datapath: Datap
 export const removeUpload = (device: string, major: number): Command =>
   tc('qdisc', 'del', 'dev', device, 'root', 'handle', formatHandle(major));
 export const removeClsact = (device: string): Command => tc('qdisc', 'del', 'dev', device, 'clsact');
+/** Leaves a clsact that we added to others. */
+export const removeHookChain = (device: string): Command => tc('chain', 'del', ...hookChain(device));
+const hookChain = (device: string): string[] => ['dev', device, 'ingress', 'chain', `${HOOK_CHAIN}`];
 export const removeIfb = (ifb: string): Command => ({ argv: ['ip', 'link', 'del', ifb] });
 /** The ifb that a command of {@link removeIfb} removes; undefined for any other command. */
 export const removedIfb = ({ argv: [tool, what, verb, ifb] }: Command): string | undefined =>
@@ -90,11 +101,18 @@ function downloadOperations(shape: LinkShape, site: LinkSite, datapath: Datapath
 export const HOOK_LOSS =
   'what leaves meanwhile is lost, some milliseconds of it (the kernel stops the device for that)';
 
+/** One that somebody else has made meanwhile is not taken for ours: what has no such chain stays. */
 export const addClsact = (device: string): Operation => ({
   about: `add clsact to ${device}`,
   touches: HOOK_LOSS,
-  command: tc('qdisc', 'add', 'dev', device, 'clsact'),
-  undo: removeClsact(device),
+  command: batch('tc', [
+    ['qdisc', 'add', 'dev', device, 'clsact'],
+    ['chain', 'add', ...hookChain(device)],
+  ]),
+  undo: batch('tc', [
+    ['chain', 'del', ...hookChain(device)],
+    ['qdisc', 'del', 'dev', device, 'clsact'],
+  ]),
 });
 
 export const setUp = (ifb: string): Operation => ({

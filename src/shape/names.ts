@@ -22,6 +22,8 @@ export const FILTER_PREF = 0x7fe0;
 export const PICK_PREF = FILTER_PREF + 4;
 /** Of every other generation of those: so another policy's can stand beside those in force. */
 export const SECOND_PICK_PREF = PICK_PREF + 4;
+/** Chain without filters on a clsact that we added: it says so as long as that is there, whatever else has gone. */
+export const HOOK_CHAIN = 0x7fef;
 /** Our nft table, family inet. */
 export const TABLE = 'headgate';
 

@@ -47,9 +47,12 @@ export function formatScript(
     '\trm -r $folder',
     '}',
     '',
+    ...REFUSE_HEADGATE,
+    '',
     'up() {',
+    '\talone',
     ...(withoutNat ? REFUSE_NAT : []),
-    '\tmkdir $folder',
+    '\tmkdir $folder || refuse "a script was run here before: sh $0 down takes away what is left of it, and this folder"',
     '\ttrap back EXIT',
     ...files.flatMap(formatFile),
     ...operations.flatMap(({ about, command, undo }, i) => {
@@ -64,6 +67,7 @@ export function formatScript(
     `case \${1:-up} in`,
     'up) up ;;',
     'down)',
+    '\talone',
     '\tdone=$(cat $folder/done)',
     '\tback',
     '\t;;',
@@ -76,11 +80,22 @@ export function formatScript(
   return `${lines.join('\n')}\n`;
 }
 
+const REFUSE_HEADGATE = [
+  'refuse() {',
+  '\techo "$1" >&2',
+  '\texit 4',
+  '}',
+  '',
+  '# A running headgate has this name in the network namespace.',
+  'alone() {',
+  "\t! grep -q ' @headgate@*$' /proc/net/unix || refuse 'headgate runs here: headgate down'",
+  '}',
+];
+
 const REFUSE_NAT = [
   '\t# Entries that are made on arrival (ct commit) get no translation.',
   "\tif nft list chains | grep 'type nat hook' >&2 || grep -sx nat /proc/net/ip_tables_names /proc/net/ip6_tables_names >&2; then",
-  '\t\techo "conntrack create: there is NAT here" >&2',
-  '\t\texit 4',
+  "\t\trefuse 'conntrack create: there is NAT here'",
   '\tfi',
 ];
 
@@ -100,10 +115,10 @@ function format({ argv, input }: Command): string[] {
 
 /** A clsact goes only where nobody has put filters of their own there since. */
 function formatUndo(undo: Command): string[] {
-  const [tool, what, verb, , device, kind] = undo.argv;
-  if (tool !== 'tc' || what !== 'qdisc' || verb !== 'del' || kind !== 'clsact') return format(undo);
-  const show = (way: string) => `$(tc filter show dev ${quote(device!)} ${way})`;
-  return [`\t[ -n "${show('ingress')}${show('egress')}" ] ||`, `\t${format(undo)[0]}`];
+  const device = /^qdisc del dev (\S+) clsact$/m.exec(undo.input ?? '')?.[1];
+  if (device === undefined) return format(undo);
+  const show = (way: string) => `$(tc filter show dev ${quote(device)} ${way})`;
+  return [`\t[ -n "${show('ingress')}${show('egress')}" ] ||`, ...format(undo)];
 }
 
 const formatFile = ({ name, content }: ScriptFile): string[] => [

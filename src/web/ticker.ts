@@ -1,4 +1,4 @@
-import { describeItem, FILTER_KEYS, type MonitorItem } from '../monitor/index.ts';
+import { FILTER_KEYS, labelOf, type MonitorItem, tellItem } from '../monitor/index.ts';
 import type { PolicyView } from '../service/index.ts';
 import { at, el, setText } from './dom.ts';
 import type { Feed } from './feed.ts';
@@ -115,9 +115,8 @@ function fill(row: HTMLTableRowElement, item: MonitorItem): void {
   const [seq, time, kind, text, story] = row.cells;
   setText(seq!, String(item.seq));
   setText(time!, item.time.slice(11, 23));
-  const state = 'state' in item ? `.${item.state}` : '';
-  setText(kind!, `${item.kind}${state}`);
-  setText(text!, describeItem(item).replace(/^\S+\s+/, ''));
+  setText(kind!, labelOf(item));
+  setText(text!, tellItem(item));
   const button = story!.firstElementChild as HTMLButtonElement;
   button.hidden = !('remote' in item);
   if ('remote' in item) button.setAttribute('aria-label', `story of ${item.protocol} ${item.local} ${item.remote}`);

@@ -43,6 +43,7 @@ export interface Running {
 export class BenchLab {
   readonly ns: Namespace;
   readonly folder: string;
+  readonly #running = new Set<ChildProcess>();
 
   private constructor(ns: Namespace, folder: string) {
     this.ns = ns;
@@ -53,6 +54,7 @@ export class BenchLab {
     execFileSync('make', ['-s', '-C', packageFile('native-shim'), 'all', 'tools']);
     const ns = await Namespace.add('bench');
     const folder = await mkdtemp(join(tmpdir(), 'hg-bench-'));
+    const lab = new BenchLab(ns, folder);
     try {
       await ns.batch(
         'link add wan type veth peer name far',
@@ -62,8 +64,10 @@ export class BenchLab {
         'route add default dev wan',
       );
       await ns.feed(TRACK, 'nft', '-f', '-');
-      return await act(new BenchLab(ns, folder));
+      return await act(lab);
     } finally {
+      // A benchmark that failed leaves them.
+      for (const child of lab.#running) child.kill('SIGKILL');
       await ns.del();
       await rm(folder, { recursive: true });
     }
@@ -72,7 +76,8 @@ export class BenchLab {
   /** Starts a program; resolves once it has said `ready`, where that is given. */
   async start(argv: readonly string[], ready?: RegExp): Promise<Running> {
     const child = spawn('ip', ['netns', 'exec', this.ns.name, ...argv], { stdio: ['ignore', 'pipe', 'inherit'] });
-    const ended = new Promise((resolve) => child.once('exit', resolve));
+    this.#running.add(child);
+    const ended = new Promise((resolve) => child.once('exit', resolve)).finally(() => this.#running.delete(child));
     let text = '';
     await new Promise<void>((resolve, reject) => {
       child.stdout!.on('data', (data) => {

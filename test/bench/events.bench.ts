@@ -14,7 +14,7 @@ import { note } from './report.ts';
 const FLOWS = 30_000;
 const LAG = 5000;
 /** Flows a second: as many as the slowest can follow without a loss. */
-const RATE = 20_000;
+const RATE = 12_000;
 /** Each flow's beginning, and the end of all but the last. */
 const EVENTS = 2 * FLOWS - LAG;
 const ROUNDS = 3;

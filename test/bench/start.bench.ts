@@ -3,7 +3,7 @@
 
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { BenchLab, median, pause, type Running, spentBy, WATCHED } from './bench-lab.ts';
+import { BenchLab, median, pause, type Running, rests, spentBy, WATCHED } from './bench-lab.ts';
 import { note } from './report.ts';
 
 const ROUNDS = 5;
@@ -47,8 +47,7 @@ test('the start', { timeout: 300_000 }, () =>
     }
     await lab.flush();
     const idle = await lab.up(SHAPED);
-    await pause(2000);
-    const before = await spentBy(idle.child.pid!);
+    const before = await rests(idle.child.pid!);
     await pause(IDLE_MS);
     const spent = (await spentBy(idle.child.pid!)) - before;
     await idle.end('SIGTERM');

@@ -6,7 +6,7 @@ import type { DatapathName } from '../../src/shape/index.ts';
 import { Gateway, WORLD } from './gateway.ts';
 import { PATIENCE, soon } from './soon.ts';
 
-const PARTS = ['devices', 'kept', 'again', 'renamed', 'reload'] as const;
+const PARTS = ['devices', 'kept', 'guarded', 'again', 'renamed', 'reload'] as const;
 export type LifePart = (typeof PARTS)[number];
 
 /** What up.test.ts and up-devices.test.ts say of `bpf`, of other datapaths: they come and go whole, whatever happens to devices. */
@@ -94,6 +94,19 @@ default local -> mine  remote -> mine  new -> mine
       await steered();
       await gateway.headgate('down');
       expect(await gateway.snapshot()).toBe(before);
+    });
+
+    part('guarded', 'killed, and its ifb set down or deleted: what arrives passes', async () => {
+      for (const command of ['link set hg-wan down', 'link del hg-wan']) {
+        await (await up()).stop('SIGKILL');
+        await steered();
+        await gateway.box.batch(command);
+        // Of chains the others stay: nothing enters there any more.
+        await soon(async () => expect(await redirects('wan')).not.toMatch(/ chain 0 |hook ingress/));
+        expect(await gateway.ping(5)).toBe(0);
+      }
+      expect((await gateway.headgate('down')).status).toBe(0);
+      expect(await redirects('wan')).toBe('');
     });
 
     part('again', 'killed and started again it goes on in place, and knows the flows that are there', async () => {

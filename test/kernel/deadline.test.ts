@@ -150,7 +150,7 @@ describe('the deadline', () => {
     expect((await gateway.headgate('reload')).status).toBe(0);
     await soon(renewed);
 
-    await program.stop('SIGKILL');
+    await gateway.killUnguarded(program);
     await gateway.box.batch('link del hg-wan');
     expect(await forwarded(5)).toBe(5);
     await soon(expired);

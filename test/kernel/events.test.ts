@@ -8,9 +8,10 @@ import { createInterface } from 'node:readline';
 import { isDeepStrictEqual } from 'node:util';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { getStatePath } from '../../src/kernel/index.ts';
+import { Program } from '../../src/lab/index.ts';
 import type { MonitorItem } from '../../src/monitor/index.ts';
 import { itemSchema } from '../../src/monitor/schema.ts';
-import { Gateway, INSIDE, WAN, WORLD } from './gateway.ts';
+import { type Exit, exitOf, Gateway, HEADGATE, INSIDE, WAN, WORLD } from './gateway.ts';
 import { Host } from './host.ts';
 import { soon } from './soon.ts';
 import { tool } from './tools.ts';
@@ -33,6 +34,15 @@ const get = (path: string, headers: Record<string, string> = {}): Promise<Incomi
 
 /** Of a storm, checking each would take longer than the storm. */
 const MOST_CHECKED = 2000;
+
+/** Every number is there, or said to be missing, from the first item behind what says where the stream begins. */
+function expectWhole(items: readonly MonitorItem[]): void {
+  let at = items[1]!.kind === 'gap' ? items[1]!.from - 1 : items[1]!.seq - 1;
+  for (const item of items.slice(1)) {
+    expect(item.kind === 'gap' ? item.from : item.seq).toBe(at + 1);
+    at = item.seq;
+  }
+}
 
 /** Reads a stream; every item that comes is as the schema says. */
 async function read(parameters = '', from?: IncomingMessage) {
@@ -152,10 +162,39 @@ it('tells each reader what it asks for', async () => {
   expect(await gateway.headgate('events', '--filter', 'colour=red')).toMatchObject({ status: 2 });
   expect(await gateway.headgate('events', '--since', 'x')).toMatchObject({ status: 2 });
 
-  for (const { close } of [all, remote, quiet]) close();
+  // A reload took nothing from who read through it.
+  expectWhole(all.items);
+  // A pipe that somebody has closed is no mistake; it shows with the next item.
+  const script = '{ "$@"; echo "ended with $?" >&2; } | head -1';
+  let short: Exit | undefined;
+  const piped: [string, ...string[]] = ['sh', '-c', script, 'sh', ...HEADGATE, 'events', '--json', '--since', '0'];
+  void exitOf(box.name, ...piped).then((exit) => (short = exit));
+  await soon(async () => {
+    await gateway.ask(inside, 'udp', WORLD, 5000);
+    expect(short).toMatchObject({ stdout: expect.stringMatching(/^\{.*\}\n$/), stderr: 'ended with 0\n' });
+  });
+
+  for (const { close } of [remote, quiet]) close();
+  const whole = Program.start('events', [...HEADGATE, 'events', '--json'], { netns: box.name });
+  await whole.line((line) => line.includes('"stream"'));
+  expect(await program.stop('SIGTERM')).toEqual({ status: 0, signal: null });
+  // Who reads through a restart is told its end, and asks again by what it had last.
+  await all.ended;
+  expect(await whole.ended).toEqual({ status: 0, signal: null });
+  const next = await gateway.up(file);
+  const back = await read(`?since=${session}-${all.items.at(-1)!.seq}`);
+  await soon(() => expect(back.items.some(({ kind }) => kind === 'ready')).toBe(true));
+  expect(back.items[0]).not.toMatchObject({ session });
+  expect(back.items[1]).toMatchObject({ kind: 'gap', reason: 'restart' });
+  expect(back.items[2]).toMatchObject({ seq: 1 });
+  expectWhole(back.items);
+  for (const { close } of [all, back]) close();
   // No rule needs to follow flows now, and nobody reads of them.
   await soon(async () => expect((await gateway.status()).service).toMatchObject({ follows: [] }));
-  expect(await program.stop('SIGTERM')).toEqual({ status: 0, signal: null });
+  const cut = Program.start('events', [...HEADGATE, 'events', '--json'], { netns: box.name });
+  await cut.line((line) => line.includes('"stream"'));
+  await next.stop('SIGKILL');
+  expect(await cut.ended).toEqual({ status: 6, signal: null });
 }, 120_000);
 
 it('tells a reader that stood still through a storm what it missed, and waits for nobody', async () => {
@@ -164,6 +203,10 @@ it('tells a reader that stood still through a storm what it missed, and waits fo
   await box.run('sysctl', '-qw', 'net.netfilter.nf_conntrack_udp_timeout=600');
   const program = await gateway.up();
   const standing = await get('/events');
+  // One that stands still, too, and goes without a word.
+  const gone = Program.start('events', [...HEADGATE, 'events', '--json'], { netns: box.name });
+  await gone.line((line) => line.includes('"stream"'));
+  process.kill(gone.pid!, 'SIGSTOP');
   const reading = await read('?since=0');
   await soon(() => expect(reading.items.some(({ kind }) => kind === 'resync')).toBe(true));
   await box.run(FLOWS, '30000', '0', '15000');
@@ -181,14 +224,13 @@ it('tells a reader that stood still through a storm what it missed, and waits fo
   const gaps = late.items.filter((item) => item.kind === 'gap');
   expect(gaps.length).toBeGreaterThan(0);
   for (const gap of gaps) expect(gap).toMatchObject({ reason: 'slow' });
-  // Every number is there, or said to be missing.
-  for (const { items } of [late, reading]) {
-    let at = items[1]!.seq - 1;
-    for (const item of items.slice(1)) {
-      expect(item.kind === 'gap' ? item.from : item.seq).toBe(at + 1);
-      at = item.seq;
-    }
-  }
+  for (const { items } of [late, reading]) expectWhole(items);
+  const readers = async () =>
+    Number(/^headgate_stream_readers (\d+)/m.exec((await gateway.headgate('metrics')).stdout)?.[1]);
+  expect(await readers()).toBe(3);
+  await gone.stop('SIGKILL');
+  await soon(async () => expect(await readers()).toBe(2));
   for (const { close } of [late, reading]) close();
+  await soon(async () => expect((await gateway.status()).service).toMatchObject({ follows: [] }));
   expect(await program.stop('SIGTERM')).toEqual({ status: 0, signal: null });
 }, 120_000);

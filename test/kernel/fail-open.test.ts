@@ -1,5 +1,6 @@
 // Whatever happens to the link, its ifb, the service and what others have beside it, in whatever order: a stream of packets goes
-// on while the link is up, and nothing of ours leads to an ifb that is down or gone for longer than a moment while a service lives.
+// on while the link is up, also where the service is dead, and nothing of ours leads to an ifb that is down or gone for longer than
+// a moment, unless the service hangs.
 // Shown on the machine's own kernel (6.18: cls_bpf, HTB, u32).
 //
 // HEADGATE_RUNS=100 for more runs, HEADGATE_SEED=N for those of a seed.
@@ -35,7 +36,7 @@ class World {
   /** What the link is called; undefined: it was deleted. */
   device: string | undefined = 'wan';
   up = true;
-  /** The ifb was touched while nobody watched: until somebody does, packets may be lost (docs/limits.md). */
+  /** The ifb was touched while the service hung: until it goes on or ends, packets may be lost (docs/limits.md). */
   blind = false;
   reloads = 0;
   readonly heartbeat: Heartbeat;
@@ -77,7 +78,7 @@ class World {
   async ifb(command: (name: string) => string): Promise<void> {
     const name = /(\S+):/.exec((await this.box('ip -o link show type ifb')).replace(/^\d+: /, ''))?.[1];
     if (!name) return;
-    this.blind ||= this.service !== 'runs';
+    this.blind ||= this.service === 'stopped';
     await this.try(command(name));
   }
 
@@ -101,7 +102,8 @@ class World {
       await this.program!.ended;
       this.service = 'dead';
     } else this.service = signal === 'SIGSTOP' ? 'stopped' : 'runs';
-    if (signal === 'SIGCONT') this.blind = false;
+    // Killed, it leaves a guard, who looks.
+    if (signal !== 'SIGSTOP') this.blind = false;
   }
 }
 
@@ -173,7 +175,7 @@ const STEPS_BY_NAME: Record<string, { when?: (world: World) => boolean; do: (wor
 /** What holds after each step, in a moment. */
 async function settled(world: World): Promise<void> {
   if (world.flows) await world.heartbeat.since(Date.now());
-  if (world.service !== 'runs') return;
+  if (world.service === 'stopped') return;
   await soon(async () => {
     const links = await world.box('ip -o link show');
     for (const [, name] of links.matchAll(/^\d+: ([^:@]+)/gm)) {

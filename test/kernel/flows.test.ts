@@ -109,7 +109,7 @@ it('list the flows that are meant, and say why they are where they are', async (
   expect(await gateway.headgate('why', '192.0.2.99:1')).toMatchObject({ status: 1 });
   expect(await gateway.headgate('why', 'nonsense')).toMatchObject({ status: 2 });
   const wrong = await gateway.headgate('flows', '--where', 'origin us');
-  expect(wrong).toMatchObject({ status: 2, stderr: expect.stringContaining('--where origin us: ') });
+  expect(wrong).toMatchObject({ status: 2, stderr: expect.stringContaining('--where origin us: column 8: ') });
 
   await writeFile(file, policy('rule old when age > 1h -> seed\n'));
   expect((await gateway.headgate('reload')).status).toBe(0);

@@ -1,7 +1,7 @@
 // A gateway to try the service on:  world 192.0.2.2 ── wan 192.0.2.1 box lan 10.0.0.1 ── 10.0.0.2 inside
 // `wan` and `lan` are veth; the box masquerades, and forwards port 51413 to the inside host.
 
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { listBuilt } from '../../src/apply/index.ts';
@@ -9,7 +9,7 @@ import { start } from '../../src/kernel/index.ts';
 import { Namespace, Program, packageFile } from '../../src/lab/index.ts';
 import type { LinkStatus, Status } from '../../src/service/index.ts';
 import { Looker } from './looker.ts';
-import { PATIENCE } from './soon.ts';
+import { PATIENCE, soon } from './soon.ts';
 
 export const HEADGATE = [process.execPath, packageFile('dist/cli/headgate.js')] as const;
 const FORGET = 'mkdir -p /run/headgate && mount -t tmpfs none /run/headgate && exec "$@"';
@@ -154,6 +154,22 @@ export class Gateway {
     const places = { devices: ['wan', 'lan'], ifbs: ['hg-wan', 'hg_wan', 'spy'] };
     const built = await listBuilt(places, (argv) => this.box.run(...argv));
     return [...built].flat().join('\n').replaceAll('hg_wan', 'hg-wan');
+  }
+
+  /** Processes in the box that guard redirects, or would if their service were dead. */
+  async guards(): Promise<readonly number[]> {
+    const pids = (await this.box.run('ip', 'netns', 'pids', this.box.name)).split('\n').filter(Boolean);
+    const names = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')));
+    return pids.filter((_, i) => names[i] === 'headgate-guard\n').map(Number);
+  }
+
+  /** Kills what `up` has started, and then the guard that it leaves: nobody watches any more. */
+  async killUnguarded(program: Program): Promise<void> {
+    await program.stop('SIGKILL');
+    for (const pid of await this.guards()) process.kill(pid, 'SIGKILL');
+    await soon(async () => {
+      if ((await this.guards()).length > 0) throw new Error('a guard lives');
+    });
   }
 
   /** Everything that tc, ip and nft tell of the box's kernel objects, without counters. */

@@ -55,14 +55,20 @@ describe('the place of the one service', () => {
     expect(await gateway.snapshot()).toBe(before);
   });
 
-  it('is free again after kill -9, and its lock is gone after a proper end', async () => {
-    const lock = `${STATE}/${await gateway.box.getId()}.lock`;
+  it('is free again after kill -9, and nothing of it is left after a proper end, or down', async () => {
+    const id = await gateway.box.getId();
+    const lock = `${STATE}/${id}.lock`;
     const killed = await gateway.up();
     await killed.stop('SIGKILL');
     await access(lock);
     const next = await gateway.up();
     await next.stop('SIGTERM');
     await expect(access(lock)).rejects.toMatchObject({ code: 'ENOENT' });
+    await (await gateway.up()).stop('SIGKILL');
+    await access(lock.replace('lock', 'sock'));
+    expect((await gateway.headgate('down')).status).toBe(0);
+    const left = (await readdir(STATE)).filter((name) => name.startsWith(`${id}.`));
+    expect(left).toEqual([]);
   });
 });
 

@@ -1,18 +1,11 @@
-// Whose bits of the mark are whose: `headgate up` beside others who use marks, and no bit of theirs ever changes. Shown on
-// the machine's own kernel (6.18: datapaths bpf and map).
+// Whose bits of the mark are whose: `headgate up` beside others who use marks. Shown on the machine's own kernel (6.18).
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Program } from '../../src/lab/index.ts';
-import { DEFAULT_MARK_FIELD, type MarkField, markFieldOf } from '../../src/model/index.ts';
-import { Gateway, INSIDE, WAN, WORLD } from './gateway.ts';
-import { Foreigner } from './marks-lab.ts';
+import { Gateway, WORLD } from './gateway.ts';
 import { soon } from './soon.ts';
-
-const INSIDE6 = 'fd00:a::2';
-const WORLD6 = 'fd00:b::2';
 
 let gateway: Gateway;
 let program: Program | undefined;
@@ -28,7 +21,6 @@ default local -> local  remote -> remote  new -> new
 const RULES = {
   none: '',
   five: 'rule five when remote.port 5000 -> special\n',
-  all: 'rule all when origin local -> special\nrule theirs when origin remote -> new\n',
 };
 
 async function policyFile(rules: string): Promise<string> {
@@ -127,149 +119,4 @@ describe('which bits are taken', () => {
     expect((await gateway.headgate('down')).status).toBe(0);
     expect(await marksOf()).toContain(`mark=${0x11000000} `);
   });
-});
-
-type Step =
-  | {
-      readonly kind: 'flow';
-      readonly from: 'inside' | 'world';
-      readonly port: number;
-      readonly l4: 'udp' | 'tcp';
-      readonly six: boolean;
-    }
-  | { readonly kind: 'reload'; readonly rules: keyof typeof RULES }
-  | { readonly kind: 'hangup' | 'restart' | 'crash' | 'down' };
-
-const PORTS = [5000, 5001] as const;
-const SEEDED = 51413;
-
-const step: fc.Arbitrary<Step> = fc.oneof(
-  {
-    weight: 5,
-    arbitrary: fc.record({
-      kind: fc.constant('flow' as const),
-      from: fc.constantFrom('inside' as const, 'world' as const),
-      port: fc.constantFrom(...PORTS),
-      l4: fc.constantFrom('udp' as const, 'tcp' as const),
-      six: fc.boolean(),
-    }),
-  },
-  {
-    weight: 3,
-    arbitrary: fc.record({
-      kind: fc.constant('reload' as const),
-      rules: fc.constantFrom('none' as const, 'five' as const, 'all' as const),
-    }),
-  },
-  {
-    weight: 2,
-    arbitrary: fc.record({
-      kind: fc.constantFrom('hangup' as const, 'restart' as const, 'crash' as const, 'down' as const),
-    }),
-  },
-);
-
-describe.each(['bpf', 'map'])('property: no bit of anybody else’s ever changes (%s)', (datapath) => {
-  it.each<[string, MarkField]>([
-    ['the default bits', DEFAULT_MARK_FIELD],
-    ['bits in the middle', markFieldOf(0x0003f800)!],
-  ])(
-    'under flows, reloads, crashes and down, with %s',
-    async (_, field) => {
-      await lay6();
-      const others = ~field.mask >>> 0;
-      const foreign = fc.integer({ min: 0, max: 0xffffffff }).map((mark) => (mark & others) >>> 0);
-      await fc.assert(
-        fc.asyncProperty(
-          fc.tuple(foreign, foreign, foreign),
-          fc.array(step, { minLength: 6, maxLength: 10 }),
-          async (marks, steps) => {
-            const byPort = { [PORTS[0]]: marks[0], [PORTS[1]]: marks[1], [SEEDED]: marks[2] };
-            const foreigner = await Foreigner.add(gateway.box, byPort, field);
-            // So that every run has flows that are marked, and of both families.
-            const seen: Step[] = [
-              { kind: 'reload', rules: 'all' },
-              { kind: 'flow', from: 'inside', port: 5000, l4: 'udp', six: true },
-              { kind: 'flow', from: 'world', port: 5000, l4: 'udp', six: false },
-              ...steps,
-            ];
-            let flows = 0;
-            let marked = 0;
-            const start = async () => {
-              program = await gateway.up(join(gateway.folder, 'marks.gate'), '--datapath', datapath);
-            };
-            try {
-              await policyFile(`marks 0x${field.mask.toString(16)}\n${RULES.five}`);
-              await start();
-              for (const one of seen) {
-                flows += await take(one, field, start);
-                const { changed, marks: now } = await foreigner.entries();
-                expect(changed, JSON.stringify(one)).toEqual([]);
-                marked += now.filter((mark) => (mark & field.mask) !== 0).length;
-              }
-              expect(marked).toBeGreaterThan(0);
-              expect((await foreigner.entries()).count).toBeGreaterThan(0);
-              await gateway.headgate('down');
-              const after = await foreigner.entries();
-              expect(after.changed).toEqual([]);
-              expect(after.marks.filter((mark) => (mark & field.mask) !== 0)).toEqual([]);
-              expect(await foreigner.counters()).toMatchObject({ 'changed-flow': 0, 'changed-packet': 0 });
-              expect((await foreigner.counters()).seen).toBeGreaterThanOrEqual(2 * flows);
-            } finally {
-              await gateway.headgate('down');
-              program = undefined;
-              await gateway.box.run('nft', 'delete', 'table', 'inet', 'foreign');
-              await gateway.box.run('conntrack', '-F').catch(() => {});
-            }
-          },
-        ),
-        { numRuns: 1, endOnFailure: true },
-      );
-    },
-    240_000,
-  );
-
-  /** One step; says how many flows it made. */
-  async function take(one: Step, field: MarkField, start: () => Promise<void>): Promise<number> {
-    if (one.kind === 'flow') {
-      const [from, to, port] =
-        one.from === 'inside'
-          ? [gateway.inside, one.six ? WORLD6 : WORLD, one.port]
-          : [gateway.world, one.six ? INSIDE6 : WAN, one.six ? one.port : SEEDED];
-      await gateway.ask(from, one.l4, to, port);
-      return 1;
-    }
-    if (one.kind === 'reload') {
-      await policyFile(`marks 0x${field.mask.toString(16)}\n${RULES[one.rules]}`);
-      expect((await gateway.headgate('reload')).status).toBe(0);
-    } else if (one.kind === 'hangup') process.kill((await gateway.status()).service!.pid, 'SIGHUP');
-    else {
-      if (one.kind === 'crash') await program!.stop('SIGKILL');
-      else if (one.kind === 'restart') await program!.stop('SIGTERM');
-      else expect((await gateway.headgate('down')).status).toBe(0);
-      await start();
-    }
-    return 0;
-  }
-
-  async function lay6(): Promise<void> {
-    const { box, inside, world } = gateway;
-    const add = (ns: typeof box, address: string, device: string) =>
-      ns.run('ip', 'address', 'add', address, 'dev', device, 'nodad');
-    await box.run('sysctl', '-qw', 'net.ipv6.conf.all.forwarding=1', 'net.netfilter.nf_conntrack_udp_timeout=600');
-    await add(box, 'fd00:a::1/64', 'lan');
-    await add(inside, `${INSIDE6}/64`, 'eth0');
-    await add(box, 'fd00:b::1/64', 'wan');
-    await add(world, `${WORLD6}/64`, 'up0');
-    await inside.run('ip', '-6', 'route', 'add', 'default', 'via', 'fd00:a::1');
-    await world.run('ip', '-6', 'route', 'add', 'fd00:a::/64', 'via', 'fd00:b::1');
-    for (const l4 of ['udp', 'tcp'] as const) {
-      for (const port of PORTS) {
-        await gateway.serve(world, l4, WORLD, port);
-        await gateway.serve(world, l4, WORLD6, port);
-        await gateway.serve(inside, l4, INSIDE6, port);
-      }
-      await gateway.serve(inside, l4, INSIDE, SEEDED);
-    }
-  }
 });

@@ -1,10 +1,10 @@
 // The metrics of `headgate up`, scraped by Debian's Prometheus at the port of the page, and read by promtool.
 // Shown on the machine's own kernel (6.18) with Prometheus 2.42.
 
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { Program } from '../../src/lab/index.ts';
+import { Program, packageFile } from '../../src/lab/index.ts';
 import { Gateway, HEADGATE, INSIDE, WAN, WORLD } from './gateway.ts';
 import { PATIENCE } from './soon.ts';
 
@@ -15,6 +15,15 @@ beforeEach(async () => {
 afterEach(() => gateway.close());
 
 const PROMETHEUS = 'http://127.0.0.1:9090';
+
+interface Dashboard {
+  readonly panels: readonly {
+    readonly id: number;
+    readonly title: string;
+    readonly datasource: { readonly uid: string };
+    readonly targets: readonly { readonly expr: string }[];
+  }[];
+}
 
 it('are what Prometheus reads, and what the kernel counts', async () => {
   const { box, world, inside, folder } = gateway;
@@ -95,6 +104,27 @@ default local -> local  remote -> seed  new -> local
     });
     expect(of('headgate_deadline_renewals_total')['']).toBeGreaterThan(0);
     expect(of('headgate_stream_readers')).toEqual({ '': 1 });
+
+    // Each panel of the dashboard has something to show.
+    const dashboard = JSON.parse(await readFile(packageFile('docs/grafana-dashboard.json'), 'utf8')) as Dashboard;
+    const { panels } = dashboard;
+    expect(new Set(panels.map(({ id }) => id)).size).toBe(panels.length);
+    for (const { datasource } of panels) expect(datasource.uid).toMatch(/^\$\{source\}$/);
+    let left = panels.flatMap(({ title, targets }) => targets.map(({ expr }) => ({ title, expr })));
+    expect(left.length).toBeGreaterThan(10);
+    await vi.waitFor(
+      async () => {
+        const empty: typeof left = [];
+        for (const one of left) {
+          const expr = one.expr.replaceAll('$__rate_interval', '30s').replaceAll('$link', '.*');
+          const found = await box.run('promtool', 'query', 'instant', '-o', 'json', PROMETHEUS, expr);
+          if ((JSON.parse(found) as unknown[]).length === 0) empty.push(one);
+        }
+        left = empty;
+        expect(left).toEqual([]);
+      },
+      { timeout: 20_000 * PATIENCE, interval: 500 },
+    );
 
     const text = await gateway.headgate('metrics');
     expect(text.status).toBe(0);

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CLASSIFIER_OBJECT, getStatePath } from '../../src/kernel/index.ts';
 import type { Status } from '../../src/service/index.ts';
+import { HOOK_CHAIN } from '../../src/shape/index.ts';
 import { Faults } from './faults.ts';
 import { type Exit, exitOf, FORGETFUL, Gateway, HEADGATE } from './gateway.ts';
 
@@ -34,9 +35,12 @@ describe('with its state folder lost', () => {
 
   it('headgate finds what a killed run has left, leaves it as it is, and takes it down', async () => {
     await (await gateway.up(file)).stop('SIGKILL');
+    const named = { download: { queues: [{ name: 'mine' }, { name: 'theirs' }] } };
+    expect((await gateway.status()).links).toMatchObject([named]);
     const status = JSON.parse((await forgetful('status', '--json')).stdout) as Status;
     expect(status).toMatchObject({ running: false, tracking: true, marks: '0x7f000000' });
     expect(status.links).toMatchObject([{ name: 'wan', state: 'kept', uploadLost: false }]);
+    expect(status.links[0]!.download!.queues.map(({ name }) => name)).toEqual([undefined, undefined]);
     const kept = await gateway.snapshot();
     expect(await forgetful('recover')).toMatchObject({ status: 0, stdout: 'nothing was interrupted\n' });
     expect(await gateway.snapshot()).toBe(kept);
@@ -91,6 +95,45 @@ describe('with its state folder lost', () => {
     expect((await forgetful('down')).status).toBe(0);
     expect((await program.ended).status).toBe(0);
     expect(await gateway.snapshot()).toBe(before);
+  });
+});
+
+describe('a clsact that headgate added, its ifb deleted after kill -9', () => {
+  const left = async (...options: string[]): Promise<void> => {
+    await (await gateway.up(file, ...options)).stop('SIGKILL');
+    await gateway.box.run('ip', 'link', 'del', 'hg-wan');
+  };
+  const chains = () => gateway.box.run('tc', 'chain', 'show', 'dev', 'wan', 'ingress');
+
+  it.each(['bpf', 'map'])('goes with down, also without the state folder (%s)', async (datapath) => {
+    await left('--datapath', datapath);
+    expect(await exitOf(gateway.box.name, ...FORGETFUL, ...HEADGATE, 'down')).toMatchObject({ status: 0, stderr: '' });
+    expect(await gateway.snapshot()).toBe(before);
+  });
+
+  it('goes with the end of the next start, the redirect deleted as well', async () => {
+    await left();
+    await gateway.box.run('tc', 'filter', 'del', 'dev', 'wan', 'ingress');
+    expect(await gateway.box.run('tc', 'qdisc', 'show', 'dev', 'wan')).toContain('clsact');
+    expect((await (await gateway.up(file)).stop('SIGTERM')).status).toBe(0);
+    expect(await gateway.snapshot()).toBe(before);
+  });
+
+  it('stays where somebody else has a filter there, and is theirs from then on', async () => {
+    await left();
+    const filter = 'dev wan egress protocol ip pref 5 u32 match u32 0 0';
+    await gateway.box.run('tc', 'filter', 'add', ...filter.split(' '));
+    expect(await chains()).toContain(`chain ${HOOK_CHAIN}`);
+    const { stdout } = await gateway.headgate('down');
+    expect(stdout).toContain('leave clsact on wan to others');
+    expect(await chains()).not.toContain(`chain ${HOOK_CHAIN}`);
+    await gateway.box.run('tc', 'filter', 'del', 'dev', 'wan', 'egress');
+    expect((await gateway.headgate('down')).stdout).toBe('nothing of headgate is here\n');
+    const theirs = await gateway.snapshot();
+    expect(theirs).toContain('qdisc clsact');
+    await left();
+    expect((await gateway.headgate('down')).status).toBe(0);
+    expect(await gateway.snapshot()).toBe(theirs);
   });
 });
 

@@ -1,7 +1,7 @@
 // What `headgate plan --script` prints, run by sh(1), against what `headgate up` builds in the same place. Shown on the
 // machine's own kernel (6.18) with datapath bpf.
 
-import { writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Gateway, WORLD } from './gateway.ts';
@@ -30,7 +30,11 @@ default local -> local  remote -> remote  new -> new
 `,
   );
 });
-afterEach(() => gateway.close());
+afterEach(async () => {
+  // A test that fails may leave it to the next namespace of that number.
+  await rm(`/run/headgate-script-${await gateway.box.getId()}`, { recursive: true, force: true });
+  await gateway.close();
+});
 
 /** What differs from one time to the next: numbers that the kernel hands out, counters, addresses made up. */
 const CHANCE = new Set(
@@ -88,7 +92,9 @@ describe('plan --script', () => {
     await gateway.ask(gateway.inside, 'udp', WORLD, 5000);
     expect((await gateway.link()).download!.packets).toMatchObject({ local: 1, new: 0 });
 
-    await expect(gateway.box.run('sh', file)).rejects.toThrow('File exists');
+    await expect(gateway.box.run('sh', file)).rejects.toThrow(
+      /a script was run here before: sh \S+ down takes away what is left/,
+    );
     expect(await built()).toEqual(byUp);
     await gateway.box.run('sh', file, 'down');
     expect(await gateway.snapshot()).toBe(before);
@@ -119,6 +125,13 @@ describe('plan --script', () => {
     await gateway.box.run('sh', file);
     expect((await gateway.headgate('down')).status).toBe(0);
     expect(await gateway.snapshot()).toBe(before);
+    const program = await gateway.up(policy);
+    const running = await gateway.snapshot();
+    for (const verb of ['up', 'down'])
+      await expect(gateway.box.run('sh', file, verb)).rejects.toThrow('headgate runs here: headgate down');
+    expect(await gateway.snapshot()).toBe(running);
+    await program.stop('SIGTERM');
     await gateway.box.run('sh', file, 'down');
+    expect(await gateway.snapshot()).toBe(before);
   });
 });

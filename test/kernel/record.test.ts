@@ -1,13 +1,20 @@
 // `headgate record` on real traffic, killed and gone on with, and `headgate replay` of it: with the policy that ran, nothing moves.
 // Then what conntrack(8) itself prints of the same flows. Shown on the machine's own kernel (6.18).
 
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { Program } from '../../src/lab/index.ts';
 import { exitOf, Gateway, HEADGATE, INSIDE, WAN, WORLD } from './gateway.ts';
 import { Host } from './host.ts';
 import { PATIENCE, soon } from './soon.ts';
+import { tool } from './tools.ts';
+
+/** Records onto a disk of 32 kB that nobody else sees, and keeps what is there in the end: `sh -c … DISK KEPT COMMAND …`. */
+const SMALL_DISK = [
+  ...['kept=$1; shift; mount -t tmpfs -o size=32k none "$0" && "$@" "$0/f.hgr"'],
+  ...['status=$?; cp "$0/f.hgr" "$kept"; exit $status'],
+].join('\n');
 
 let gateway: Gateway;
 beforeEach(async () => {
@@ -93,9 +100,28 @@ it(
       queues: [{ queue: 'mine' }, { queue: 'seed', after: { flows: 1 } }],
     });
     expect(await gateway.headgate('record', '/nowhere/x')).toMatchObject({ status: 2 });
-    // A disk that has no room left.
-    const full = await gateway.headgate('record', '/dev/full');
-    expect(full).toMatchObject({ status: 2, stderr: expect.stringContaining('/dev/full') });
+    // A disk that has no room left; and one that fills up meanwhile.
+    const none = await gateway.headgate('record', '/dev/full');
+    expect(none).toMatchObject({ status: 2, stderr: expect.stringContaining('/dev/full') });
+    const [disk, kept] = [join(folder, 'disk'), join(folder, 'kept.hgr')];
+    await mkdir(disk);
+    const filling = exitOf(
+      box.name,
+      ...(['unshare', '--mount', 'sh', '-c', SMALL_DISK, disk, kept, ...HEADGATE, 'record'] as const),
+    );
+    await soon(async () => expect((await gateway.headgate('metrics')).stdout).toMatch(/^headgate_stream_readers 1$/m));
+    await box.run(tool('gen_flows'), '3000', '0', '15000');
+    const full = await filling;
+    expect(full).toMatchObject({ status: 2, stderr: expect.stringContaining('f.hgr: the disk is full') });
+    const [, flows] = /^(\d+) flows written, and some of \d+ more; .* has 32KiB$/m.exec(full.stderr) ?? [];
+    expect(flows, full.stderr).toBeDefined();
+    // What is there is whole, but for the line that had no room.
+    const lines = (await readFile(kept, 'utf8')).split('\n');
+    const left = await exitOf(undefined, ...HEADGATE, 'replay', kept, '--policy', file, '--json');
+    const read = JSON.parse(left.stdout);
+    expect(read.torn).toBe(lines.at(-1) === '' ? 0 : 1);
+    expect(read.flows).toBe(lines.slice(0, -1).filter((line) => line.startsWith('["n",')).length);
+    expect(read.flows).toBeGreaterThanOrEqual(Number(flows));
     expect(await program.stop('SIGTERM')).toEqual({ status: 0, signal: null });
   },
   180_000 * PATIENCE,

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { RIGHTS, type Right } from '../../src/kernel/index.ts';
 import { Program } from '../../src/lab/index.ts';
-import { NEEDED_RIGHTS } from '../../src/service/index.ts';
+import { NEEDED_RIGHTS } from '../../src/service/privileges.ts';
 import { FORGETFUL, Gateway, HEADGATE, WORLD } from './gateway.ts';
 import { PATIENCE, soon } from './soon.ts';
 

@@ -72,7 +72,7 @@ it('shows queues and their rates, takes keys and another size, and gives the ter
   await shows(/^\d+ of \d+ flows/m);
   await shows(/^udp 192\.0\.2\.2:5000 /m);
   await keys('/', 'x', 'Enter');
-  await shows(/^--where remote\.port 5000x: .* no unit/m);
+  await shows(/^--where remote\.port 5000x: column 13: .* no unit/m);
   await keys('/', 'Escape');
   await shows(/^\d+ flows/m);
 

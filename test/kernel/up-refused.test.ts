@@ -245,6 +245,27 @@ describe('what is refused', () => {
     expect(exit.stderr).toContain('this needs root');
   });
 
+  it('a datapath that this kernel cannot do', async () => {
+    const before = await gateway.snapshot();
+    const file = join(gateway.folder, 'any.gate');
+    await writeFile(
+      file,
+      'link wan { device wan  download 50mbit }\nqueue q { share 50% }\ndefault local -> q  remote -> q  new -> q\n',
+    );
+    const lacks = { ct: 'action ct', mark: 'action ctinfo' };
+    for (const [datapath, lack] of Object.entries(lacks))
+      for (const command of [
+        ['up', file],
+        ['plan', file],
+      ]) {
+        const exit = await gateway.headgate(...command, '--datapath', datapath);
+        expect(exit).toMatchObject({ status: 3, stdout: '' });
+        expect(exit.stderr).toContain(`this kernel cannot do datapath ${datapath}: `);
+        expect(exit.stderr).toContain(`${lack}: Failed to load TC action module`);
+      }
+    expect(await gateway.snapshot()).toBe(before);
+  });
+
   it('a kernel without BTF', async () => {
     const before = await gateway.snapshot();
     // What such a kernel is found to be capable of is no business of others.

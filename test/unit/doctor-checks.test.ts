@@ -133,6 +133,7 @@ describe('others on the device', () => {
         {
           ingress: ingress as Scene['hooks'] extends ReadonlyMap<string, infer H> ? H['ingress' & keyof H] : never,
           egress: [],
+          ours: false,
         },
       ],
     ]),

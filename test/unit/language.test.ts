@@ -210,6 +210,16 @@ default local -> local  remote -> seed  new -> local
     `);
   });
 
+  test('names of devices that cannot be, or are to be quoted, each once', () => {
+    const link = (device: string) => said(`link wan { device ${device}  download 9mbit }\n`).split('\n');
+    expect(link('é0').filter((line) => line.includes('[bad-'))).toEqual([
+      'test.gate:1:19: error: "é0" cannot be the name of a network device [bad-device]',
+    ]);
+    expect(link('é0').join()).toContain('at most 15 ASCII characters');
+    expect(link('a;b').find((line) => line.includes('='))).toContain('written in quotes: device "a;b"');
+    expect(link('"a;b"').filter((line) => /bad-|unknown-/.test(line))).toEqual([]);
+  });
+
   test('brackets left open are shown where they open, and the rest is still looked at', () => {
     expect(
       saidOf(`set ports = { 80, 443

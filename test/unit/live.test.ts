@@ -62,7 +62,7 @@ function bench(rules: string, sources: readonly FactSource[] = [], effects?: Eff
   const policy = policyOf(rules);
   const events: MonitorEvent[] = [];
   const marks: ReturnType<typeof requestsOf> = [];
-  const time = { now: 1_700_000_000_000 };
+  const time = { now: 1_700_000_000_000, ahead: 0 };
   const classifier = new FlowClassifier({
     policy,
     field: policy.needs.counters ? splitMarkField(DEFAULT_MARK_FIELD, 2) : DEFAULT_MARK_FIELD,
@@ -70,6 +70,7 @@ function bench(rules: string, sources: readonly FactSource[] = [], effects?: Eff
     sources,
     effects,
     now: () => time.now,
+    wall: () => time.now + time.ahead,
     writeMarks: (batch) => {
       marks.push(...requestsOf(batch));
       return new Int32Array(batch.count).fill(MARK_WRITTEN);
@@ -87,7 +88,11 @@ function bench(rules: string, sources: readonly FactSource[] = [], effects?: Eff
     classifier.live.setTime();
     classifier.settle();
   };
-  return { classifier, events, marks, queueOf, pass };
+  /** Somebody sets the clock of the wall, by so many ms. */
+  const set = (ms: number) => {
+    time.ahead += ms;
+  };
+  return { classifier, events, marks, queueOf, pass, set };
 }
 
 describe('what a flow is watched for', () => {
@@ -296,6 +301,60 @@ it('a source that answers at once is counted by, and so is one that answers othe
   expect([queueOf(1), queueOf(2)]).toEqual(['fast', 'fast']);
   classifier.end(flow('destroy', 1));
   expect(classifier.live.size).toBe(1);
+});
+
+describe('a clock that is set', () => {
+  const HOUR = 3_600_000;
+
+  it('makes nothing due earlier or later', () => {
+    for (const step of [-HOUR, HOUR, 365 * 24 * HOUR]) {
+      const { classifier, events, queueOf, pass, set } = bench(
+        'rule old when udp and age > 5s for 1s -> slow\nrule aged when udp and age > 30m -> fast',
+      );
+      classifier.see(flow('new', 1), 'event');
+      pass(2000);
+      set(step);
+      pass(2000);
+      classifier.see(flow('new', 2), 'event');
+      expect([queueOf(1), queueOf(2)]).toEqual([queueOf(2), queueOf(2)]);
+      const before = queueOf(2);
+      pass(1500);
+      expect(queueOf(1)).toBe(before);
+      pass(1500);
+      expect([queueOf(1), queueOf(2)]).toEqual(['slow', before]);
+      pass(2500);
+      pass(1500);
+      expect(queueOf(2)).toBe('slow');
+      classifier.end(flow('destroy', 1));
+      expect(events.at(-1)).toMatchObject({ kind: 'flow.end', duration: 11_000 });
+    }
+  });
+
+  it('keeps rates going', () => {
+    const { classifier, queueOf, pass, set } = bench('rule busy when udp and rate over 2s > 1mbit -> slow');
+    classifier.see(flow('new', 1), 'event');
+    let bytes = 0;
+    const carry = () => {
+      bytes += 500_000;
+      pass(1000);
+      classifier.update(flow('dumped', 1, { counters: [bytes, 1, 0, 0] }));
+      classifier.settle();
+    };
+    set(-HOUR);
+    for (let i = 0; i < 4; i++) carry();
+    expect(queueOf(1)).toBe('slow');
+  });
+
+  it('counts for rules by the time of day', () => {
+    const { classifier, queueOf, pass, set } = bench('rule night when udp and day in { sat } -> slow');
+    classifier.see(flow('new', 1), 'event');
+    const days = Array.from({ length: 7 }, () => {
+      set(24 * HOUR);
+      pass(100);
+      return queueOf(1);
+    });
+    expect(days.filter((queue) => queue === 'slow')).toHaveLength(1);
+  });
 });
 
 describe('what is remembered', () => {

@@ -233,17 +233,17 @@ describe('items for people', () => {
 
   it('read as one line each', () => {
     expect(events.map((event) => formatItem({ seq: 1, ...stamp, ...event }))).toEqual([
-      '03:04:05.678 ready        datapath bpf, marks 0x7f000000; steering wan on eth0, download 90mbit, upload 18mbit; steering dsl on ppp0, download 16mbit',
-      '03:04:05.678 flow.new     tcp    10.0.0.2:40000 -> [2001:db8::1]:443  origin local  queue local  default',
-      '03:04:05.678 flow.update  tcp    10.0.0.2:40000 -> [2001:db8::1]:443  origin local  queue seed  rule bulk (was in local by own)',
-      '03:04:05.678 flow.end     tcp    10.0.0.2:40000 <- [2001:db8::1]:443  origin remote  queue seed  rule seeders  150 bytes, 3 packets',
-      '03:04:05.678 overrun      the kernel dropped events for us (2 or more); reading the table anew',
-      '03:04:05.678 resync       10 flows known: 3 found, 1 gone after an overrun (dump interrupted)',
-      '03:04:05.678 link.open    wan on eth0: hg-eth0 was set down',
+      '03:04:05.678 ready          datapath bpf, marks 0x7f000000; steering wan on eth0, download 90mbit, upload 18mbit; steering dsl on ppp0, download 16mbit',
+      '03:04:05.678 flow.new       tcp    10.0.0.2:40000 -> [2001:db8::1]:443  origin local  queue local  default',
+      '03:04:05.678 flow.update    tcp    10.0.0.2:40000 -> [2001:db8::1]:443  origin local  queue seed  rule bulk (was in local by own)',
+      '03:04:05.678 flow.end       tcp    10.0.0.2:40000 <- [2001:db8::1]:443  origin remote  queue seed  rule seeders  150 bytes, 3 packets',
+      '03:04:05.678 overrun        the kernel dropped events for us (2 or more); reading the table anew',
+      '03:04:05.678 resync         10 flows known: 3 found, 1 gone after an overrun (dump interrupted)',
+      '03:04:05.678 link.open      wan on eth0: hg-eth0 was set down',
       '03:04:05.678 table.restored headgate: it is put back',
-      '03:04:05.678 gap          this reader was too slow: items 3 to 9 are missing',
-      '03:04:05.678 gap          the service was started anew',
-      '03:04:05.678 warning      conntrack could not be followed',
+      '03:04:05.678 gap            this reader was too slow: items 3 to 9 are missing',
+      '03:04:05.678 gap            the service was started anew',
+      '03:04:05.678 warning        conntrack could not be followed',
     ]);
   });
 });

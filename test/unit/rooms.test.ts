@@ -28,7 +28,7 @@ const ROOMS = [
 const DOORS = /^(koffi|(node:)?(child_process|net|dgram|http|http2|https|tls|fs|fs\/promises|worker_threads|cluster))$/;
 /** Faces of rooms. Some have several, by what takes long to load: `headgate check` needs neither rxjs, nor the shim, nor what decides, and who asks the service no rxjs. */
 const FACES =
-  /^\w+\/index\.ts$|^language\/(service|reading)\.ts$|^kernel\/(sources|files|readings)\.ts$|^service\/ask\.ts$|^monitor\/stream\.ts$|^replay\/recorder\.ts$|^pipeline\/oldest\.ts$/;
+  /^\w+\/index\.ts$|^language\/(service|reading)\.ts$|^kernel\/(sources|files|readings)\.ts$|^service\/(ask|privileges)\.ts$|^monitor\/stream\.ts$|^replay\/recorder\.ts$|^pipeline\/oldest\.ts$/;
 /** Programs of the lab are started in namespaces of their own and are its traffic: they open sockets for a living. */
 const AT_THE_DOOR = /^(kernel|setup)\/|^lab\/(traffic|transfer)\.ts$/;
 

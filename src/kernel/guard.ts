@@ -1,0 +1,126 @@
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { connect, type Socket } from 'node:net';
+import type { Readable, Writable } from 'node:stream';
+import { HeadgateError } from '../model/index.ts';
+import { GUARD } from './built.ts';
+import { getSocketPeer } from './peer.ts';
+
+/** Ms in which a guard has to be ready, and in which one that is told to end has to be gone, or is killed. */
+const PATIENCE_MS = 5000;
+
+/** A device by its index, which stays; by its name where it may not be there yet. */
+export type DeviceRef = number | string;
+
+/** Where a redirect of ours can be taken away: tc's filters of a preference at the ingress hook, or a chain of our nft table of family netdev. */
+export type Redirection =
+  | { readonly kind: 'filter'; readonly device: DeviceRef; readonly pref: number }
+  | { readonly kind: 'chain'; readonly chain: string };
+
+/** A redirect, and the ifbs that it leads to. */
+export type GuardedRedirect = Redirection & { readonly ifbs: readonly DeviceRef[] };
+
+/**
+ * A process of its own session (native-shim/programs/guard.c), which does nothing as long as we live. When we end, however
+ * that happens, it sees to it that none of the redirects that it was told of leads to an ifb that goes down or away:
+ * it removes the redirect, so that packets pass unshaped. It ends when there are none left.
+ */
+export class Guard {
+  readonly #child: ChildProcessByStdio<Writable, Readable, null>;
+  readonly #ended: Promise<unknown>;
+
+  private constructor(child: ChildProcessByStdio<Writable, Readable, null>) {
+    this.#child = child;
+    this.#ended = new Promise((resolve) => child.once('exit', resolve));
+    child.unref();
+    (child.stdin as Socket).unref();
+    // It may have been killed.
+    child.stdin.on('error', () => {});
+  }
+
+  /** Starts one; {@link endGuards} finds it from then on. @throws HeadgateError HG_KERNEL where it cannot begin */
+  static async start(): Promise<Guard> {
+    const child = spawn(GUARD, [], {
+      argv0: 'headgate-guard',
+      detached: true,
+      cwd: '/',
+      env: {},
+      stdio: ['pipe', 'pipe', 'ignore'],
+    });
+    await new Promise<void>((resolve, reject) => {
+      const fail = (problem: string, cause?: unknown) => {
+        clearTimeout(timer);
+        child.kill('SIGKILL');
+        reject(new HeadgateError('HG_KERNEL', { command: GUARD, problem }, { cause }));
+      };
+      const timer = setTimeout(() => fail('it took too long'), PATIENCE_MS);
+      child.once('error', (cause) => fail(cause.message, cause));
+      child.once('exit', (status) => fail(`it ended with status ${status}`));
+      child.stdout.once('data', () => {
+        clearTimeout(timer);
+        child.removeAllListeners('exit');
+        child.stdout.destroy();
+        resolve();
+      });
+    });
+    return new Guard(child);
+  }
+
+  /** Resolves when it is no more. */
+  get ended(): Promise<unknown> {
+    return this.#ended;
+  }
+
+  /** These are the redirects that there are, or are about to be, and no others. */
+  tell(redirects: readonly GuardedRedirect[]): void {
+    this.#child.stdin.write(formatGuarded(redirects));
+  }
+
+  /** From now on it guards what it was told last, until there is nothing left of that. */
+  leave(): void {
+    this.#child.stdin.end();
+  }
+}
+
+/** As guard.c reads it. */
+export const formatGuarded = (redirects: readonly GuardedRedirect[]): string =>
+  [...redirects.map(formatRedirect), '', ''].join('\n');
+
+function formatRedirect(redirect: GuardedRedirect): string {
+  const at = redirect.kind === 'filter' ? [formatDevice(redirect.device), `${redirect.pref}`] : [redirect.chain];
+  return [redirect.kind, ...at, ...redirect.ifbs.map(formatDevice)].join(' ');
+}
+
+/** No name has a colon in it (dev_valid_name() in net/core/dev.c). */
+const formatDevice = (device: DeviceRef): string => (typeof device === 'number' ? `:${device}` : device);
+
+/**
+ * Ends the guards of this network namespace that nobody holds any more, so that none of them removes what is made from now on.
+ * They are found by their sockets, also where the state folder is lost. To be called by who has the place of the service.
+ */
+export async function endGuards(): Promise<void> {
+  const sockets = await readFile('/proc/self/net/unix', 'utf8');
+  const names = new Set([...sockets.matchAll(/ @(headgate-guard-[0-9a-f]{92})$/gm)].map(([, name]) => name!));
+  await Promise.all([...names].map(endGuard));
+}
+
+/** Whoever is not root may have such a name, too, and is left alone. */
+function endGuard(name: string): Promise<void> {
+  return new Promise((resolve) => {
+    const socket = connect({ path: `\0${name}` });
+    let timer: NodeJS.Timeout | undefined;
+    socket.once('connect', () => {
+      const { uid, pid } = getSocketPeer(socket);
+      if (uid !== 0) socket.destroy();
+      // To connect is to tell it to end; one that was stopped does not hear.
+      else if (pid > 0) timer = setTimeout(() => process.kill(pid, 'SIGKILL'), PATIENCE_MS);
+    });
+    // The end of a connection that nobody took is a reset.
+    socket.on('error', () => {});
+    socket.once('close', () => {
+      clearTimeout(timer);
+      resolve();
+    });
+    socket.resume();
+  });
+}

@@ -1,0 +1,46 @@
+import { ifbsOf, inspect, isOurChain, isRedirected, type Scene } from '../apply/index.ts';
+import { type DeviceRef, Guard, type GuardedRedirect } from '../kernel/index.ts';
+import { arrivalChain, type Datapath, isOurFilter, type LinkShape } from '../shape/index.ts';
+
+/** How the redirect of a link is taken away once nobody watches over it, and for which ifbs' sake. */
+export function guardedOf(
+  shape: LinkShape,
+  { entries, chainOf }: Pick<Datapath, 'entries' | 'chainOf'>,
+  device: DeviceRef,
+  ifbs: readonly DeviceRef[],
+): GuardedRedirect[] {
+  if (shape.ifbs.length === 0) return [];
+  const filters = entries.map((pref): GuardedRedirect => ({ kind: 'filter', device, pref, ifbs }));
+  return chainOf ? [...filters, { kind: 'chain', chain: chainOf(shape.device), ifbs }] : filters;
+}
+
+/** A link that is about to be made, by the names that its devices will have. */
+export const guardedByName = (shape: LinkShape, datapath: Datapath): GuardedRedirect[] =>
+  guardedOf(
+    shape,
+    datapath,
+    shape.device,
+    shape.ifbs.map(({ name }) => name),
+  );
+
+/** The redirects of ours that are there, as the kernel tells. */
+export const listGuarded = (scene: Scene): GuardedRedirect[] =>
+  scene.devices.flatMap(({ name, index: device }) => {
+    if (!isRedirected(scene, name)) return [];
+    const own = ifbsOf(scene, name);
+    // A device that was renamed is not named by any.
+    const ifbs = (own.length > 0 ? own : scene.ifbs).map((ifb) => ifb.device.index);
+    const ours = scene.hooks.get(name)?.ingress.filter((filter) => filter.chain === 0 && isOurFilter(filter)) ?? [];
+    const filters = ours.map(({ pref }): GuardedRedirect => ({ kind: 'filter', device, pref, ifbs }));
+    const chained = scene.chains.some((chain) => chain.device === name && isOurChain(scene, chain));
+    return chained ? [...filters, { kind: 'chain', chain: arrivalChain(name), ifbs }] : filters;
+  });
+
+/** Leaves a guard for what is redirected, if anything is, where nobody will watch over it. @throws HeadgateError HG_KERNEL */
+export async function leaveGuard(): Promise<void> {
+  const redirects = listGuarded(await inspect());
+  if (redirects.length === 0) return;
+  const guard = await Guard.start();
+  guard.tell(redirects);
+  guard.leave();
+}
