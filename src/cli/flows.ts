@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { formatDuration, formatSize } from '../language/index.ts';
+import { formatDuration, formatSizeInShort } from '../language/index.ts';
 import { formatRate } from '../model/index.ts';
 import { ARROWS } from '../monitor/index.ts';
 import { FLOW_ORDERS, MOST_LISTED, requestFlows } from '../service/ask.ts';
@@ -51,6 +51,6 @@ function show({ total, matched, flows }: FlowList): void {
 const rowOf = ({ protocol, local, remote, origin, queue, rule, age, bytes, rate }: ListedFlow): string[] => [
   ...[protocol, local, ARROWS[origin], remote, queue, rule ?? '-'],
   age === undefined ? '-' : formatDuration(Math.round(age / 1000) * 1000),
-  ...(bytes ? [formatSize(bytes.in), formatSize(bytes.out)] : ['-', '-']),
+  ...(bytes ? [formatSizeInShort(bytes.in), formatSizeInShort(bytes.out)] : ['-', '-']),
   ...(rate ? [formatRate(Math.round(rate.in)), formatRate(Math.round(rate.out))] : ['-', '-']),
 ];

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { openLines } from '../kernel/files.ts';
-import { formatSize } from '../language/index.ts';
+import { formatSizeInShort } from '../language/index.ts';
 import type { MonitorItem } from '../monitor/index.ts';
 import { Recorder } from '../replay/recorder.ts';
 import { openEvents } from './event-lines.ts';
@@ -66,7 +66,7 @@ Exit status: 0 headgate was stopped, or Ctrl-C; 2 the file cannot be written; 3 
       await write();
       await out.close();
       const lost = flows > written ? `, and some of ${flows - written} more` : '';
-      note(`${written} flows written${lost}; ${file} has ${formatSize(out.size)}`);
+      note(`${written} flows written${lost}; ${file} has ${formatSizeInShort(out.size)}`);
       // Where the file has not all that came, that is what to say.
       const reason = problem ?? broke;
       if (reason) throw reason;

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { readLines } from '../kernel/files.ts';
-import { formatSize } from '../language/index.ts';
+import { formatSizeInShort } from '../language/index.ts';
 import { HeadgateError, type Prefix, parsePrefix } from '../model/index.ts';
 import { type Comparison, compare, readRecording } from '../replay/index.ts';
 import { note, print, printJson, table } from './output.ts';
@@ -62,7 +62,7 @@ const RIGHT = new Set([1, 2, 3, 4]);
 
 function show({ flows, queues, rules, moves, changes, unknown, losses, torn }: Comparison, before: string): void {
   const sum = (one: { flows: number; bytes: number } | undefined) =>
-    one ? [String(one.flows), formatSize(one.bytes)] : ['-', '-'];
+    one ? [String(one.flows), formatSizeInShort(one.bytes)] : ['-', '-'];
   print(
     table(
       ['queue', 'flows before', 'bytes', 'flows after', 'bytes'],
@@ -80,7 +80,9 @@ function show({ flows, queues, rules, moves, changes, unknown, losses, torn }: C
     );
   print('');
   for (const { from, to, flows: count, yours, bytes } of moves)
-    print(`${count} flows move from ${from} to ${to}, ${yours} of them yours (${formatSize(bytes)})`);
+    print(
+      `${count} ${count === 1 ? 'flow moves' : 'flows move'} from ${from} to ${to}, ${yours} of them yours (${formatSizeInShort(bytes)})`,
+    );
   if (queues.some((one) => one.before) && moves.length === 0) print(`no flow moves, of ${flows}, against ${before}`);
   if (changes > 0) print(`${changes} times a flow went from one rule to another`);
   if (unknown.length > 0)

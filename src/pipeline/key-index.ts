@@ -17,6 +17,8 @@ export class KeyIndex {
   #slots = new Uint32Array(2 * FIRST_SLOTS);
   #mask = FIRST_SLOTS - 1;
   #size = 0;
+  /** The slot that was found last: a row that is removed has mostly just been looked for. */
+  #last = 0;
 
   /** The row whose key is the one at `keys[at]`, where rows are `stride` words apart in `rows`; -1: none. */
   find(keys: Uint32Array, at: number, rows: Uint32Array, stride: number): number {
@@ -25,7 +27,9 @@ export class KeyIndex {
     for (let slot = hash & this.#mask; slots[2 * slot + 1] !== 0; slot = (slot + 1) & this.#mask) {
       if (slots[2 * slot] !== hash) continue;
       const row = slots[2 * slot + 1]! - 1;
-      if (isSame(keys, at, rows, row * stride)) return row;
+      if (!isSame(keys, at, rows, row * stride)) continue;
+      this.#last = slot;
+      return row;
     }
     return -1;
   }
@@ -39,9 +43,9 @@ export class KeyIndex {
   /** Removes the row whose key is at `rows[at]`. */
   del(rows: Uint32Array, at: number, stride: number): void {
     const slots = this.#slots;
-    const hash = this.#hash(rows, at);
     const row = at / stride + 1;
-    let hole = hash & this.#mask;
+    let hole = this.#last;
+    if (slots[2 * hole + 1] !== row) hole = this.#hash(rows, at) & this.#mask;
     while (slots[2 * hole + 1] !== row) {
       if (slots[2 * hole + 1] === 0) return;
       hole = (hole + 1) & this.#mask;

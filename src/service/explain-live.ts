@@ -111,8 +111,7 @@ function explainOne(flow: FlowView, { policy, filters }: Asked, classifier: Clas
   const explanation = explainFlow(policy, flow, current);
   const number = classOf(policy, explanation.decision.queue);
   const classes = [formatHandle(DOWNLOAD_MAJOR, number), formatHandle(UPLOAD_MAJOR, number)] as const;
-  const began =
-    age === undefined ? 'it was there before anybody looked' : `it began ${formatDuration(Math.round(age))} ago`;
+  const began = age === undefined ? 'it was there before anybody looked' : `it began ${inShort(age)} ago`;
   const place = `class ${classes[0]} arriving, ${classes[1]} leaving; ${mark === 0 ? 'no class in its mark: it goes by its origin' : `class ${mark} in its mark`}`;
   return {
     // What the pipeline keeps of a flow beside is no fact of it.
@@ -123,10 +122,13 @@ function explainOne(flow: FlowView, { policy, filters }: Asked, classifier: Clas
       formatExplanation(explanation),
       place,
       ...filters,
-      `${began}; decided so ${decided === 0 ? 'just now' : `${formatDuration(decided)} ago`}`,
+      `${began}; decided so ${decided === 0 ? 'just now' : `${inShort(decided)} ago`}`,
     ].join('\n'),
   };
 }
+
+/** In whole seconds, where it is some. */
+const inShort = (ms: number): string => formatDuration(ms < 10_000 ? Math.round(ms) : Math.round(ms / 1000) * 1000);
 
 function isMeant({ protocol, local, remote }: FlowFacts, flow: FlowView): boolean {
   if (flow.protocol !== protocol) return false;

@@ -101,7 +101,6 @@ function downloadOperations(shape: LinkShape, site: LinkSite, datapath: Datapath
 export const HOOK_LOSS =
   'what leaves meanwhile is lost, some milliseconds of it (the kernel stops the device for that)';
 
-/** One that somebody else has made meanwhile is not taken for ours: what has no such chain stays. */
 export const addClsact = (device: string): Operation => ({
   about: `add clsact to ${device}`,
   touches: HOOK_LOSS,
@@ -109,10 +108,7 @@ export const addClsact = (device: string): Operation => ({
     ['qdisc', 'add', 'dev', device, 'clsact'],
     ['chain', 'add', ...hookChain(device)],
   ]),
-  undo: batch('tc', [
-    ['chain', 'del', ...hookChain(device)],
-    ['qdisc', 'del', 'dev', device, 'clsact'],
-  ]),
+  undo: removeClsact(device),
 });
 
 export const setUp = (ifb: string): Operation => ({

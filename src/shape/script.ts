@@ -1,4 +1,5 @@
 import type { Command } from '../model/index.ts';
+import { HOOK_CHAIN } from './names.ts';
 import type { Operation } from './operation.ts';
 
 /** A file that the commands read, in base64 of what gzip(1) made of it. */
@@ -113,12 +114,17 @@ function format({ argv, input }: Command): string[] {
   return [`${line} <<${names ? END : `'${END}'`}`, ...text.trimEnd().split('\n'), END];
 }
 
-/** A clsact goes only where nobody has put filters of their own there since. */
+/** A clsact goes only where it is ours, and nobody has put filters of their own there since. */
 function formatUndo(undo: Command): string[] {
-  const device = /^qdisc del dev (\S+) clsact$/m.exec(undo.input ?? '')?.[1];
-  if (device === undefined) return format(undo);
-  const show = (way: string) => `$(tc filter show dev ${quote(device)} ${way})`;
-  return [`\t[ -n "${show('ingress')}${show('egress')}" ] ||`, ...format(undo)];
+  const [tool, what, verb, , device, kind] = undo.argv;
+  if (tool !== 'tc' || what !== 'qdisc' || verb !== 'del' || kind !== 'clsact') return format(undo);
+  const on = quote(device!);
+  const show = (way: string) => `$(tc filter show dev ${on} ${way})`;
+  return [
+    `\ttc chain show dev ${on} ingress | grep -qw 'chain ${HOOK_CHAIN}' || return`,
+    `\t[ -n "${show('ingress')}${show('egress')}" ] ||`,
+    ...format(undo),
+  ];
 }
 
 const formatFile = ({ name, content }: ScriptFile): string[] => [

@@ -126,11 +126,19 @@ export class BenchLab {
 
 /** Seconds of processor time of all threads of a process so far, user and system, as the scheduler counts them (proc(5)). */
 export async function spentBy(pid: number): Promise<number> {
-  const tasks = await readdir(`/proc/${pid}/task`);
-  const texts = await Promise.all(
-    tasks.map((task) => readFile(`/proc/${pid}/task/${task}/schedstat`, 'utf8').catch(() => '0')),
-  );
-  return texts.reduce((sum, text) => sum + Number(text.split(' ')[0]), 0) / 1e9;
+  const { main, shim, others } = await spentByThreads(pid);
+  return main + shim + others;
+}
+
+/** The same, by thread: those of the shim have its name. */
+export async function spentByThreads(pid: number): Promise<{ main: number; shim: number; others: number }> {
+  const spent = { main: 0, shim: 0, others: 0 };
+  for (const task of await readdir(`/proc/${pid}/task`)) {
+    const read = (file: string) => readFile(`/proc/${pid}/task/${task}/${file}`, 'utf8').catch(() => '0');
+    const thread = task === String(pid) ? 'main' : (await read('comm')) === 'headgate\n' ? 'shim' : 'others';
+    spent[thread] += Number((await read('schedstat')).split(' ')[0]) / 1e9;
+  }
+  return spent;
 }
 
 export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

@@ -7,8 +7,14 @@ import { join } from 'node:path';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { type Namespace, packageFile } from '../../src/lab/index.ts';
 
-/** Pictures for whoever looks at them; not in git. */
-export const PICTURES = packageFile('test/kernel/.pictures');
+/** Pictures for whoever looks at them, where a CI keeps what a run has made; not in git. */
+export const PICTURES = packageFile('.ci/artefacts');
+
+/** Makes the page's timers so many times as fast. */
+const hasten = (times: number) => `for (const name of ['setTimeout', 'setInterval']) {
+  const real = window[name];
+  window[name] = (task, ms, ...rest) => real(task, ms / ${times}, ...rest);
+}`;
 
 export interface Look {
   readonly page: Page;
@@ -42,13 +48,14 @@ export class Watcher {
     return new Watcher(browser, folder);
   }
 
-  /** Opens a page, as wide as that, in light or dark. */
-  async open(url: string, { width = 1280, dark = false, height = 1000 } = {}): Promise<Look> {
+  /** Opens a page, as wide as that, in light or dark; with timers that are `times` as fast, and `script` run before its own. */
+  async open(url: string, { width = 1280, dark = false, height = 1000, times = 1, script = '' } = {}): Promise<Look> {
     const context = await this.#browser.newContext({
       viewport: { width, height },
       colorScheme: dark ? 'dark' : 'light',
       reducedMotion: 'reduce',
     });
+    await context.addInitScript(`${hasten(times)}\n${script}`);
     const page = await context.newPage();
     const complaints: string[] = [];
     page.on('pageerror', (error) => complaints.push(String(error)));
@@ -57,6 +64,15 @@ export class Watcher {
     });
     await page.goto(url);
     return { page, complaints };
+  }
+
+  /** Bytes of JavaScript that a page holds. */
+  async heapOf(page: Page): Promise<number> {
+    const session = await page.context().newCDPSession(page);
+    await session.send('HeapProfiler.collectGarbage');
+    const { usedSize } = await session.send('Runtime.getHeapUsage');
+    await session.detach();
+    return usedSize;
   }
 
   async close(): Promise<void> {

@@ -6,6 +6,8 @@ import { join } from 'node:path';
 /**
  * `dies before`, `dies after`: headgate is killed with kill -9 when it was about to change something, or had done it.
  * `fails`: the kernel refuses; `refuses`: from then on it always does. `hangs`: it does not answer.
+ *
+ * Of a batch each line is one that `fails`. Nobody dies within one: tc has all lines by then, and goes on to their end.
  */
 export type Fault = 'dies before' | 'dies after' | 'fails' | 'refuses' | 'hangs';
 
@@ -61,6 +63,7 @@ export class Faults {
 
 const wrapper = (tool: string, folder: string): string => `#!/bin/sh
 real=/usr/sbin/${tool}
+batch=
 [ -e ${folder}/fault ] || exec $real "$@"
 { read -r fault; read -r at; read -r words; } <${folder}/fault
 case "$fault$words  $* " in
@@ -70,15 +73,29 @@ esac
 # What is tried out in a namespace of its own is no step.
 [ "$(readlink /proc/self/ns/net)" = "$(readlink /proc/$PPID/ns/net)" ] || exec $real "$@"
 case "${tool} $*" in *"$words"*) ;; *) exec $real "$@" ;; esac
-count=$(($(cat ${folder}/count 2>/dev/null || echo 0) + 1))
-echo $count >${folder}/count
-if [ $fault = refuses ]; then [ $count -ge "$at" ] || exec $real "$@"
-else [ $count = "$at" ] || exec $real "$@"; rm ${folder}/fault; fi
+lines=1
+case "$fault$words $*" in
+"fails "*-batch*) batch=${folder}/batch; cat >$batch; exec <$batch; lines=$(wc -l <$batch) ;;
+esac
+before=$(cat ${folder}/count 2>/dev/null || echo 0)
+echo $((before + lines)) >${folder}/count
+[ "$at" -le $((before + lines)) ] || exec $real "$@"
+[ $fault = refuses ] || rm ${folder}/fault
+line=$((at - before))
 echo "${tool} $*" >${folder}/hit
 case $fault in
 "dies before") kill -9 $PPID ;;
 "dies after") $real "$@"; kill -9 $PPID ;;
 hangs) exec sleep 600 ;;
-fails | refuses) cat >/dev/null; echo "RTNETLINK answers: ${REFUSAL}" >&2; exit 2 ;;
+fails | refuses)
+  case "\${batch:+by line} $*" in
+  "by line -force"*) sed "$line"d | $real "$@" ;;
+  "by line "*) head -n $((line - 1)) | $real "$@" ;;
+  *) cat >/dev/null ;;
+  esac
+  echo "RTNETLINK answers: ${REFUSAL}" >&2
+  [ -z "$batch" ] || { echo "Command failed -:$line" >&2; exit 1; }
+  exit 2
+  ;;
 esac
 `;

@@ -84,7 +84,8 @@ async function atEachStep(fault: Fault, attempt: () => Promise<'hit' | 'through'
   for (let step = 1; step < MOST; step++) {
     await faults.set(fault, step);
     if ((await attempt()) === 'hit') continue;
-    expect(step).toBeGreaterThan(4);
+    // Of what fails, each line of a batch is a step.
+    expect(step).toBeGreaterThan(fault === 'fails' ? 15 : 4);
     return;
   }
   expect.unreachable('there is no end of steps');
@@ -266,10 +267,10 @@ describe('started again', () => {
 });
 
 describe('refused', () => {
-  it('up at any step: it says why, and nothing is left', async () => {
+  it.each(['bpf', 'map'])('up of %s at any step: it says why, and nothing is left', async (datapath) => {
     await writeFile(file, OLD);
     await atEachStep('fails', async () => {
-      const ending = await startWithFault();
+      const ending = await startWithFault('--datapath', datapath);
       if (!ending) return 'through';
       expect(ending.status).toBe(5);
       expect(await gateway.snapshot()).toBe(nothing);
@@ -278,27 +279,28 @@ describe('refused', () => {
     await expectTraffic();
   });
 
-  it.each(['IN_PLACE', 'BESIDE'] as const)(
-    'a reload at any step (%s): it says why, and the old policy stays',
-    async (kind) => {
-      await writeFile(file, OLD);
-      const program = await up();
-      const old = await there();
-      await writeFile(file, { IN_PLACE, BESIDE }[kind]);
-      for (let step = 1; ; step++) {
-        await faults.set('fails', step);
-        const { status, stderr } = await gateway.headgate('reload');
-        if (status === 0) {
-          await faults.clear();
-          expect(step).toBeGreaterThan(3);
-          break;
-        }
-        expect([status, stderr]).toEqual([5, expect.stringContaining(REFUSAL)]);
-        expect(await there()).toBe(old);
+  it.each([
+    ['IN_PLACE', 'bpf'],
+    ['BESIDE', 'bpf'],
+    ['IN_PLACE', 'map'],
+  ] as const)('a reload at any step (%s, %s): it says why, and the old policy stays', async (kind, datapath) => {
+    await writeFile(file, OLD);
+    const program = await gateway.upIn([faults.path], file, '--datapath', datapath);
+    const old = await there();
+    await writeFile(file, { IN_PLACE, BESIDE }[kind]);
+    for (let step = 1; ; step++) {
+      await faults.set('fails', step);
+      const { status, stderr } = await gateway.headgate('reload');
+      if (status === 0) {
+        await faults.clear();
+        expect(step).toBeGreaterThan(3);
+        break;
       }
-      await program.stop('SIGTERM');
-      await expectTraffic();
-      expect(await gateway.snapshot()).toBe(nothing);
-    },
-  );
+      expect([status, stderr]).toEqual([5, expect.stringContaining(REFUSAL)]);
+      expect(await there()).toBe(old);
+    }
+    await program.stop('SIGTERM');
+    await expectTraffic();
+    expect(await gateway.snapshot()).toBe(nothing);
+  });
 });

@@ -50,8 +50,8 @@ it(
     await serving.sink(WORLD, 5001);
     const program = await gateway.up(file);
     const record = () => Program.start('record', ['env', ...HEADGATE, 'record', recording], { netns: box.name });
-    const written = () => readFile(recording, 'utf8').catch(() => '');
-    const has = (text: string | RegExp) => soon(async () => expect(await written()).toMatch(text));
+    const recorded = () => readFile(recording, 'utf8').catch(() => '');
+    const has = (text: string | RegExp) => soon(async () => expect(await recorded()).toMatch(text));
 
     const first = record();
     await has(/"recording"/);
@@ -60,12 +60,12 @@ it(
     await asking.tell(WORLD, 5001, 40, { from: 6001, size: 100 });
     await has(/\["u",/);
     await box.run('conntrack', '-D', '-p', 'udp');
-    await soon(async () => expect((await written()).match(/^\["e",/gm)?.length).toBe(3));
+    await soon(async () => expect((await recorded()).match(/^\["e",/gm)?.length).toBe(3));
     await first.stop('SIGKILL');
     // As a run that is killed in the middle of a line leaves it.
     await writeFile(recording, '["n",3,"ud', { flag: 'a' });
     const second = record();
-    await soon(async () => expect((await written()).match(/"recording"/g)?.length).toBe(2));
+    await soon(async () => expect((await recorded()).match(/"recording"/g)?.length).toBe(2));
     await gateway.ask(inside, 'udp', WORLD, 5000, 200, 6002);
     await has(/:6002"/);
     expect(await second.stop('SIGINT')).toEqual({ status: 0, signal: null });
@@ -113,14 +113,15 @@ it(
     await box.run(tool('gen_flows'), '3000', '0', '15000');
     const full = await filling;
     expect(full).toMatchObject({ status: 2, stderr: expect.stringContaining('f.hgr: the disk is full') });
-    const [, flows] = /^(\d+) flows written, and some of \d+ more; .* has 32KiB$/m.exec(full.stderr) ?? [];
+    const [, flows] = /^(\d+) flows written, and some of \d+ more; .* has 32\.8kB$/m.exec(full.stderr) ?? [];
     expect(flows, full.stderr).toBeDefined();
     // What is there is whole, but for the line that had no room.
-    const lines = (await readFile(kept, 'utf8')).split('\n');
+    const written = (await readFile(kept, 'utf8')).split('\n').filter((line) => line !== '');
     const left = await exitOf(undefined, ...HEADGATE, 'replay', kept, '--policy', file, '--json');
     const read = JSON.parse(left.stdout);
-    expect(read.torn).toBe(lines.at(-1) === '' ? 0 : 1);
-    expect(read.flows).toBe(lines.slice(0, -1).filter((line) => line.startsWith('["n",')).length);
+    expect(written.slice(0, -1).filter((line) => !line.endsWith(']') && !line.endsWith('}'))).toEqual([]);
+    expect(read.torn, written.at(-1)).toBe(written.at(-1)!.endsWith(']') ? 0 : 1);
+    expect(read.flows).toBe(written.filter((line) => /^\["n",.*\]$/.test(line)).length);
     expect(read.flows).toBeGreaterThanOrEqual(Number(flows));
     expect(await program.stop('SIGTERM')).toEqual({ status: 0, signal: null });
   },

@@ -81,11 +81,7 @@ it(`draws ${LEAST} pictures a second, and shows a gap as a gap`, async () => {
   expect(await page.locator('#flows tbody tr').count()).toBeLessThan(60);
 
   // What it keeps is bounded: more of the same makes it no larger.
-  const cdp = await page.context().newCDPSession(page);
-  const heap = async () => {
-    await cdp.send('HeapProfiler.collectGarbage');
-    return (await cdp.send('Runtime.getHeapUsage')).usedSize / 1e6;
-  };
+  const heap = async () => (await watcher.heapOf(page)) / 1e6;
   const early = await heap();
   const seen = await newest(page);
   await vi.waitFor(async () => expect(await newest(page)).toBeGreaterThan(seen + MORE), {

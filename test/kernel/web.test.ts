@@ -1,6 +1,6 @@
 // The page of `headgate up --web` in Chromium, with real traffic behind it: its figures move, a flow is found and told, it can be
 // used by keys alone, on a narrow screen, in the dark; and it says so when the service goes. Shown on the machine's own
-// kernel (6.18) with Chromium of Debian 12. Its pictures are in .pictures.
+// kernel (6.18) with Chromium of Debian 12. Its pictures are in .ci/artefacts.
 
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
