@@ -139,6 +139,8 @@ describe('killed', () => {
       const through = await gateway.isThrough(program);
       // A signal to strace would have it let go.
       if (!through) {
+        // What strace follows, it waits for: the guard, too.
+        for (const pid of await gateway.guards()) process.kill(pid, 'SIGKILL');
         expect((await program.ended).signal).toBe('SIGKILL');
         expect((await recover()).status).toBe(0);
         left.push(await there());
