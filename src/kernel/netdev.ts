@@ -122,20 +122,19 @@ export interface HookedChains {
 }
 
 export async function listHookedChains(where: Where = {}): Promise<HookedChains> {
-  const [chains, flowtables, ...legacy] = await Promise.all([
-    run(['nft', 'list', 'chains'], where),
-    run(['nft', 'list', 'flowtables'], where),
+  const [listed, ...legacy] = await Promise.all([
+    run(['nft', 'list', 'chains;', 'list', 'flowtables'], where),
     ...(['iptables', 'ip6tables'] as const).map(async (tool) =>
       (await listLegacyTables(tool, where)).includes('nat') ? [`table nat of ${tool}-legacy`] : [],
     ),
   ]);
   return {
-    ingress: [chains, flowtables].flatMap(readIngressChains),
-    nat: [...readNatChains(chains), ...legacy.flat()],
+    ingress: readIngressChains(listed),
+    nat: [...readNatChains(listed), ...legacy.flat()],
   };
 }
 
-/** Reads what `nft list chains` or `nft list flowtables` prints. Its JSON leaves the devices out (nft 1.0.6). */
+/** Reads what `nft list chains` and `nft list flowtables` print. Its JSON leaves the devices out (nft 1.0.6). */
 export function readIngressChains(text: string): IngressChain[] {
   const chains: IngressChain[] = [];
   let [table, object, hooked] = ['', '', false];
