@@ -114,6 +114,8 @@ it(
     await round(0);
     // Nothing runs any more that it has started, but its guard.
     const before = await soon(async () => {
+      // For some seconds after its last reader it follows flows still.
+      expect((await gateway.status()).service!.follows).toEqual([]);
       const now = await held();
       expect(now.children).toBe(1);
       expect(await held()).toEqual(now);
