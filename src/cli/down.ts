@@ -26,9 +26,9 @@ Exit status: 0 nothing of ours is left, 4 a running headgate could not be stoppe
     )
     .action(async (options: { json?: boolean; left?: boolean }) => {
       ensureRoot('removing qdiscs and devices');
-      const { takeDown } = await import('../service/index.ts');
+      const { takeDown, guarded } = await import('../service/index.ts');
       const { leave, stopped } = options.left ? await leaveNow() : await stopAndLeave();
-      const removed = [...stopped, ...(await takeDown().finally(leave))];
+      const removed = [...stopped, ...(await guarded(takeDown).finally(leave))];
       if (options.json) printJson({ removed });
       else print(removed.length === 0 ? 'nothing of headgate is here' : removed.join('\n'));
     });

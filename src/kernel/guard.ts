@@ -38,7 +38,7 @@ export class Guard {
     child.stdin.on('error', () => {});
   }
 
-  /** Starts one; {@link endGuards} finds it from then on. @throws HeadgateError HG_KERNEL where it cannot begin */
+  /** Starts one; {@link listGuards} finds it from then on. @throws HeadgateError HG_KERNEL where it cannot begin */
   static async start(): Promise<Guard> {
     const child = spawn(GUARD, [], {
       argv0: 'headgate-guard',
@@ -94,14 +94,20 @@ function formatRedirect(redirect: GuardedRedirect): string {
 /** No name has a colon in it (dev_valid_name() in net/core/dev.c). */
 const formatDevice = (device: DeviceRef): string => (typeof device === 'number' ? `:${device}` : device);
 
-/**
- * Ends the guards of this network namespace that nobody holds any more, so that none of them removes what is made from now on.
- * They are found by their sockets, also where the state folder is lost. To be called by who has the place of the service.
- */
-export async function endGuards(): Promise<void> {
+/** Sockets of the guards of this network namespace, found also where the state folder is lost. */
+export async function listGuards(): Promise<string[]> {
   const sockets = await readFile('/proc/self/net/unix', 'utf8');
-  const names = new Set([...sockets.matchAll(/ @(headgate-guard-[0-9a-f]{92})$/gm)].map(([, name]) => name!));
-  await Promise.all([...names].map(endGuard));
+  return [...new Set([...sockets.matchAll(/ @(headgate-guard-[0-9a-f]{92})$/gm)].map(([, name]) => name!))];
+}
+
+/**
+ * Ends guards that nobody holds any more, so that none of them removes what is made from now on. To be called by who has the
+ * place of the service.
+ *
+ * @param names as {@link listGuards} has them
+ */
+export async function endGuards(names: readonly string[]): Promise<void> {
+  await Promise.all(names.map(endGuard));
 }
 
 /** Whoever is not root may have such a name, too, and is left alone. */

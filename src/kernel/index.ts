@@ -6,7 +6,7 @@ export * from './command.ts';
 export * from './files.ts';
 export * from './filters.ts';
 export * from './group.ts';
-export { type DeviceRef, Guard, type GuardedRedirect } from './guard.ts';
+export * from './guard.ts';
 export { acquireInstance, delLeftovers, getInstancePid } from './instance.ts';
 export * from './journal.ts';
 export * from './kernel-modules.ts';

@@ -2,7 +2,6 @@ import { constants } from 'node:fs';
 import { type FileHandle, open, readdir, readFile, readlink, rm, stat } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
 import { HeadgateError } from '../model/index.ts';
-import { endGuards } from './guard.ts';
 import { getSocketPath } from './local-socket.ts';
 import { getStatePath, inStateFolder, STATE_FOLDER } from './machine.ts';
 import { getSocketPeer } from './peer.ts';
@@ -17,8 +16,7 @@ const NAME = '\0headgate';
 
 /**
  * Takes the place of the one service of this network namespace; call the result to leave it. Undefined: it is taken, by
- * a process of root. The place is free when that process ends, however that happens. The guard that one before has left is
- * ended: nobody else changes anything from then on.
+ * a process of root. The place is free when that process ends, however that happens.
  *
  * @throws HeadgateError HG_NO_PLACE, HG_NO_SHIM
  */
@@ -34,18 +32,13 @@ export async function acquireInstance(): Promise<(() => Promise<void>) | undefin
     await lock.close();
     return undefined;
   }
-  const leave = async () => {
+  return async () => {
     name?.close();
     // The socket is one that a killed service has left. The lock is removed while it is held: whoever waits for it finds that
     // its file is no more, and makes a new one.
     for (const ours of [await getSocketPath(), path]) await rm(ours, { force: true });
     await lock.close();
   };
-  await endGuards().catch(async (error) => {
-    await leave();
-    throw error;
-  });
-  return leave;
 }
 
 /**

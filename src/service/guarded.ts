@@ -1,5 +1,5 @@
-import { ifbsOf, inspect, isOurChain, isRedirected, type Scene } from '../apply/index.ts';
-import { type DeviceRef, Guard, type GuardedRedirect } from '../kernel/index.ts';
+import { ifbsOf, isOurChain, isRedirected, type Scene } from '../apply/index.ts';
+import type { DeviceRef, GuardedRedirect } from '../kernel/index.ts';
 import { arrivalChain, type Datapath, isOurFilter, type LinkShape } from '../shape/index.ts';
 
 /** How the redirect of a link is taken away once nobody watches over it, and for which ifbs' sake. */
@@ -33,12 +33,3 @@ export const listGuarded = (scene: Scene): GuardedRedirect[] =>
     const chained = scene.chains.some((chain) => chain.device === name && isOurChain(scene, chain));
     return chained ? [...filters, { kind: 'chain', chain: arrivalChain(name), ifbs }] : filters;
   });
-
-/** Leaves a guard for what is redirected, if anything is, where nobody will watch over it. @throws HeadgateError HG_KERNEL */
-export async function leaveGuard(): Promise<void> {
-  const redirects = listGuarded(await inspect());
-  if (redirects.length === 0) return;
-  const guard = await Guard.start();
-  guard.tell(redirects);
-  guard.leave();
-}

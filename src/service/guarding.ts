@@ -1,13 +1,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { Guard, type GuardedRedirect } from '../kernel/index.ts';
-import { leaveGuard } from './guarded.ts';
+import { inspect } from '../apply/index.ts';
+import { endGuards, Guard, type GuardedRedirect, listGuards } from '../kernel/index.ts';
+import { listGuarded } from './guarded.ts';
 
 /** Ms until another is started in the place of one that was ended, or could not begin. */
 const AGAIN_MS = 1000;
 /** Ms in which one that has nothing left to guard has ended. */
 const END_MS = 5000;
 
-/** The guard beside the service, which is told what there is to guard before it is there. */
+/** The guard beside who has the place of the service, which is told what there is to guard before it is there. */
 export class Guarding {
   readonly #failed: (error: unknown) => void;
   #guard: Guard | undefined;
@@ -19,10 +20,19 @@ export class Guarding {
     this.#failed = failed;
   }
 
-  /** Never rejects: without one all goes on. @param failed hears why there is none for a while */
+  /**
+   * Relieves the guards that earlier runs have left, before anything is changed: they end when ours has been told of what is
+   * redirected, so that there is one at every moment. To be called by who has the place of the service.
+   *
+   * @param failed hears why there is none for a while: without one all goes on
+   * @throws HeadgateError HG_KERNEL where it cannot be told what there is; then they stay
+   */
   static async open(failed: (error: unknown) => void): Promise<Guarding> {
     const guarding = new Guarding(failed);
+    const left = await listGuards();
+    if (left.length > 0) guarding.#redirects = listGuarded(await inspect());
     await guarding.#start();
+    await endGuards(left);
     return guarding;
   }
 
@@ -34,13 +44,16 @@ export class Guarding {
     this.#guard?.tell(redirects);
   }
 
-  /** Nobody watches from now on but the guard, which ends where nothing is left to guard: with `keep`, it is not waited for. */
-  async close(keep: boolean): Promise<void> {
+  /** Nobody watches from now on but the guard, over what is redirected now; where nothing is, it has ended. */
+  async close(): Promise<void> {
+    const redirects = await inspect().then(listGuarded, () => this.#redirects);
     this.#closed = true;
+    this.tell(redirects);
+    const nothing = redirects.length === 0;
+    if (!this.#guard && !nothing) await this.#start();
     const guard = this.#guard;
-    if (!guard) return keep ? leaveGuard() : undefined;
-    guard.leave();
-    if (keep) return;
+    guard?.leave();
+    if (!guard || !nothing) return;
     const patience = new AbortController();
     await Promise.race([guard.ended, delay(END_MS, undefined, { signal: patience.signal })]);
     patience.abort();
@@ -65,4 +78,11 @@ export class Guarding {
     this.#failed(error);
     setTimeout(() => this.#closed || this.#start(), AGAIN_MS).unref();
   }
+}
+
+/** Does something with a guard of its own beside it. What is redirected at its end is guarded from then on. */
+export async function guarded<T>(act: () => Promise<T>): Promise<T> {
+  // Whoever cannot be told of what there is leaves the guard that is there: it takes redirects away, and so do we.
+  const guarding = await Guarding.open(() => {}).catch(() => undefined);
+  return act().finally(() => guarding?.close());
 }

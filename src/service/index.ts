@@ -4,7 +4,7 @@ export { DEFAULT_DEADLINE_MS } from './deadline.ts';
 export type { LiveExplanation } from './explain-live.ts';
 export type { PolicyView } from './get-policy.ts';
 export * from './get-status.ts';
-export { leaveGuard } from './guarded.ts';
+export { guarded } from './guarding.ts';
 export type { FlowList, ListedFlow } from './list-flows.ts';
 export { makePlan, type Plan } from './plan.ts';
 export type { Change } from './plan-steps.ts';

@@ -28,7 +28,6 @@ import { Finishing } from './finishing.ts';
 import { Following } from './following.ts';
 import { getPolicyView } from './get-policy.ts';
 import { getStatus } from './get-status.ts';
-import { leaveGuard } from './guarded.ts';
 import { Guarding } from './guarding.ts';
 import { Links } from './links.ts';
 import { listClassifiers } from './list-classifiers.ts';
@@ -114,9 +113,11 @@ async function startWith(
     const leave = await acquireInstance();
     if (!leave) throw new HeadgateError('HG_RUNNING', { pid: (await getServicePid()) ?? 'unknown' });
     opened.add(leave);
-    let guarding: Guarding | undefined;
-    // Refused before anything was touched, what an earlier run has left goes on.
-    opened.add(() => (guarding ? guarding.close(keep) : leaveGuard()));
+    const stream = new MonitorStream(randomBytes(4).toString('hex'));
+    stream.notices.subscribe(onItem);
+    const { warn } = stream;
+    const guarding = await Guarding.open(warn('the guard'));
+    opened.add(() => guarding.close());
     // A port that is taken is said before anything is touched.
     const web = options.web && (await openWeb(options.web));
     opened.add(() => web?.close());
@@ -132,9 +133,6 @@ async function startWith(
     checkEffects(policy, scene, capabilities);
     const { field, warnings } = await chooseMarksHere(policy, name, scene.field);
 
-    const stream = new MonitorStream(randomBytes(4).toString('hex'));
-    stream.notices.subscribe(onItem);
-    const { warn } = stream;
     opened.add(() => (keep ? undefined : delFiles()));
     const found = await findInForce({ datapath: name, field }, scene, capabilities);
     const inForce = typeof found === 'string' ? undefined : found;
@@ -147,7 +145,6 @@ async function startWith(
     if (datapath.map) checkMap(scene);
     for (const shape of shapes) checkLink(shape, scene, datapath);
 
-    guarding = await Guarding.open(warn('the guard'));
     opened.add(() => (keep ? undefined : takeDown(field)));
     const journal = await Journal.begin(inForce ? { kind: 'reload', applied: writeApplied(inForce) } : { kind: 'up' });
     if (!inForce) {

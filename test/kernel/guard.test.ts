@@ -4,6 +4,7 @@
 
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Program } from '../../src/lab/index.ts';
 import { exitOf, FORGETFUL, Gateway, HEADGATE, WORLD } from './gateway.ts';
@@ -61,6 +62,29 @@ const oneGuard = (not?: number): Promise<number> =>
     expect(guards[0]).not.toBe(not);
     return guards[0]!;
   });
+
+/** Does something while somebody looks for guards, and sees one whenever he looks. */
+async function guardedMeanwhile<T>(act: () => Promise<T>): Promise<T> {
+  const inside = gateway.box.start('sleep', '600');
+  const look = async () => (await readFile(`/proc/${inside.pid}/net/unix`, 'utf8')).includes(' @headgate-guard-');
+  await soon(async () => expect(await look()).toBe(true));
+  let [looks, missed, done] = [0, 0, false];
+  const looking = (async () => {
+    for (; !done; looks++) {
+      if (!(await look())) missed++;
+      await delay(1);
+    }
+  })();
+  try {
+    return await act();
+  } finally {
+    done = true;
+    await looking;
+    inside.kill();
+    expect(looks).toBeGreaterThan(10);
+    expect(missed).toBe(0);
+  }
+}
 
 describe.each(['bpf', 'map'])('datapath %s', (datapath) => {
   it('passes what arrives when the ifb is set down or deleted, after kill -9 and after --keep', async ({
@@ -126,11 +150,12 @@ describe('a guard', () => {
     const first = await oneGuard();
     await program.stop('SIGKILL');
     // Refused before anything was touched: what was there is guarded as before.
-    expect((await gateway.headgate('up', file, '--device', 'none')).status).toBe(3);
+    const refused = await guardedMeanwhile(() => gateway.headgate('up', file, '--device', 'none'));
+    expect(refused.status).toBe(3);
     const second = await oneGuard(first);
     await leads('hg-wan');
     await writeFile(file, POLICY('numtxqueues 2'));
-    program = await gateway.up(file);
+    program = await guardedMeanwhile(() => gateway.up(file));
     await oneGuard(second);
     await leads('hg_wan');
     await soon(async () => expect(await gateway.box.run('ip', 'link', 'show')).not.toContain('hg-wan'));
@@ -142,7 +167,7 @@ describe('a guard', () => {
     await (await gateway.up(file, '--keep')).stop('SIGTERM');
     const kept = await oneGuard();
     // Whoever has put things right leaves one, too.
-    expect((await gateway.headgate('recover')).status).toBe(0);
+    expect((await guardedMeanwhile(() => gateway.headgate('recover'))).status).toBe(0);
     await oneGuard(kept);
     await leads('hg-wan');
     expect((await exitOf(gateway.box.name, ...FORGETFUL, ...HEADGATE, 'down')).status).toBe(0);
