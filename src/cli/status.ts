@@ -37,7 +37,7 @@ function format({ running, tracking, marks, service, links, policers }: Status):
           `  overruns ${service.overruns}  resyncs ${service.resyncs}`,
       ]
     : [
-        `no service answers; what one has left here steers on (headgate down removes it)${marks ? `  marks ${marks}` : ''}`,
+        `no service answers; nobody looks after what one has left here (headgate up takes over, headgate down removes it)${marks ? `  marks ${marks}` : ''}`,
       ];
   if (service?.deadline)
     lines.push(

@@ -126,8 +126,8 @@ export const ERRORS = {
   },
   HG_NOT_RUNNING: {
     exit: 6,
-    message: 'headgate is not running in this network namespace.',
-    hint: 'Start it: headgate up',
+    message: 'headgate is not running in this network namespace, or does not answer.',
+    hint: 'Start it: headgate up. One that hangs: headgate down ends it.',
   },
   HG_WEB_ADDRESS: {
     exit: 2,

@@ -26,10 +26,7 @@ export const getServicePid = async (): Promise<number | undefined> =>
   (await getInstancePid()) ?? (await requestService())?.pid;
 
 /** The whole status, of a service that lives. @throws HeadgateError HG_NOT_RUNNING, HG_FORBIDDEN */
-export async function requestStatus(): Promise<Status> {
-  await ask('/service', 'GET', PATIENCE_MS);
-  return ask('/status');
-}
+export const requestStatus = (): Promise<Status> => ask('/status');
 
 /** Flows that the service knows by what is said of them, each with why it goes where it goes. @throws HeadgateError also HG_NO_FLOW, HG_USAGE */
 export const requestExplanation = (flow: string): Promise<readonly LiveExplanation[]> =>
@@ -71,7 +68,9 @@ export async function requestMetrics(format: MetricFormat): Promise<string> {
   return readText(response);
 }
 
+/** @param timeout ms to the answer; absent: it may take long, from a service that says at once that it lives */
 async function ask<T>(path: string, method: 'GET' | 'POST' = 'GET', timeout?: number): Promise<T> {
+  if (timeout === undefined) await ask('/service', 'GET', PATIENCE_MS);
   const response = await requestLocal(path, method, timeout);
   const answer = await readJson(response).catch((cause: Error) => {
     throw new HeadgateError('HG_NOT_RUNNING', {}, { cause });

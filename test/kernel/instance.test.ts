@@ -47,6 +47,11 @@ describe('the place of the one service', () => {
     const running = { status: 4, stderr: expect.stringContaining(`headgate runs here already (pid ${program.pid})`) };
     expect(await gateway.headgate('recover')).toMatchObject(running);
     expect(await gateway.headgate('down', '--left')).toMatchObject(running);
+    const silent = { status: 6, stderr: expect.stringContaining('does not answer') };
+    expect(await Promise.all([gateway.headgate('confirm'), gateway.headgate('reload')])).toMatchObject([
+      silent,
+      silent,
+    ]);
     expect(await gateway.headgate('down')).toMatchObject({
       status: 0,
       stdout: expect.stringContaining(`kill headgate (pid ${program.pid}), which did not stop\n`),
