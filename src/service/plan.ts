@@ -1,5 +1,5 @@
 import { checkEffects, checkLink, checkMap, checkTable, inspect, type Scene, teardownOf } from '../apply/index.ts';
-import { addFiles, delFiles, ensureBtf, getCapabilities } from '../kernel/index.ts';
+import { addFiles, delFiles, ensureBtf, getCapabilities, getJournal } from '../kernel/index.ts';
 import type { Policy } from '../language/index.ts';
 import { type Capabilities, HeadgateError } from '../model/index.ts';
 import { type DatapathName, ensureCreates, nameBeside, planOperations, qdiscsOf } from '../shape/index.ts';
@@ -10,7 +10,7 @@ import { bestDatapath, ensureDatapath, prepareDatapath, type WriteFiles } from '
 import { chooseMarksHere } from './marks.ts';
 import { type Change, planBetween, told } from './plan-steps.ts';
 import { checkShape } from './reload.ts';
-import { findInForce, findRunning, type InForce } from './resume.ts';
+import { findInForce, findRunning, getPolicyBefore, type InForce } from './resume.ts';
 import { shapeHere } from './shape-here.ts';
 
 /** What stands between what is in the kernel and what a policy wants. */
@@ -35,12 +35,20 @@ export interface Plan {
  * @param named absent: that of the service that runs, else the best one here
  * @throws HeadgateError as startService does, but for what others have in the way: these are obstacles
  */
-export async function makePlan(policy: Policy, named: DatapathName | undefined): Promise<Plan> {
+export async function makePlan(asked: Policy, named: DatapathName | undefined): Promise<Plan> {
   try {
     const capabilities = await getCapabilities();
     const qdiscs = qdiscsOf(capabilities);
-    const shapes = await shapeHere(policy, qdiscs);
     const service = await requestService();
+    const before = service ? undefined : await getPolicyBefore(asked);
+    const policy = before ?? asked;
+    const first = [
+      ...(!service && (await getJournal())
+        ? ['What a headgate that was killed was about is taken back first: headgate recover.']
+        : []),
+      ...(before ? [`${asked.file} was not confirmed: up goes back to what ran before.`] : []),
+    ];
+    const shapes = await shapeHere(policy, qdiscs);
     const name = named ?? service?.datapath ?? bestDatapath(capabilities, shapes);
     if (named) await ensureDatapath(named, capabilities);
     for (const shape of shapes) ensureCreates(shape, name);
@@ -60,7 +68,7 @@ export async function makePlan(policy: Policy, named: DatapathName | undefined):
       const to = { ...wanted, shapes: nameBeside(inForce.shapes, shapes) };
       const obstacles = service
         ? [...listRefusals('reload', reloadChecks(from, to, scene, capabilities)), ...listAbsent(from, scene)]
-        : listRefusals('up', upChecks(to, scene, capabilities));
+        : [...first, ...listRefusals('up', upChecks(to, scene, capabilities))];
       return { datapath: name, ...(await planBetween(from, to, scene)), obstacles, confirm: service?.confirm };
     }
     const differences = await compareBuilt(wanted, scene);
@@ -70,7 +78,7 @@ export async function makePlan(policy: Policy, named: DatapathName | undefined):
       differences,
       anew: inForce,
       changes: [...removals, ...additions],
-      obstacles: listRefusals('up', upChecks(wanted, scene, capabilities)),
+      obstacles: [...first, ...listRefusals('up', upChecks(wanted, scene, capabilities))],
       confirm: service?.confirm,
     };
   } finally {

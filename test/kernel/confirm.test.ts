@@ -50,7 +50,8 @@ describe('up --confirm', () => {
     expect(Date.now()).toBeGreaterThanOrEqual(Date.parse(waiting.until));
     expect(states(items)).toEqual(['waiting', 'expired']);
     expect(await gateway.snapshot()).toBe(before);
-    expect(await pinging).toBe(0);
+    // The kernel stops the device for a moment where clsact goes: docs/limits.md.
+    expect(await pinging).toBeLessThanOrEqual(1);
   });
 
   it('stays when it is confirmed, once', async () => {
@@ -99,7 +100,10 @@ describe('killed while it waits to be confirmed', () => {
     expect((await gateway.headgate('reload', '--confirm', LONG)).status).toBe(0);
     expect((await gateway.link()).download!.queues).toHaveLength(3);
     await first.stop('SIGKILL');
+    const plan = async () => expect.soft((await gateway.headgate('plan', file)).stdout);
+    (await plan()).toContain('taken back first: headgate recover');
     expect(await gateway.headgate('recover')).toMatchObject({ status: 0 });
+    (await plan()).toMatch(/was not confirmed: up goes back to what ran before/);
     expect((await gateway.link()).download!.queues).toHaveLength(2);
     expect(await ceiling()).toBe(50e6);
 
