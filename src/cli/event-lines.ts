@@ -5,11 +5,11 @@ import { requestEvents } from '../service/ask.ts';
 /** The event stream of the running headgate, until that is stopped, or Ctrl-C. */
 export interface EventLines {
   /**
-   * Gives each line to `take`, one after the other.
+   * Gives each line to `take`, one after the other. True: we have ended it, and the service goes on.
    *
    * @throws HeadgateError HG_NOT_RUNNING where the stream broke off, as where `take` does not understand a line: it was cut
    */
-  each(take: (line: string) => void | Promise<void>): Promise<void>;
+  each(take: (line: string) => void | Promise<void>): Promise<boolean>;
   /** Ends it as Ctrl-C does. */
   stop(): void;
 }
@@ -32,6 +32,7 @@ export async function openEvents(parameters: URLSearchParams): Promise<EventLine
     }
     // A stream that broke off can also just end: complete says which.
     if (!asked && !response.complete) throw new HeadgateError('HG_NOT_RUNNING');
+    return asked;
   };
   return { each, stop };
 }

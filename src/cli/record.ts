@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { openLines } from '../kernel/files.ts';
 import { formatSizeInShort } from '../language/index.ts';
 import type { MonitorItem } from '../monitor/index.ts';
-import { Recorder } from '../replay/recorder.ts';
+import { RECORDING_START, Recorder } from '../replay/recorder.ts';
 import { openEvents } from './event-lines.ts';
 import { note } from './output.ts';
 
@@ -22,12 +22,16 @@ Examples:
   headgate replay today.hgr --policy new.gate
 
 Some 100 bytes a flow with IPv4, 130 with IPv6: two million are 200 to 250 MB. What is in the file stays whole when this is
-killed, or the disk is full. Flows are followed while it runs. For root, and members of the group headgate (docs/systemd).
-Exit status: 0 headgate was stopped, or Ctrl-C; 2 the file cannot be written; 3 neither; 6 it is not running, or was killed`,
+killed, or the disk is full; as Ctrl-C ends it, it adds what flows that go on have carried. Flows are followed while it runs.
+For root, and members of the group headgate (docs/systemd).
+Exit status: 0 headgate was stopped, or Ctrl-C; 2 the file cannot be written, or is no recording; 3 neither; 6 it is not running, or was killed`,
     )
     .action(async (file: string) => {
-      const out = await openLines(file);
-      const { each, stop } = await openEvents(new URLSearchParams());
+      const { each, stop } = await openEvents(new URLSearchParams({ known: '1' }));
+      const out = await openLines(file, RECORDING_START).catch((error: Error) => {
+        stop();
+        throw error;
+      });
       const recorder = new Recorder();
       let waiting: string[] = [];
       let [flows, written] = [0, 0];
@@ -52,16 +56,33 @@ Exit status: 0 headgate was stopped, or Ctrl-C; 2 the file cannot be written; 3 
         return writing;
       };
       const timer = setInterval(() => void write(), WRITE_MS);
-      const take = async (line: string) => {
-        const item = JSON.parse(line) as MonitorItem;
-        if (item.kind === 'flow.new' || item.kind === 'flow.known') flows++;
-        waiting.push(...recorder.linesOf(item));
+      const keep = async (lines: readonly string[]) => {
+        waiting.push(...lines);
         if (waiting.length > MOST_WAITING) await write();
       };
-      const broke = await each(take).then(
-        () => undefined,
-        (error: Error) => error,
-      );
+      let last: MonitorItem | undefined;
+      let session = '';
+      const take = (line: string) => {
+        last = JSON.parse(line) as MonitorItem;
+        if (last.kind === 'stream') ({ session } = last);
+        const lines = recorder.linesOf(last);
+        flows = recorder.flows;
+        return keep(lines);
+      };
+      /** What has happened since, and what flows that go on have carried. */
+      const takeRest = async () => {
+        if (!last) return;
+        const since = `${session}-${last.seq}`;
+        const rest = await openEvents(new URLSearchParams({ since, follow: '0', known: 'counted' }));
+        await rest.each((line) => keep(recorder.lastLinesOf(JSON.parse(line) as MonitorItem)));
+        flows = recorder.flows;
+      };
+      const broke = await each(take)
+        .then((stopped) => (stopped && !problem ? takeRest().catch(noteRest) : undefined))
+        .then(
+          () => undefined,
+          (error: Error) => error,
+        );
       clearInterval(timer);
       await write();
       await out.close();
@@ -72,6 +93,9 @@ Exit status: 0 headgate was stopped, or Ctrl-C; 2 the file cannot be written; 3 
       if (reason) throw reason;
     });
 }
+
+const noteRest = (error: Error): void =>
+  note(`headgate: warning: what flows that go on have carried is not in it: ${error.message}`);
 
 /** Lines that wait to be written; with more, nothing is read meanwhile. */
 const MOST_WAITING = 10_000;

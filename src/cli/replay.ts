@@ -37,14 +37,16 @@ Examples:
   sudo conntrack -L | headgate replay - --policy my.gate --inside 192.168.1.0/24
 
 The same input gives the same output, byte for byte. What a flow carried is taken to have come evenly.
-Exit status: 0 it is decided; 1 mistakes in a policy; 2 a file cannot be read`,
+Exit status: 0 it is decided; 1 mistakes in a policy; 2 a file cannot be read, or is no recording`,
     )
     .action(async (file: string, { policy, against, inside = PRIVATE, json }: ReplayOptions) => {
+      if ([file, policy, against].filter((one) => one === '-').length > 1)
+        throw new HeadgateError('HG_USAGE', { command: 'replay', problem: 'only one file can be standard input (-)' });
       const policies = {
-        new: await loadPolicyToLookAt(policy, json === true),
-        old: against === undefined ? undefined : await loadPolicyToLookAt(against, json === true),
+        new: await loadPolicyToLookAt(policy),
+        old: against === undefined ? undefined : await loadPolicyToLookAt(against),
       };
-      const recording = await readRecording(readLines(file), inside.map(readPrefix));
+      const recording = await readRecording(readLines(file), inside.map(readPrefix), file);
       const comparison = compare(recording, policies.new, policies.old);
       if (json) printJson(comparison);
       else show(comparison, against ?? 'what ran');

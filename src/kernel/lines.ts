@@ -34,14 +34,16 @@ export interface LineFile {
 }
 
 /**
- * Opens a file to add lines to it; makes it where it is not there. What a killed run left half written at its end becomes a
+ * Opens a file to add lines to it; makes it where it is not there, and refuses one that begins with something else than `start`. What a killed run left half written at its end becomes a
  * line of its own.
  *
  * @throws HeadgateError HG_WRITE
  */
-export async function openLines(file: string): Promise<LineFile> {
+export async function openLines(file: string, start: string): Promise<LineFile> {
   const failed = (cause: unknown): never => {
-    throw new HeadgateError('HG_WRITE', { file, problem: fileProblem(cause) }, { cause });
+    const { code } = cause as NodeJS.ErrnoException;
+    const problem = code === 'ENOENT' ? 'its folder does not exist' : fileProblem(cause);
+    throw new HeadgateError('HG_WRITE', { file, problem }, { cause });
   };
   const handle = await open(file, 'a+', 0o600).catch(failed);
   let { size } = await handle.stat();
@@ -54,6 +56,11 @@ export async function openLines(file: string): Promise<LineFile> {
     size += Buffer.byteLength(text);
   };
   if (size > 0) {
+    const { buffer: first } = await handle.read(Buffer.alloc(start.length), 0, start.length, 0).catch(failed);
+    if (first.toString() !== start) {
+      await handle.close();
+      failed(new Error(`it does not begin with ${start}, as one of ours does`));
+    }
     const { buffer } = await handle.read(Buffer.alloc(1), 0, 1, size - 1).catch(failed);
     if (buffer[0] !== 0x0a) await add('\n');
   }

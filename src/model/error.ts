@@ -12,12 +12,12 @@ export const ERRORS = {
   HG_FILE: {
     exit: 2,
     message: 'cannot read {file}: {problem}',
-    hint: 'Name a policy file of at most 16 MiB, or - for standard input.',
+    hint: 'Name one that can be read, or - for standard input; a policy has at most 16 MiB.',
   },
   HG_WRITE: {
     exit: 2,
     message: 'cannot write {file}: {problem}',
-    hint: 'What the file had before is still there. Make room, or name another file.',
+    hint: 'Mend that, or name another file. What was there before still is.',
   },
   HG_FILE_EXISTS: {
     exit: 4,

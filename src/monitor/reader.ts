@@ -18,6 +18,8 @@ export interface ReadOptions {
   readonly filter?: ItemFilter | undefined;
   /** Absent: what comes from now on. */
   readonly since?: Since | undefined;
+  /** What this reader alone is told first, each made when it takes it: what is there already, as it stands then. */
+  readonly known?: Iterable<MonitorEvent> | undefined;
 }
 
 /**
@@ -31,6 +33,7 @@ export class StreamReader {
   readonly #stamp: () => Pick<MonitorItem, 'time' | 'monotonic'>;
   /** Items of its own, that come before what the ring has. */
   readonly #own: MonitorEvent[] = [];
+  readonly #known: Iterator<MonitorEvent>;
   /** The number of the last item that it is through with. */
   #at: number;
 
@@ -38,12 +41,13 @@ export class StreamReader {
     ring: Ring,
     session: string,
     stamp: () => Pick<MonitorItem, 'time' | 'monotonic'>,
-    { filter = EVERYTHING, since }: ReadOptions = {},
+    { filter = EVERYTHING, since, known = [] }: ReadOptions = {},
   ) {
     this.#ring = ring;
     this.#session = session;
     this.#stamp = stamp;
     this.#filter = filter;
+    this.#known = known[Symbol.iterator]();
     this.#at = ring.newest;
     const { oldest, newest } = ring;
     this.#own.push({ kind: 'stream', schema: SCHEMA_VERSION, session, oldest, newest });
@@ -62,6 +66,8 @@ export class StreamReader {
   next(): Kept | undefined {
     const own = this.#own.shift();
     if (own) return this.#wrap(own, own.kind === 'gap' ? own.to : this.#at);
+    for (let known = this.#known.next(); !known.done; known = this.#known.next())
+      if (isWanted(this.#filter, known.value)) return this.#wrap(known.value, this.#at);
     const { oldest } = this.#ring;
     if (this.#at < oldest - 1) {
       const from = this.#at + 1;

@@ -26,7 +26,9 @@ const passed = z.object({ bytes: count, packets: count });
 const flow = z.object({
   kind: z
     .enum(['flow.new', 'flow.known', 'flow.update', 'flow.end'])
-    .describe('flow.known: it was in the kernel’s table before we looked; flow.update: another rule decides'),
+    .describe(
+      'flow.known: it was in the kernel’s table before we looked, or before this reader came; flow.update: another rule decides',
+    ),
   id: z
     .int()
     .nonnegative()
@@ -54,7 +56,9 @@ const flow = z.object({
     .describe(
       'flow.end: ms from its first packet to the decision; needs nf_conntrack_timestamp, and is not known of a flow that a dump told of',
     ),
-  bytes: count.optional().describe('flow.end: both directions together; needs nf_conntrack_acct'),
+  bytes: count
+    .optional()
+    .describe('flow.end, and flow.known where that was asked for: both directions together; needs nf_conntrack_acct'),
   packets: count.optional(),
   in: passed.optional().describe('The same of what arrived, and of what left'),
   out: passed.optional(),

@@ -12,8 +12,8 @@ import {
 import { classOfMark, type MarkField, type Origin, TCP_STATES } from '../model/index.ts';
 import type { FlowEvent } from '../monitor/index.ts';
 import { classOf, type MapKey, mapKeyOf } from '../shape/index.ts';
-import { endOf, type FlowEnd, flowEvent } from './flow-event.ts';
-import { countsOf, type FlowMemory } from './flow-memory.ts';
+import { endOf, type FlowEnd, type FlowNote, flowEvent } from './flow-event.ts';
+import { countsOf, type FlowMemory, type Reading } from './flow-memory.ts';
 import { FlowTable } from './flow-table.ts';
 import type { FlowView } from './flow-view.ts';
 import type { EffectSink } from './live-effects.ts';
@@ -265,6 +265,15 @@ export class FlowClassifier {
     for (const row of this.table.rows()) yield this.#view.moveTo(row);
   }
 
+  /** Each flow as an item, made when it is taken; with counters, where there is a reading of it. */
+  *known(readings: ReadonlyMap<number, Reading> = new Map()): Generator<FlowEvent> {
+    for (const { row } of this.flows()) {
+      const reading = readings.get(row);
+      const counts = reading?.id === this.table.idOf(row) ? reading : undefined;
+      yield this.#eventOf('flow.known', row, { began: this.table.beganOf(row), counts });
+    }
+  }
+
   /** Takes what a record says of a flow that is in the table. */
   #note(row: number, record: FlowNews): void {
     const { tcpState } = record;
@@ -356,12 +365,20 @@ export class FlowClassifier {
 
   #emit(kind: FlowEvent['kind'], row: number, last?: FlowEnd, before?: FlowEvent['before']): void {
     if (!this.#options.listening()) return;
-    const { queue, rule } = this.decisionOf(row);
-    const because = rule && kind !== 'flow.end' ? becauseOf(rule, this.#view, this.#policy) : undefined;
-    const note = { id: this.table.idOf(row), queue, rule: rule?.name, because, before };
     const heard = this.table.beganOf(row);
     const { now, times } = this.live;
     const end = kind === 'flow.end' ? endOf(this.#view.origin, heard, now, times, last) : { began: heard };
-    this.#options.emit(flowEvent(kind, this.#view, { ...note, ...end, began: times.wallOf(end.began) }));
+    this.#options.emit(this.#eventOf(kind, row, { before, ...end }));
+  }
+
+  /** An item about the flow that the view stands on. */
+  #eventOf(kind: FlowEvent['kind'], row: number, note: Omit<FlowNote, 'id' | 'queue' | 'rule' | 'because'>): FlowEvent {
+    const { queue, rule } = this.decisionOf(row);
+    const because = rule && kind !== 'flow.end' ? becauseOf(rule, this.#view, this.#policy) : undefined;
+    const began = this.live.times.wallOf(note.began);
+    return flowEvent(kind, this.#view, {
+      ...note,
+      ...{ id: this.table.idOf(row), queue, rule: rule?.name, because, began },
+    });
   }
 }

@@ -1,19 +1,10 @@
 import { concat, defer, EMPTY, ignoreElements, lastValueFrom, type Observable, tap, timer } from 'rxjs';
 import type { FlowNews } from './classifier.ts';
-import { type Counts, countsOf } from './flow-memory.ts';
+import { type Counts, countsOf, type Reading } from './flow-memory.ts';
 import type { FlowTable } from './flow-table.ts';
 
 /** Ms between the two readings that tell rates. */
 export const RATE_MS = 1000;
-
-/** What the kernel has counted of a flow: bytes and packets since it began, and bit/s where it was read twice. */
-export interface Reading {
-  /** The flow's: another one may have come to its row since. */
-  readonly id: number;
-  readonly bytes: Counts;
-  readonly packets: Counts;
-  readonly rate?: Counts | undefined;
-}
 
 /**
  * Reads the counters of all flows of a table once, or twice {@link RATE_MS} apart for their rates; by row. Empty where the kernel does

@@ -23,6 +23,15 @@ export function countsOf(
     : { bytes: { in: originalBytes, out: replyBytes }, packets: { in: originalPackets, out: replyPackets } };
 }
 
+/** What the kernel has counted of a flow: bytes and packets since it began, and bit/s where it was read twice. */
+export interface Reading {
+  /** The flow's: another one may have come to its row since. */
+  readonly id: number;
+  readonly bytes: Counts;
+  readonly packets: Counts;
+  readonly rate?: Counts | undefined;
+}
+
 /** Of all flows without a `for`: a map of its own is much of what a flow would cost. */
 const NOTHING_HELD = new Map<number, number>();
 

@@ -17,6 +17,9 @@ interface Entry {
   readonly reply: Half;
 }
 
+/** What stands around the flows in its XML. */
+export const isFrame = (line: string): boolean => /^\s*(<\?xml|<\/?conntrack>)/.test(line);
+
 /**
  * Reads what conntrack(8) prints: `conntrack -E -o xml,timestamp,id` event by event, or `conntrack -L`, whose flows all begin at one moment
  * with what they have carried. It does not tell who is inside: `inside` does, and flows with both ends there are left out.
@@ -35,7 +38,6 @@ export class ConntrackReader {
   /** Takes a line. One that cannot be read is counted, and passed over. */
   take(line: string): void {
     const text = line.trim();
-    if (text === '' || /^<\?xml|^<\/?conntrack>/.test(text)) return;
     if (text.startsWith('<flow')) this.#event(text);
     else this.#entry(text);
   }

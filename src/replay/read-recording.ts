@@ -63,6 +63,7 @@ export class RecordingReader {
       case 'u':
         into.setPlace(this.#flowOf(line[2]), this.#placeOf(line[3]));
         break;
+      case 'c':
       case 'e': {
         const [, , flow, ...counts] = line;
         const [a, b, c, d] = counts;

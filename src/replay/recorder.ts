@@ -4,6 +4,9 @@ import { oldestOf } from '../pipeline/oldest.ts';
 /** Flows whose end is waited for; of more, those that were told of the longest ago have none. */
 const MOST_OPEN = 500_000;
 
+/** What a recording begins with. */
+export const RECORDING_START = '{"headgate":"recording",';
+
 /** What the first line of each run of `headgate record` says. */
 export interface RecordingHead {
   readonly headgate: 'recording';
@@ -20,6 +23,7 @@ export interface RecordingHead {
  * - `p`: a queue, and the rule that leads there, which later lines name by number
  * - `n`: a flow begins: protocol, ends, origin, place; how old it was already, zone
  * - `u`: it goes to another place
+ * - `c`: recording ends, and it goes on: what it has carried, as `e` has it
  * - `e`: it ends: bytes in, bytes out, packets in, packets out, where the kernel counts
  * - `x`: something was lost, or read anew
  */
@@ -37,8 +41,10 @@ export type RecordedLine =
       zone?: number,
     ]
   | readonly ['u', ms: number, flow: number, place: number]
-  | readonly ['e', ms: number, flow: number, ...counts: number[]]
+  | readonly ['c' | 'e', ms: number, flow: number, ...counts: number[]]
   | readonly ['x', ms: number, kind: 'gap' | 'overrun' | 'resync', count: number];
+
+type FlowItem = Extract<MonitorItem, { readonly origin: string }>;
 
 /** Makes lines of a recording of the items of the stream. */
 export class Recorder {
@@ -46,10 +52,17 @@ export class Recorder {
   readonly #places = new Map<string, number>();
   readonly #most: number;
   #born = 0;
+  /** Some were told of too long ago: who is not known may be one of them, and stand there already. */
+  #forgot = false;
   #last: number | undefined;
 
   constructor(most = MOST_OPEN) {
     this.#most = most;
+  }
+
+  /** Flows in it so far. */
+  get flows(): number {
+    return this.#born;
   }
 
   /** The lines of one item, each without its end; none for what is not recorded. */
@@ -69,37 +82,69 @@ export class Recorder {
         return [line('x', this.#passed(item), 'resync', item.added + item.removed)];
       case 'flow.new':
       case 'flow.known': {
-        const { protocol, local, remote, origin, began, zone } = item;
-        const [place, before] = this.#placeOf(item.queue, item.rule);
         const key = keyOf(item);
-        const known = item.kind === 'flow.known' ? this.#flows.get(key) : undefined;
+        const known = this.#flows.get(key);
+        if (known === undefined) return this.#begin(item);
         // The longest known first.
         this.#flows.delete(key);
-        this.#flows.set(key, known ?? this.#born++);
-        // The kernel's table was read anew.
-        if (known !== undefined) return [...before, line('u', this.#passed(item), known, place)];
-        for (const oldest of oldestOf(this.#flows, this.#most)) this.#flows.delete(oldest);
-        const age = item.kind === 'flow.new' ? 0 : began ? Date.parse(item.time) - Date.parse(began) : -1;
-        const rest: [] | [number] | [number, number] = zone !== undefined ? [age, zone] : age !== 0 ? [age] : [];
-        return [...before, line('n', this.#passed(item), protocol, local, remote, origin, place, ...rest)];
+        this.#flows.set(key, known);
+        // The kernel's table was read anew, or it came while we were told what is there.
+        return this.#move(item, known);
       }
       case 'flow.update': {
         const flow = this.#flows.get(keyOf(item));
-        if (flow === undefined) return [];
-        const [place, before] = this.#placeOf(item.queue, item.rule);
-        return [...before, line('u', this.#passed(item), flow, place)];
+        if (flow !== undefined) return this.#move(item, flow);
+        return this.#forgot ? [] : this.#begin(item);
       }
       case 'flow.end': {
-        const flow = this.#flows.get(keyOf(item));
-        if (flow === undefined) return [];
-        this.#flows.delete(keyOf(item));
-        const { in: arrived, out: left } = item;
-        const counts = arrived && left ? [arrived.bytes, left.bytes, arrived.packets, left.packets] : [];
-        return [line('e', this.#passed(item), flow, ...counts)];
+        if (this.#flows.has(keyOf(item))) return this.#end('e', item);
+        return this.#forgot ? [] : [...this.#begin(item), ...this.#end('e', item)];
       }
       default:
         return [];
     }
+  }
+
+  /** The same of the last items: what has happened until recording ended, and flows that go on, with what they have carried. */
+  lastLinesOf(item: MonitorItem): string[] {
+    switch (item.kind) {
+      case 'stream':
+        return [];
+      case 'flow.known':
+        return item.in && this.#flows.has(keyOf(item)) ? this.#end('c', item) : [];
+      case 'flow.update':
+      case 'flow.end':
+        // Of one that is not known any more, all has been said.
+        return this.#flows.has(keyOf(item)) ? this.linesOf(item) : [];
+      default:
+        return this.linesOf(item);
+    }
+  }
+
+  #begin(item: FlowItem): string[] {
+    const { kind, protocol, local, remote, origin, began, zone } = item;
+    this.#flows.set(keyOf(item), this.#born++);
+    for (const oldest of oldestOf(this.#flows, this.#most)) {
+      this.#flows.delete(oldest);
+      this.#forgot = true;
+    }
+    const [place, before] = this.#placeOf(item.queue, item.rule);
+    const age = kind === 'flow.new' ? 0 : began ? Date.parse(item.time) - Date.parse(began) : -1;
+    const rest: [] | [number] | [number, number] = zone !== undefined ? [age, zone] : age !== 0 ? [age] : [];
+    return [...before, line('n', this.#passed(item), protocol, local, remote, origin, place, ...rest)];
+  }
+
+  #move(item: FlowItem, flow: number): string[] {
+    const [place, before] = this.#placeOf(item.queue, item.rule);
+    return [...before, line('u', this.#passed(item), flow, place)];
+  }
+
+  #end(how: 'c' | 'e', item: FlowItem): string[] {
+    const flow = this.#flows.get(keyOf(item))!;
+    this.#flows.delete(keyOf(item));
+    const { in: arrived, out: left } = item;
+    const counts = arrived && left ? [arrived.bytes, left.bytes, arrived.packets, left.packets] : [];
+    return [line(how, this.#passed(item), flow, ...counts)];
   }
 
   /** Ms since the line before; what is rounded off is not lost. */

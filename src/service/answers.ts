@@ -2,7 +2,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { HeadgateError } from '../model/index.ts';
-import type { Family } from '../monitor/index.ts';
+import type { Family, FlowEvent } from '../monitor/index.ts';
 import type { MonitorStream } from '../monitor/stream.ts';
 import type { LiveExplanation } from './explain-live.ts';
 import type { PolicyView } from './get-policy.ts';
@@ -24,6 +24,8 @@ export interface Readable {
   /** @throws HeadgateError HG_USAGE */
   readonly flows: (parameters: URLSearchParams) => Promise<FlowList>;
   readonly stream: MonitorStream;
+  /** Each flow that is followed, as it stands when it is taken; `counted`: with what the kernel has counted of it. */
+  readonly known: (counted: boolean) => Promise<Iterable<FlowEvent>>;
   readonly metrics: (status: Status) => readonly Family[];
 }
 
@@ -45,7 +47,8 @@ export function listAnswers(readable: Readable): Answers {
     'GET /explain': (parameters) => readable.explain(parameters.get('flow') ?? ''),
     'GET /why': (parameters) => readable.why(parameters.get('end') ?? ''),
     'GET /flows': (parameters) => readable.flows(parameters),
-    'GET /events': (parameters, request, response) => serveEvents(readable.stream, parameters, request, response),
+    'GET /events': (parameters, request, response) =>
+      serveEvents(readable.stream, parameters, request, response, readable.known),
     'GET /metrics': async (_, request, response) => serveMetrics(readable.metrics(await status()), request, response),
   };
 }

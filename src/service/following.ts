@@ -3,6 +3,7 @@ import { BehaviorSubject, combineLatest, distinctUntilChanged, lastValueFrom, ma
 import { MarkWriter, runCommand } from '../kernel/index.ts';
 import { type ConntrackGroup, conntrackDump, conntrackEvents } from '../kernel/sources.ts';
 import type { Policy } from '../language/index.ts';
+import type { FlowEvent } from '../monitor/index.ts';
 import type { MonitorStream } from '../monitor/stream.ts';
 import {
   type ClassifierOptions,
@@ -162,6 +163,13 @@ export class Following {
     const { classifier, readings } = await (rates ? this.#reading : this.#counting)();
     classifier.live.setTime();
     return act(classifier.flows(), classifier, readings);
+  }
+
+  /** Each flow that is followed, as it stands when it is taken; `counted`: with what the kernel has counted of it. */
+  async known(counted: boolean): Promise<Iterable<FlowEvent>> {
+    if (!counted) return this.#classifier.known();
+    const { classifier, readings } = await this.#counting();
+    return classifier.known(readings);
   }
 
   readonly #counting = shareRunning(() => this.#count(false));

@@ -217,6 +217,7 @@ async function startWith(
         return following.withCounters(needsRates(query), (...known) => listFlows(query, changes.policy, ...known));
       },
       stream,
+      known: (counted) => following.known(counted),
       metrics: (now) => listMetrics(now, following.tally, stream.counts),
     });
     const control = await serveControl(answers, {

@@ -45,7 +45,7 @@ async function* lines(): AsyncGenerator<string> {
 
 test('two million flows', async () => {
   const began = performance.now();
-  const recording = await readRecording(lines(), []);
+  const recording = await readRecording(lines(), [], 'bench');
   const read = (performance.now() - began) / 1000;
   expect([recording.flows, recording.torn]).toEqual([FLOWS, 0]);
   const policy = policyOf(`rule seeders when origin remote and local.port in 51413 -> seed

@@ -123,6 +123,8 @@ it(
       await soon(async () => expect(await page.textContent('#story-events')).toMatch(/flow\.new/));
       await page.locator('#story').screenshot({ path: join(pictures, 'story.png') });
 
+      // So the recording has what goes on, too.
+      expect(await recorder.stop('SIGINT')).toEqual({ status: 0, signal: null });
       const blocks = [...guide.matchAll(BLOCKS)];
       expect(blocks.length).toBeGreaterThan(3);
       for (const [whole, line = '', shown = ''] of blocks) {
@@ -152,7 +154,6 @@ it(
       }
     });
     if (WRITE) await writeFile(GUIDE, guide);
-    expect(await recorder.stop('SIGINT')).toEqual({ status: 0, signal: null });
     expect(await program.stop('SIGTERM')).toEqual({ status: 0, signal: null });
   },
   (120_000 + SHOWN_MS) * PATIENCE,

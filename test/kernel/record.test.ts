@@ -1,7 +1,7 @@
 // `headgate record` on real traffic, killed and gone on with, and `headgate replay` of it: with the policy that ran, nothing moves.
 // Then what conntrack(8) itself prints of the same flows. Shown on the machine's own kernel (6.18).
 
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { access, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { Program } from '../../src/lab/index.ts';
@@ -43,7 +43,7 @@ it(
       string,
     ];
     await writeFile(file, policy(RULES));
-    await writeFile(other, policy('rule all when udp -> seed'));
+    await writeFile(other, policy('rule all when udp -> seed\nrule never when udp -> mine'));
     await gateway.serve(world, 'udp', WORLD, 5000);
     await gateway.serve(inside, 'udp', INSIDE, 51413);
     const [asking, serving] = [await Host.start(inside), await Host.start(world)];
@@ -53,14 +53,17 @@ it(
     const recorded = () => readFile(recording, 'utf8').catch(() => '');
     const has = (text: string | RegExp) => soon(async () => expect(await recorded()).toMatch(text));
 
+    // Followed by the policy, so known already: nobody tells of it anew.
+    await gateway.ask(inside, 'udp', WORLD, 5000, 200, 5999);
+    await soon(async () => expect((await gateway.headgate('flows')).stdout).toContain(':5999'));
     const first = record();
-    await has(/"recording"/);
+    await has(/^\["n",.*:5999","/m);
     await gateway.ask(inside, 'udp', WORLD, 5000, 200, 6000);
     await gateway.ask(world, 'udp', WAN, 51413, 200, 7000);
     await asking.tell(WORLD, 5001, 40, { from: 6001, size: 100 });
     await has(/\["u",/);
     await box.run('conntrack', '-D', '-p', 'udp');
-    await soon(async () => expect((await recorded()).match(/^\["e",/gm)?.length).toBe(3));
+    await soon(async () => expect((await recorded()).match(/^\["e",/gm)?.length).toBe(4));
     await first.stop('SIGKILL');
     // As a run that is killed in the middle of a line leaves it.
     await writeFile(recording, '["n",3,"ud', { flag: 'a' });
@@ -69,6 +72,8 @@ it(
     await gateway.ask(inside, 'udp', WORLD, 5000, 200, 6002);
     await has(/:6002"/);
     expect(await second.stop('SIGINT')).toEqual({ status: 0, signal: null });
+    // It goes on, and has carried what was asked.
+    expect(await recorded()).toMatch(/^\["c",\d+,0,[1-9]\d*,[1-9]\d*,1,1\]$/m);
 
     // Whoever replays needs no root, and no kernel that knows the flows.
     const replay = async (...args: string[]) => {
@@ -77,17 +82,17 @@ it(
       return exit.stdout;
     };
     const same = JSON.parse(await replay('--policy', file, '--json'));
-    expect(same).toMatchObject({ flows: 4, torn: 1, losses: 0, moves: [] });
+    expect(same).toMatchObject({ flows: 5, torn: 1, losses: 0, moves: [] });
     expect(same.rules).toEqual([
       { rule: 'seeders', before: 1, after: 1 },
       { rule: 'talks', before: 1, after: 1 },
     ]);
     const changed = await replay('--policy', other);
-    expect(changed).toMatch(/^2 flows move from mine to seed, 2 of them yours \(/m);
-    expect(changed).toMatch(/^seed +2 .* 4 /m);
+    expect(changed).toMatch(/^3 flows move from mine to seed, 3 of them yours \(/m);
+    expect(changed).toMatch(/^seed +2 .* 5 /m);
     expect(await replay('--policy', other)).toBe(changed);
     expect(await replay('--policy', file, '--against', other)).toMatch(
-      /^2 flows move from seed to mine, 2 of them yours/m,
+      /^3 flows move from seed to mine, 3 of them yours/m,
     );
 
     const listed = await box.run('conntrack', '-L', '-p', 'udp');
@@ -99,7 +104,16 @@ it(
       torn: 0,
       queues: [{ queue: 'mine' }, { queue: 'seed', after: { flows: 1 } }],
     });
-    expect(await gateway.headgate('record', '/nowhere/x')).toMatchObject({ status: 2 });
+    // A warning is not for the pipe.
+    expect(exit.stderr).toContain('never');
+    const twice = await exitOf(undefined, ...HEADGATE, 'replay', '-', '--policy', '-');
+    expect(twice).toMatchObject({ status: 2, stderr: expect.stringContaining('only one file') });
+    const nowhere = await gateway.headgate('record', '/nowhere/x');
+    expect(nowhere).toMatchObject({ status: 2, stderr: expect.stringContaining('its folder does not exist') });
+    // A policy is no recording, and stays what it is.
+    const before = await readFile(other, 'utf8');
+    expect(await gateway.headgate('record', other)).toMatchObject({ status: 2 });
+    expect(await readFile(other, 'utf8')).toBe(before);
     // A disk that has no room left; and one that fills up meanwhile.
     const none = await gateway.headgate('record', '/dev/full');
     expect(none).toMatchObject({ status: 2, stderr: expect.stringContaining('/dev/full') });
@@ -124,6 +138,9 @@ it(
     expect(read.flows).toBe(written.filter((line) => /^\["n",.*\]$/.test(line)).length);
     expect(read.flows).toBeGreaterThanOrEqual(Number(flows));
     expect(await program.stop('SIGTERM')).toEqual({ status: 0, signal: null });
+    const unmade = join(folder, 'none.hgr');
+    expect(await gateway.headgate('record', unmade)).toMatchObject({ status: 6 });
+    await expect(access(unmade)).rejects.toThrow();
   },
   180_000 * PATIENCE,
 );

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import {
+  EVERYTHING,
   formatItem,
   type ItemFilter,
   type MonitorEvent,
@@ -65,6 +66,26 @@ describe('event stream', () => {
       { seq: 3, ...stamp, ...flow },
     ]);
     expect(take()).toEqual([]);
+  });
+
+  it('tells one who asks what is known already, before what comes, and nobody else', () => {
+    const { stream, read } = streamOf();
+    const other = read();
+    let queue = 'local';
+    const known = (function* () {
+      for (const id of [1, 2, 3]) yield { ...flow, kind: 'flow.known', id, queue } as const;
+    })();
+    const reader = read({ filter: { ...EVERYTHING, queues: ['seed'] }, known });
+    // Each as it is when its turn comes.
+    queue = 'seed';
+    stream.emit({ ...flow, queue });
+    expect(seqs(reader.take())).toEqual([
+      '1 stream',
+      ...['1 flow.known', '1 flow.known', '1 flow.known'],
+      '2 flow.new',
+    ]);
+    expect(seqs(other.take())).toEqual(['0 stream', '1 flows', '2 flow.new']);
+    expect(seqs(read({ filter: { ...EVERYTHING, queues: ['bulk'] }, known: [flow] }).take())).toEqual(['2 stream']);
   });
 
   it('tells flows on for a while after the last reader has gone, and says when it stops', async () => {

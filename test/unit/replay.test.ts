@@ -36,6 +36,7 @@ const read = (lines: readonly string[], ...inside: string[]): Promise<Recording>
   readRecording(
     linesOf(lines),
     inside.map((one) => parsePrefix(one)!),
+    'the file',
   );
 
 const flow = { kind: 'flow.new', protocol: 'tcp', origin: 'local', queue: 'local' } as const;
@@ -70,8 +71,9 @@ describe('a recording', () => {
       [3, { ...begin(1), kind: 'flow.update', queue: 'bulk', rule: 'big' } as MonitorEvent],
       [4, { kind: 'overrun', count: 2 }],
       [5, end(1, 5000)],
-      // Its beginning is not in it.
-      [6, end(9, 1)],
+      // Nobody has told of their beginning.
+      [6, end(9, 1, { began: new Date(START).toISOString() })],
+      [7, begin(8, { kind: 'flow.update', queue: 'bulk', rule: 'big' })],
     );
     expect(lines.slice(1)).toEqual([
       '["p","local",null]',
@@ -82,9 +84,13 @@ describe('a recording', () => {
       '["u",1000,0,2]',
       '["x",1000,"overrun",2]',
       '["e",1000,0,5000,100,10,10]',
+      '["n",1000,"tcp","10.0.0.2:1009","192.0.2.1:443","local",0,6000]',
+      '["e",0,2,1,100,10,10]',
+      '["n",1000,"tcp","10.0.0.2:1008","192.0.2.1:443","local",2,-1]',
     ]);
     const recording = await read(lines);
-    expect(recording).toMatchObject({ flows: 2, events: 3, losses: 1, torn: 0 });
+    expect(recording).toMatchObject({ flows: 4, events: 6, losses: 1, torn: 0 });
+    expect(recording.bytesOf(2)).toBe(101);
     expect([0, 1].map((i) => recording.places[recording.placeOf(i)])).toEqual([
       { queue: 'bulk', rule: 'big' },
       { queue: 'seed', rule: 'seeders' },
@@ -93,6 +99,57 @@ describe('a recording', () => {
       'remote',
       -60_000,
       2000,
+    ]);
+  });
+
+  it('ends with what flows that go on have carried', async () => {
+    const recorder = new Recorder();
+    const stream = { kind: 'stream', schema: 1, session: 'aa', oldest: 1, newest: 0 } as MonitorEvent;
+    const stamp = (event: MonitorEvent, second: number) =>
+      ({
+        ...{ seq: 1, time: new Date(START + second * 1000).toISOString(), monotonic: second * 1000 },
+        ...event,
+      }) as MonitorItem;
+    const lines = [stream, begin(1), begin(2), begin(3)].flatMap((event) => recorder.linesOf(stamp(event, 0)));
+    const known = (id: number, bytes: number) => ({ ...end(id, bytes), kind: 'flow.known' }) as MonitorEvent;
+    const last = [
+      stream,
+      known(1, 5000),
+      begin(4),
+      end(3, 7),
+      end(1, 9),
+      known(5, 1),
+      begin(1, { kind: 'flow.update' }),
+      begin(2, { kind: 'flow.known' }),
+    ].flatMap((event) => recorder.lastLinesOf(stamp(event, 8)));
+    expect(last).toEqual([
+      '["c",8000,0,5000,100,10,10]',
+      '["n",0,"tcp","10.0.0.2:1004","192.0.2.1:443","local",0]',
+      '["e",0,2,7,100,10,10]',
+    ]);
+    const recording = await read([...lines, ...last]);
+    expect([0, 1, 2, 3].map((i) => recording.bytesOf(i))).toEqual([5100, 0, 107, 0]);
+    // Evenly, as what has ended.
+    const totals = new Float64Array(4);
+    recording.readTotals(0, START + 4000, totals);
+    expect([...totals]).toEqual([2500, 50, 5, 5]);
+  });
+
+  it('is no file that holds something else, or nothing', async () => {
+    const problems = [
+      ['', 'default local -> a', 'x'],
+      ['{}', '[1]'],
+      ['', '<?xml version="1.0"?>'],
+    ].map((lines) =>
+      read(lines).then(
+        () => 'read',
+        (error: Error) => error.message,
+      ),
+    );
+    expect(await Promise.all(problems)).toEqual([
+      'cannot read the file: line 2 and those behind it are neither of a recording nor of what conntrack prints',
+      'cannot read the file: line 1 and those behind it are neither of a recording nor of what conntrack prints',
+      'cannot read the file: there is no flow in it',
     ]);
   });
 
@@ -135,6 +192,7 @@ describe('a recording', () => {
       recorder.linesOf({ seq, time: new Date(START).toISOString(), monotonic: 5, ...event } as MonitorItem);
     for (let id = 0; id < 33; id++) take(begin(id), id);
     expect([0, 2, 3, 32].map((id) => take(end(id, 1), 0).length)).toEqual([0, 0, 1, 1]);
+    expect(take(begin(0, { kind: 'flow.update' }), 0)).toEqual([]);
   });
 
   it('ends a run’s flows with it, and nothing happens until the next one begins', async () => {
@@ -182,7 +240,7 @@ describe('a replay', () => {
         [2, begin(3)],
         [2, begin(4, { origin: 'remote', queue: 'seed' })],
         [11, end(1, 1_000_000)],
-        [12, end(2, 10)],
+        [12, end(2, 10, { remote: '192.0.2.1:22' })],
         // No end: what it carries is not known, its age is.
         [200, { kind: 'warning', message: 'x' }],
         [300, end(4, 10, { origin: 'remote' })],

@@ -21,7 +21,7 @@ it('with follow=0 is over for a reader that stands still, whatever comes then', 
     await setImmediate();
   };
   await tell();
-  serveEvents(stream, new URLSearchParams({ follow: '0' }), request, response);
+  await serveEvents(stream, new URLSearchParams({ follow: '0' }), request, response, async () => []);
   expect(response.writableEnded).toBe(true);
   expect(response.writableFinished).toBe(false);
   await tell();
