@@ -100,7 +100,8 @@ export async function openWeb(at: Loopback): Promise<WebServer> {
     const url = `http://${formatLoopback(server.at)}/#${token}`;
     return { url, tokenFile, serve: (these) => (answers = these), close };
   } catch (error) {
-    await close();
+    // What cannot be written there may be what cannot be removed either.
+    await close().catch(() => {});
     throw error;
   }
 }

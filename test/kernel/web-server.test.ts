@@ -1,9 +1,10 @@
 // The port of `up --web`: who gets an answer, and who none, by requests written byte for byte; a client that says nothing.
 // Shown on the machine's own kernel (6.18).
 
-import { stat, writeFile } from 'node:fs/promises';
+import { mkdir, rmdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { getStatePath } from '../../src/kernel/index.ts';
 import { Program, packageFile } from '../../src/lab/index.ts';
 import { Gateway } from './gateway.ts';
 
@@ -130,6 +131,14 @@ it('refuses what is not this machine alone, and a port that is taken, before any
   expect(taken).toMatchObject({ status: 4, stderr: expect.stringContaining('[::1]:8053: EADDRINUSE') });
   const low = await gateway.headgate('up', ...RATES, '--web', '127.0.0.1:80');
   expect(low).toMatchObject({ status: 4, stderr: expect.stringContaining('127.0.0.1:80: EACCES') });
+  const token = await getStatePath('token', await gateway.box.getId());
+  await mkdir(token);
+  const folder = await gateway.headgate('up', ...RATES, '--web', '127.0.0.1:8053');
+  expect(folder).toMatchObject({
+    status: 3,
+    stderr: expect.stringMatching(/cannot write below .* is a directory.*\.token/),
+  });
+  await rmdir(token);
   expect(await gateway.snapshot()).toBe(nothing);
   await holder.stop('SIGTERM');
 
