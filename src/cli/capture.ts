@@ -3,7 +3,16 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { Command } from 'commander';
 import { inMs, setPrograms } from '../apply/index.ts';
-import { CAPTURE, CAPTURED_MAP, ensureRoot, listFilters, noTool, openNew, start } from '../kernel/index.ts';
+import {
+  CAPTURE,
+  CAPTURED_MAP,
+  checkPacketFilter,
+  ensureRoot,
+  listFilters,
+  noTool,
+  openNew,
+  start,
+} from '../kernel/index.ts';
 import { HeadgateError } from '../model/index.ts';
 import type { QueueStatus, Status } from '../service/index.ts';
 import { formatHandle, UPLOAD_MAJOR } from '../shape/index.ts';
@@ -48,12 +57,14 @@ Examples:
 Packets are copied as they leave the queue, and go on as they would: what the queue drops is not seen. Only the priority that an
 application set is lost meanwhile on the way up, so 802.1p of a VLAN device is 0. A reader who is
 too slow loses copies, and is told how many. Ends at Ctrl-C, or when the queue's device goes, as when a reload makes the tree anew.
-Exit status: 0 it was stopped, or the device went; 2 wrong usage; 3 there is no such queue, or no tcpdump; 4 the file is there; 5 the capture failed`,
+Exit status: 0 it was stopped, or the device went; 2 wrong usage, or no filter; 3 there is no such queue, or no tcpdump; 4 the file is there; 5 the capture failed`,
     )
     .action(async (queue: string, filter: string[], options: Options) => {
       ensureRoot('reading packets');
       const snaplen = snaplenOf(options.snaplen);
       const places = placesOf(await getStatusHere(), queue, options);
+      // The form that the capture writes.
+      await checkPacketFilter(filter, ['-i', 'any', '-y', 'LINUX_SLL2'], 'capture');
       const file = options.write === undefined ? undefined : await openNew(options.write, options.force);
       const forget = await askClassifiers(places.map(({ device }) => device));
       const ended = await capture(places, snaplen, filter, file?.fd).finally(forget);

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import type { Command } from 'commander';
-import { ensureRoot, listDevices, noTool, run, start } from '../kernel/index.ts';
+import { checkPacketFilter, ensureRoot, listDevices, noTool, run, start } from '../kernel/index.ts';
 import { HeadgateError } from '../model/index.ts';
 import { TAP_ALIAS } from '../shape/index.ts';
 
@@ -19,12 +19,13 @@ Examples:
   sudo headgate tap spy | wireshark -k -i -
 
 Runs tcpdump until Ctrl-C, or until the tap goes with headgate.
-Exit status: 0 it was stopped, or the tap went; 3 there is no such tap of ours, or no tcpdump; 5 tcpdump failed`,
+Exit status: 0 it was stopped, or the tap went; 2 no filter; 3 there is no such tap of ours, or no tcpdump; 5 tcpdump failed`,
     )
     .action(async (name: string, filter: string[]) => {
       ensureRoot('reading packets');
       const taps = await listTaps();
       if (!taps.includes(name)) throw new HeadgateError('HG_NO_TAP', { name, taps: taps.join(', ') || 'none' });
+      await checkPacketFilter(filter, ['-i', name], 'tap');
       await capture(name, filter);
     });
 }

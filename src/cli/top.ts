@@ -20,7 +20,7 @@ export function addTopCommand(program: Command): void {
 Examples:
   sudo headgate top
 
-Keys: q quit, p pause, s sort, / flows that meet a condition, up and down, ? help. Needs a terminal, of any size; in a pipe: headgate status --json.
+Keys: q quit, p pause, s sort, / flows that meet a condition, Esc all, up and down, ? help. Needs a terminal, of any size; in a pipe: headgate status --json.
 For root, and members of the group headgate (docs/systemd).
 Exit status: 0 it was left; 2 there is no terminal; 3 not root, nor in the group; 6 headgate is not running, or has ended`,
     )
@@ -134,6 +134,8 @@ function pressed(view: View, name: string, text: string | undefined, rows: numbe
       return scrolled(Math.trunc(rows / 2));
     case 'home':
       return { scroll: 0 };
+    case 'escape':
+      return { filter: '', problem: undefined, scroll: 0 };
     default:
       return {};
   }

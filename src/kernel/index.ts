@@ -17,6 +17,7 @@ export { type MarkSurvey, surveyMarks } from './mark-uses.ts';
 export * from './netdev.ts';
 export * from './nft-counters.ts';
 export * from './nft-expiry.ts';
+export * from './packet-filter.ts';
 export * from './processes.ts';
 export * from './rights.ts';
 export { Scratch } from './scratch.ts';

@@ -1,7 +1,8 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { formatLoopback, HeadgateError, type Loopback } from '../model/index.ts';
 
-/** Connections at once: those beyond are closed as they come. A browser takes six. */
+/** Connections at once. A browser takes six. */
 export const MOST_CONNECTIONS = 64;
 /** Ms in which a request has to be there whole. */
 const REQUEST_MS = 5000;
@@ -16,15 +17,19 @@ export interface LoopbackServer {
   close(): Promise<void>;
 }
 
+/** Answers a request; `trust` keeps its connection a place from then on. */
+export type LoopbackListener = (request: IncomingMessage, response: ServerResponse, trust: () => void) => void;
+
 /**
- * Serves HTTP on a port of loopback, within bounds: who connects and says nothing, or too much, is closed.
+ * Serves HTTP on a port of loopback, within bounds: who connects and says nothing, or too much, is closed. With
+ * {@link MOST_CONNECTIONS} the oldest that is not trusted makes room for the next.
  *
  * @throws HeadgateError HG_WEB_TAKEN
  */
-export async function listenLoopback(
-  at: Loopback,
-  listener: (request: IncomingMessage, response: ServerResponse) => void,
-): Promise<LoopbackServer> {
+export async function listenLoopback(at: Loopback, listener: LoopbackListener): Promise<LoopbackServer> {
+  /** Those that have a place until it is needed, in the order in which they came. */
+  const strangers = new Set<Socket>();
+  let open = 0;
   const server = createServer(
     {
       headersTimeout: REQUEST_MS,
@@ -33,9 +38,21 @@ export async function listenLoopback(
       connectionsCheckingInterval: 1000,
       maxHeaderSize: MOST_HEADERS,
     },
-    listener,
+    (request, response) => listener(request, response, () => strangers.delete(request.socket)),
   );
-  server.maxConnections = MOST_CONNECTIONS;
+  server.on('connection', (socket: Socket) => {
+    open++;
+    strangers.add(socket);
+    socket.once('close', () => {
+      open--;
+      strangers.delete(socket);
+    });
+    if (open <= MOST_CONNECTIONS) return;
+    // Where all others are trusted, it is the newcomer itself.
+    const [oldest] = strangers;
+    strangers.delete(oldest!);
+    oldest!.destroy();
+  });
   await new Promise<void>((resolve, reject) => {
     // After that, of what cannot be accepted its peer hears; the service goes on.
     server.on('error', (cause: NodeJS.ErrnoException) =>

@@ -72,7 +72,7 @@ export async function inStateFolder<T>(write: () => Promise<T>): Promise<T> {
 export function noPlace(error: unknown): HeadgateError {
   if (error instanceof HeadgateError) return error;
   const cause = error as NodeJS.ErrnoException;
-  return new HeadgateError('HG_NO_PLACE', { folder: STATE_FOLDER, problem: cause.code ?? cause.message }, { cause });
+  return new HeadgateError('HG_NO_PLACE', { folder: STATE_FOLDER, problem: cause.message }, { cause });
 }
 
 /** Reads a file that was built with Headgate. @throws HeadgateError HG_NO_SHIM */

@@ -167,7 +167,7 @@ export const ERRORS = {
   HG_NO_FLOW: {
     exit: 1,
     message: 'the running service knows no flow "{flow}".',
-    hint: 'headgate events shows those that come; write it as: tcp 10.0.0.5:40000 -> 1.1.1.1:443',
+    hint: 'headgate events shows those that come; write it as: tcp 10.0.0.5:40000 -> 1.1.1.1:443, an IPv6 address with its port as [2001:db8::1]:443',
   },
   HG_RELOAD: {
     exit: 1,

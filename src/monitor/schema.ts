@@ -82,7 +82,7 @@ const events = {
       to: count,
     })
     .describe(
-      'This reader was not told the items from `from` to `to`. slow: it did not read in time; late: it asked for what is kept no more; restart: it asked for another session’s, of which none are kept',
+      'This reader was not told the items from `from` to `to`. slow: it did not read in time; late: it asked for what is kept no more; restart: it asked for another session’s, of which none are kept, or by a number that was never given',
     ),
   flows: z
     .object({ kind: z.literal('flows'), state: z.enum(['told', 'untold']) })

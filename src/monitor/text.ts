@@ -30,7 +30,7 @@ function describeConfirm({ state, what, until }: ConfirmEvent): string {
 const GAPS = {
   slow: 'this reader was too slow',
   late: 'that is kept no more',
-  restart: 'the service was started anew',
+  restart: 'the service was started anew, or never gave that number',
 } as const;
 
 const describePlace = ({ queue, rule }: { readonly queue: string; readonly rule?: string | undefined }): string =>

@@ -63,8 +63,8 @@ export interface ClassifierOptions extends LiveOptions {
   /** Gets flow events, unless nobody listens. */
   readonly emit: (event: FlowEvent) => void;
   readonly listening: () => boolean;
-  /** Hears of each decision about a flow that is new to us, or that another rule takes now. */
-  readonly decided?: ((rule: Rule | undefined, origin: Origin) => void) | undefined;
+  /** Hears of each decision about a flow that is new to us (`seen`: how it came), or that another rule takes now. */
+  readonly decided?: ((rule: Rule | undefined, origin: Origin, seen?: Seen) => void) | undefined;
 }
 
 /** Where a record comes from: an event, the first look at the table, a later one, or the look of one who has followed nothing. */
@@ -147,7 +147,9 @@ export class FlowClassifier {
       const own = this.live.begin(row, false, memory);
       if (own && rule?.until) own.current = policy.rules[this.table.ruleOf(row)];
       this.#settle(row, own);
-      if (this.decisionOf(row).queue !== queue) this.#emit('flow.update', row, undefined, { queue, rule: rule?.name });
+      const now = this.decisionOf(row);
+      if (now.rule?.name !== rule?.name) this.#options.decided?.(now.rule, view.origin);
+      if (now.queue !== queue) this.#emit('flow.update', row, undefined, { queue, rule: rule?.name });
     }
     this.flush();
   }
@@ -191,7 +193,7 @@ export class FlowClassifier {
     this.#view.moveTo(row);
     this.#settle(row, this.live.begin(row, seen === 'event'));
     this.live.dirty.delete(row);
-    this.#options.decided?.(this.decisionOf(row).rule, origin);
+    this.#options.decided?.(this.decisionOf(row).rule, origin, seen);
     this.#emit(seen === 'event' ? 'flow.new' : 'flow.known', row);
     return true;
   }

@@ -10,7 +10,7 @@ const LATENCIES = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5];
 
 /** Counts what is decided of flows, while they are followed, since the service has been running. */
 export class Tally {
-  /** By rule: flows that it came to take. */
+  /** By rule: flows that it came to take, each time that it did. */
   readonly rules = new Map<string, number>();
   /** By origin: flows that no rule took. */
   readonly defaults: Record<Origin, number> = { local: 0, remote: 0, new: 0 };

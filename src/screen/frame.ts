@@ -95,7 +95,7 @@ const HELP = [
   '  p, Space      pause, and go on',
   `  s             sort flows by ${SORTS.join(', ')}`,
   '  /             show flows that meet a condition of the policy language,',
-  '                such as: origin remote and remote.port 51413; empty: all',
+  '                such as: origin remote and remote.port 51413; Esc: all',
   '  up, down      scroll flows; PgUp, PgDn, Home, too',
   '  Ctrl-Z        to the shell; fg brings it back',
 ];

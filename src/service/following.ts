@@ -75,7 +75,10 @@ export class Following {
       writeMarks: (batch) => this.#marks.writeBatch(batch),
       emit: (event) => stream.emit(event),
       listening: () => !stream.idle,
-      decided: (rule, origin) => this.tally.decided(rule, origin),
+      // What later beginnings find may have been counted before.
+      decided: (rule, origin, seen) => {
+        if (seen !== 'start' || this.#counts.resyncs === 0) this.tally.decided(rule, origin);
+      },
     });
     const demand = combineLatest([this.#followed, stream.flowsRead]).pipe(
       map(([now, read]) => ({ demand: demandOf(now, read), links: now.shapes.map(({ device }) => device) })),

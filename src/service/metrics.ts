@@ -53,7 +53,7 @@ export function listMetrics(
     gauge('headgate_flows_live', 'Flows that a live rule may come to take', flows ? one(flows.live) : []),
     counter(
       'headgate_rule_hits',
-      'Flows that a rule came to take, while flows are followed',
+      'How often a rule came to take a flow, while flows are followed',
       [...rules].map(([rule, value]) => ({ labels: { rule }, value })),
     ),
     counter(

@@ -63,7 +63,7 @@ export async function openWeb(at: Loopback): Promise<WebServer> {
     files.set(`GET ${path}`, { type, body: await getFile(pageFile(name)) });
   let answers: Answers | undefined;
 
-  const listener = (request: IncomingMessage, response: ServerResponse): unknown => {
+  const listener = (request: IncomingMessage, response: ServerResponse, trust: () => void): unknown => {
     for (const [name, value] of Object.entries(HEADERS)) response.setHeader(name, value);
     const refuse = (status: number, problem: string) => {
       response.setHeader('connection', 'close');
@@ -85,6 +85,7 @@ export async function openWeb(at: Loopback): Promise<WebServer> {
       response.setHeader('www-authenticate', 'Bearer');
       return refuse(401, given === undefined ? 'the key is missing' : 'the key is not that of this start');
     }
+    trust();
     if (answers) return giveAnswer(answers, request, response);
     return refuse(503, 'headgate is starting, or stopping');
   };
@@ -99,7 +100,8 @@ export async function openWeb(at: Loopback): Promise<WebServer> {
     const url = `http://${formatLoopback(server.at)}/#${token}`;
     return { url, tokenFile, serve: (these) => (answers = these), close };
   } catch (error) {
-    await close();
+    // What cannot be written there may be what cannot be removed either.
+    await close().catch(() => {});
     throw error;
   }
 }

@@ -1,6 +1,7 @@
 // `headgate capture` beside a running service, read again by tcpdump. Shown on the machine's own kernel (6.18: cls_bpf, HTB).
 
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -83,8 +84,17 @@ it('says what is wrong, where, and what there is', async () => {
   expect(there).toMatchObject({ status: 4 });
   expect(there.stderr).toMatch(/queue\.pcap/);
   expect(await gateway.headgate('capture', 'local', '--snaplen', '0')).toMatchObject({ status: 2 });
-  const filter = await gateway.headgate('capture', 'local', '--', 'no', 'filter');
-  expect(filter).toMatchObject({ status: 5 });
+  const filter = await gateway.headgate(
+    'capture',
+    'local',
+    '--write',
+    join(gateway.folder, 'none'),
+    'bogus',
+    'filter (',
+  );
+  expect(filter).toMatchObject({ status: 2 });
+  expect(filter.stderr).toMatch(/filter "bogus filter \(": .*syntax error\n/);
+  expect(existsSync(join(gateway.folder, 'none'))).toBe(false);
 });
 
 it('ends when nobody reads any more, and when the device goes', async () => {

@@ -107,6 +107,9 @@ it('list the flows that are meant, and say why they are where they are', async (
   expect(stdout).toMatch(/^class 7fe0:2 arriving, 7fe1:2 leaving; class 2 in its mark$/m);
   expect(stdout).toMatch(/^it began \S+ ago; decided so (just now|\S+ ago)$/m);
   expect(await gateway.headgate('why', '192.0.2.99:1')).toMatchObject({ status: 1 });
+  // An address, and no port.
+  const six = await gateway.headgate('why', '2001:db8::2:5002');
+  expect(six).toMatchObject({ status: 1, stderr: expect.stringContaining('with its port as [2001:db8::1]:443') });
   expect(await gateway.headgate('why', 'nonsense')).toMatchObject({ status: 2 });
   const wrong = await gateway.headgate('flows', '--where', 'origin us');
   expect(wrong).toMatchObject({ status: 2, stderr: expect.stringContaining('--where origin us: column 8: ') });

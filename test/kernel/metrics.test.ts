@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { Program, packageFile } from '../../src/lab/index.ts';
 import { Gateway, HEADGATE, INSIDE, WAN, WORLD } from './gateway.ts';
-import { PATIENCE } from './soon.ts';
+import { PATIENCE, soon } from './soon.ts';
 
 let gateway: Gateway;
 beforeEach(async () => {
@@ -37,6 +37,8 @@ default local -> local  remote -> seed  new -> local
 `,
   );
   await box.batch('link set lo up');
+  // On a busy machine what follows takes longer than an entry lives that nothing is heard of.
+  await box.run('sysctl', '-qw', 'net.netfilter.nf_conntrack_udp_timeout=600');
   await gateway.serve(inside, 'udp', INSIDE, 51413);
   await gateway.serve(world, 'udp', WORLD, 5000);
   const program = await gateway.up(file, '--web', '127.0.0.1:9000');
@@ -133,6 +135,17 @@ default local -> local  remote -> seed  new -> local
     expect(open).toMatch(/^# TYPE headgate_queue_bytes counter\n# UNIT headgate_queue_bytes bytes\n/m);
     expect(open).toMatch(/\n# EOF\n$/);
     for (const word of [INSIDE, WORLD, '7000']) expect(text.stdout).not.toContain(word);
+
+    // Found again by another who begins to read of them, flows are no more hits.
+    await reader.stop('SIGTERM');
+    await soon(async () => expect((await gateway.status()).service).toMatchObject({ follows: [] }));
+    const again = Program.start('events again', [...HEADGATE, 'events', '--json'], { netns: box.name });
+    await again.line((line) => line.includes('"resync"'), 10_000 * PATIENCE);
+    const { stdout } = await gateway.headgate('metrics');
+    expect(stdout).toMatch(/^headgate_flows\{origin="remote"\} 1$/m);
+    expect(stdout).toMatch(/^headgate_rule_hits_total\{rule="seeders"\} 1$/m);
+    expect(stdout).toMatch(/^headgate_default_hits_total\{origin="local"\} 1$/m);
+    await again.stop('SIGTERM');
   } finally {
     for (const one of [prometheus, reader]) await one.stop('SIGTERM');
   }

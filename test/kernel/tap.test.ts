@@ -39,4 +39,6 @@ default local -> all  remote -> all  new -> all
   const lines = await read();
   expect(lines).toHaveLength(2);
   for (const line of lines) expect(line).toMatch(/192\.0\.2\.2\.5000.* UDP, length 200/);
+  const filter = await gateway.headgate('tap', 'spy', 'bogus (');
+  expect(filter).toMatchObject({ status: 2, stderr: expect.stringMatching(/filter "bogus \(": .*syntax error\n/) });
 });

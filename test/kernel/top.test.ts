@@ -73,8 +73,14 @@ it('shows queues and their rates, takes keys and another size, and gives the ter
   await shows(/^udp 192\.0\.2\.2:5000 /m);
   await keys('/', 'x', 'Enter');
   await shows(/^--where remote\.port 5000x: column 13: .* no unit/m);
-  await keys('/', 'Escape');
+  // Esc takes both away, the condition and what is wrong with it.
+  await keys('Escape');
+  await shows(/^q quit/m);
   await shows(/^\d+ flows/m);
+  await keys('/');
+  await shows(/^where: _/m);
+  await keys('Escape');
+  await shows(/^q quit/m);
 
   await keys('p');
   await shows(/^PAUSED/m);

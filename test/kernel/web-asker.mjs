@@ -1,9 +1,12 @@
 // Sends requests to the page's port byte for byte as they are given, one JSON object {port, requests: [text]} as argument, each on
 // a connection of its own; prints what came back, [{status, headers, body}]; status 0 where the connection was closed without.
+// `held` is asked before all, `idle` connections say nothing, and it is told whether these are open at the end.
 
 import { connect } from 'node:net';
 
-const { port, host = '127.0.0.1', requests, idle = 0 } = JSON.parse(process.argv[2]);
+const { port, host = '127.0.0.1', requests, held, idle = 0 } = JSON.parse(process.argv[2]);
+const holding = held && connect({ port, host }, () => holding.write(held));
+if (holding) await new Promise((resolve) => holding.once('data', resolve));
 const quiet = Array.from({ length: idle }, () => connect({ port, host }).on('error', () => {}));
 await Promise.all(
   quiet.map((socket) => new Promise((resolve) => socket.once('connect', resolve).once('error', resolve))),
@@ -31,5 +34,8 @@ function joined(body) {
 }
 const answers = [];
 for (const text of requests) answers.push(await ask(text));
-console.log(JSON.stringify({ answers, open: quiet.filter((socket) => !socket.destroyed && socket.readable).length }));
+// What was closed meanwhile is known.
+await new Promise((resolve) => setImmediate(resolve));
+const isOpen = (socket) => !socket.destroyed && socket.readable;
+console.log(JSON.stringify({ answers, open: quiet.filter(isOpen).length, held: holding && isOpen(holding) }));
 process.exit();

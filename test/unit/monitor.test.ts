@@ -263,7 +263,7 @@ describe('items for people', () => {
       '03:04:05.678 link.open      wan on eth0: hg-eth0 was set down',
       '03:04:05.678 table.restored headgate: it is put back',
       '03:04:05.678 gap            this reader was too slow: items 3 to 9 are missing',
-      '03:04:05.678 gap            the service was started anew',
+      '03:04:05.678 gap            the service was started anew, or never gave that number',
       '03:04:05.678 warning        conntrack could not be followed',
     ]);
   });

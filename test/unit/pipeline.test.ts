@@ -63,6 +63,7 @@ const local = {
 function bench(results: (count: number) => number[] = (count) => Array(count).fill(MARK_WRITTEN), marksOrigin = false) {
   const events: MonitorEvent[] = [];
   const writes: ReturnType<typeof requestsOf>[] = [];
+  const decided: (string | undefined)[][] = [];
   const classifier = new FlowClassifier({
     policy,
     field: DEFAULT_MARK_FIELD,
@@ -74,8 +75,9 @@ function bench(results: (count: number) => number[] = (count) => Array(count).fi
     },
     emit: (event) => events.push(event),
     listening: () => true,
+    decided: (rule, origin, seen) => decided.push([rule?.name, origin, seen]),
   });
-  return { classifier, events, writes, kinds: () => events.map((e) => e.kind) };
+  return { classifier, events, writes, decided, kinds: () => events.map((e) => e.kind) };
 }
 
 describe('classifier of flows, where the datapath knows them by their mark alone', () => {
@@ -130,6 +132,31 @@ default local -> local  remote -> remote  new -> new`,
 });
 
 describe('classifier of flows', () => {
+  it('says what it has decided of a flow that is new to it, and how it came, and when another rule takes it', () => {
+    const { classifier, decided } = bench();
+    const replace = (rules: string) =>
+      classifier.replacePolicy(
+        parsePolicy(
+          `link wan { }
+queue local { share 50% }  queue seed { share 5% }
+${rules}
+default local -> local  remote -> seed  new -> local`,
+          'test.gate',
+        ).policy!,
+      );
+    classifier.see(news('new', 'a'), 'event');
+    classifier.see(news('dumped', 'a'), 'start');
+    classifier.see(news('dumped', 'b', local), 'start');
+    expect(decided.splice(0)).toEqual([
+      ['seeders', 'remote', 'event'],
+      ['own', 'local', 'start'],
+    ]);
+    replace('rule seeders when origin remote -> seed');
+    expect(decided.splice(0)).toEqual([[undefined, 'local', undefined]]);
+    replace('rule seeders when origin remote -> seed  rule own when origin local -> local');
+    expect(decided).toEqual([['own', 'local', undefined]]);
+  });
+
   it('marks a flow that a rule sends elsewhere, within our mask, with one write for a batch', () => {
     const { classifier, events, writes } = bench();
     classifier.see(news('new', 'a'), 'event');
