@@ -196,10 +196,27 @@ export class FlowClassifier {
     return true;
   }
 
-  /** Takes what an event, or a reading of the counters, says of a flow that is known. */
+  /** Takes what an event says of a flow that is known. */
   update(record: FlowNews): void {
     const row = this.table.find(record);
     if (row >= 0 && this.table.idOf(row) === record.id) this.#note(row, record);
+  }
+
+  /** Takes what a reading of the watched flows' counters says, of one of them. */
+  read(record: FlowNews): void {
+    const row = this.table.find(record);
+    if (row < 0 || this.table.idOf(row) !== record.id) return;
+    this.live.isRead(row);
+    this.#note(row, record);
+  }
+
+  /** A reading was whole: who it does not tell of any more has ended, or somebody has cleared our bits of its mark, which are written once more. */
+  endReading(): void {
+    for (const row of this.live.endReading()) {
+      if (!this.table.isWatched(row)) continue;
+      this.marks.forget(row);
+      this.live.dirty.add(row);
+    }
   }
 
   /** A flow has ended. */

@@ -57,6 +57,8 @@ export class LiveFlows implements Surroundings {
   #timers: ReadonlyMap<string, number> = new Map();
   #timersBefore: ReadonlyMap<number, number> = new Map();
   #counted = 0;
+  /** The whole readings of counters are numbered; this one comes next, or is going on. */
+  #reading = 1;
   #time = Number.NaN;
   #clock = { minute: 0, day: 0 };
 
@@ -143,6 +145,7 @@ export class LiveFlows implements Surroundings {
   #watch(row: number, watch: Watch, fresh: boolean, before: FlowMemory | undefined): FlowMemory {
     const counted = watch.counters && before?.watch.counters ? before : undefined;
     const memory = new FlowMemory(row, watch, fresh ? this.#table.beganOf(row) : counted?.fresh);
+    memory.reading = this.#reading;
     if (counted) memory.inherit(counted);
     for (const { timer } of watch.held) {
       const since = before?.heldSince.get(this.#timersBefore.get(timer) ?? -1);
@@ -170,6 +173,20 @@ export class LiveFlows implements Surroundings {
     if (!memory) return;
     memory.read(this.#time, bytes, packets);
     this.dirty.add(row);
+  }
+
+  /** A reading of the counters of watched flows tells of one. */
+  isRead(row: number): void {
+    const memory = this.#memories[row];
+    if (memory) memory.reading = this.#reading;
+  }
+
+  /** A reading was whole. Returns the flows that the one before told of, and this one did not. */
+  endReading(): number[] {
+    const before = this.#reading++ - 1;
+    const lost: number[] = [];
+    for (const memory of this.#memories) if (memory?.watch.counters && memory.reading === before) lost.push(memory.row);
+    return lost;
   }
 
   /** Looks at the clock: what has become due since, is dirty. */

@@ -339,6 +339,23 @@ rule steady when udp and packets >= 1 for 40s -> slow`;
   expect(idle()).toEqual([3_601_000, 3_601_000]);
 });
 
+it('writes the mark of a watched flow once more that a whole reading has not told of, once each time it is lost', () => {
+  const { classifier, marks } = bench('rule big when udp and bytes > 1MB -> slow');
+  const mark = { port: 1, mark: 0x40000000, mask: 0x7f000000 };
+  const readings = (...told: boolean[]) => {
+    for (const one of told) {
+      if (one) classifier.read(flow('dumped', 1, { counters: [1, 1, 0, 0] }));
+      classifier.endReading();
+      classifier.settle();
+    }
+    return marks.splice(0);
+  };
+  classifier.see(flow('new', 1), 'event');
+  expect(readings(true, true, true)).toEqual([mark]);
+  expect(readings(false, false, false)).toEqual([mark]);
+  expect(readings(true, false, true)).toEqual([mark]);
+});
+
 it('a flow that is older than its first reading has been silent for longer than rules ask, once it is watched for so long', () => {
   const { classifier, queueOf, pass } = bench('rule quiet when udp and idle > 20s -> slow');
   classifier.see(flow('dumped', 1), 'start');
