@@ -331,11 +331,14 @@ export class FlowClassifier {
   /** Has the effects of live rules begin and end. */
   #meet(memory: FlowMemory, decision: Decision): void {
     const met = this.#findEffects(this.#view, decision).filter(({ tier }) => tier.kind === 'live');
+    memory.renewal = Number.POSITIVE_INFINITY;
     if (met.length === 0 && memory.effects.length === 0) return;
     for (const { effects } of met)
       for (const effect of effects)
-        if (effect.kind === 'add')
+        if (effect.kind === 'add') {
           this.live.sets.add(effect.set, this.#view[effect.end].address, this.live.now + effect.for);
+          memory.renewal = Math.min(memory.renewal, this.live.now + effect.for / 2);
+        }
     for (const rule of met) if (!memory.effects.includes(rule)) this.#options.effects?.add(this.#view, rule);
     for (const rule of memory.effects) if (!met.includes(rule)) this.#options.effects?.del(this.#view, rule);
     memory.effects = met;

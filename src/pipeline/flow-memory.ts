@@ -36,6 +36,8 @@ export class FlowMemory {
   current: Rule | undefined;
   /** Live rules whose effects it meets. */
   effects: readonly Rule[] = [];
+  /** When what its rules have put into sets has to be put there again, to stay, ms since 1970; Infinity: never. */
+  renewal = Number.POSITIVE_INFINITY;
   /** Undefined until they have been read, and for a flow that the kernel does not count. */
   bytes: Counts | undefined;
   packets: Counts | undefined;
@@ -96,8 +98,8 @@ export class FlowMemory {
   /** When time alone may change something next, ms since 1970; Infinity: never. `began` is that of the flow. */
   nextDue(now: number, began: number): number {
     const { ages, idles, held } = this.watch;
-    if (ages.length + idles.length + held.length === 0) return Number.POSITIVE_INFINITY;
-    let due = Number.POSITIVE_INFINITY;
+    let due = this.renewal;
+    if (ages.length + idles.length + held.length === 0) return due;
     // A comparison with `>` holds a moment later than one with `>=`.
     const consider = (time: number) => {
       if (time >= now && time < due) due = time;

@@ -356,6 +356,20 @@ it('writes the mark of a watched flow once more that a whole reading has not tol
   expect(readings(true, false, true)).toEqual([mark]);
 });
 
+it('who a rule has put into a set stays there while the rule holds for a flow, and so long after', () => {
+  const { classifier, events, queueOf, pass } = bench(`set hot = { }
+rule put when udp and remote.port 443 -> add remote to hot for 6s
+rule warm when remote in hot -> slow`);
+  classifier.see(flow('new', 1), 'event');
+  for (let second = 0; second < 20; second++) pass(1000);
+  expect([queueOf(1), events.map(({ kind }) => kind)]).toEqual(['slow', ['flow.new', 'flow.update']]);
+  classifier.end(flow('destroy', 1));
+  pass(2000);
+  expect(classifier.live.sets.size).toBe(1);
+  pass(4500);
+  expect(classifier.live.sets.size).toBe(0);
+});
+
 it('a flow that is older than its first reading has been silent for longer than rules ask, once it is watched for so long', () => {
   const { classifier, queueOf, pass } = bench('rule quiet when udp and idle > 20s -> slow');
   classifier.see(flow('dumped', 1), 'start');
