@@ -125,23 +125,27 @@ describe('a root qdisc that somebody chose', () => {
 });
 
 describe('up', () => {
-  it.each(['fails', 'dies before', 'dies after'] as const)('%s a step: it is back', async (fault) => {
-    const faults = await Faults.build(gateway.folder);
-    await choose(TBF);
-    const before = await gateway.snapshot();
-    for (let step = 1, through = false; !through; step++) {
-      await faults.set(fault, step);
-      const program = gateway.start([file], faults.path);
-      through = await gateway.isThrough(program);
-      await faults.clear();
-      if (through) await program.stop('SIGTERM');
-      else if (fault !== 'fails') expect((await gateway.headgate('recover')).status).toBe(0);
-      await program.ended;
-      expect(await gateway.snapshot()).toBe(before);
-      expect(step).toBeLessThan(40);
-      if (through) expect(step).toBeGreaterThan(6);
-    }
-  }, 240_000);
+  it.each(['fails', 'dies before', 'dies after'] as const)(
+    '%s a step: it is back',
+    async (fault) => {
+      const faults = await Faults.build(gateway.folder);
+      await choose(TBF);
+      const before = await gateway.snapshot();
+      for (let step = 1, through = false; !through; step++) {
+        await faults.set(fault, step);
+        const program = gateway.start([file], faults.path);
+        through = await gateway.isThrough(program);
+        await faults.clear();
+        if (through) await program.stop('SIGTERM');
+        else if (fault !== 'fails') expect((await gateway.headgate('recover')).status).toBe(0);
+        await program.ended;
+        expect(await gateway.snapshot()).toBe(before);
+        expect(step).toBeLessThan(40);
+        if (through) expect(step).toBeGreaterThan(6);
+      }
+    },
+    240_000,
+  );
 });
 
 describe('a reload without upload', () => {
