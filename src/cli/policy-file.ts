@@ -1,6 +1,13 @@
 import { join } from 'node:path';
-import { getMachineFacts, getText, readInclude } from '../kernel/files.ts';
-import { countErrors, formatDiagnostic, type ParsedPolicy, type Policy, parsePolicy } from '../language/reading.ts';
+import { getMachineFacts, getText, listStrangers, readInclude } from '../kernel/files.ts';
+import {
+  countErrors,
+  formatDiagnostic,
+  type ParsedPolicy,
+  type Policy,
+  parsePolicy,
+  usersNamedBy,
+} from '../language/reading.ts';
 import { HeadgateError } from '../model/index.ts';
 import { note, printJson, wantsColor } from './output.ts';
 
@@ -8,8 +15,17 @@ import { note, printJson, wantsColor } from './output.ts';
 export const DEFAULT_POLICY = join(import.meta.dirname, '../../rules/favour-local.gate');
 
 /** Reads a policy with what it includes; `machine`: for this one, so that what it cannot serve is said. @throws HeadgateError HG_FILE */
-export const readPolicy = async (file: string, where?: 'machine'): Promise<ParsedPolicy> =>
-  parsePolicy(await getText(file), file, { include: readInclude, machine: where && (await getMachineFacts()) });
+export async function readPolicy(file: string, where?: 'machine'): Promise<ParsedPolicy> {
+  const text = await getText(file);
+  const machine = where && (await getMachineFacts());
+  const parsed = parsePolicy(text, file, { include: readInclude, machine });
+  const users = machine && parsed.checked ? usersNamedBy(parsed.checked) : [];
+  if (users.length === 0) return parsed;
+  const strangers = await listStrangers(users);
+  return strangers.size === 0
+    ? parsed
+    : parsePolicy(text, file, { include: readInclude, machine: { ...machine, strangers } });
+}
 
 /** Writes the findings for a person, each with its line of the source. */
 export function noteFindings({ diagnostics, texts }: Pick<ParsedPolicy, 'diagnostics' | 'texts'>): void {

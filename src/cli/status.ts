@@ -90,6 +90,12 @@ function formatLink(link: LinkStatus): string[] {
 function formatIfb({ name, redirected, rx, tx }: IfbStatus): string[] {
   return [
     `  redirected to ${name}: ${formatCount(redirected)}; it got ${formatCount(rx)}, and passed on ${formatCount(tx)}`,
+    // Neither is a loss: a reload makes the filter anew, and mirred counts segments.
+    ...(redirected.packets !== rx.packets - rx.dropped
+      ? [
+          `  (the redirect counts from when its filter was made, and packets as on the wire; ${name} counts those that GRO joined as one)`,
+        ]
+      : []),
     ...(rx.dropped > 0 ? [`  ${rx.dropped} packets came to ${name} from elsewhere: dropped`] : []),
   ];
 }

@@ -17,6 +17,7 @@ export class NameTable {
   /** By address the names, with the time at which each ends; the oldest first. */
   readonly #names = new Map<string, Map<string, number>>();
   readonly #addresses = new Map<string, Set<string>>();
+  #evicted = 0;
 
   constructor(now: () => number) {
     this.#now = now;
@@ -28,6 +29,11 @@ export class NameTable {
 
   get names(): number {
     return this.#addresses.size;
+  }
+
+  /** How often an address has lost a name for want of room. */
+  get evicted(): number {
+    return this.#evicted;
   }
 
   /** Gives an address names for so long, ms. */
@@ -42,10 +48,11 @@ export class NameTable {
       this.#names.set(address, own.set(name, Math.max(end, before ?? 0)));
       const others = this.#addresses.get(name) ?? new Set();
       this.#addresses.set(name, others.add(address));
-      if (own.size > MOST_NAMES) this.#del(address, firstOf(own)!);
-      if (others.size > MOST_ADDRESSES_OF_NAME) this.#del(firstOf(others)!, name);
+      if (own.size > MOST_NAMES) this.#evict(address, firstOf(own)!);
+      if (others.size > MOST_ADDRESSES_OF_NAME) this.#evict(firstOf(others)!, name);
     }
-    for (const oldest of oldestOf(this.#names, MOST_ADDRESSES)) this.#delAddress(oldest);
+    for (const oldest of oldestOf(this.#names, MOST_ADDRESSES))
+      for (const name of [...this.#names.get(oldest)!.keys()]) this.#evict(oldest, name);
   }
 
   /** Those that have not ended. */
@@ -61,8 +68,9 @@ export class NameTable {
       for (const [name, end] of names) if (end <= now) this.#del(address, name);
   }
 
-  #delAddress(address: string): void {
-    for (const name of [...this.#names.get(address)!.keys()]) this.#del(address, name);
+  #evict(address: string, name: string): void {
+    this.#evicted++;
+    this.#del(address, name);
   }
 
   #del(address: string, name: string): void {

@@ -59,6 +59,7 @@ class Names {
       answers: this.#answers,
       names: this.#table.names,
       addresses: this.#table.addresses,
+      evicted: this.#table.evicted,
       overruns: this.#overruns,
     };
   }

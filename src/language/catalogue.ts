@@ -520,7 +520,7 @@ export const CATALOGUE = {
     severity: 'warning',
     message: 'this machine cannot serve "{subject}": {lack}',
     about:
-      'Until that is so the word is not known of a flow, and its rule does not match. `check` looks at the machine that it runs on; with `--no-machine` it looks at the file alone.',
+      'Until that is so the word is not known of a flow, and its rule does not match (`unit` does where a cgroup is named like one). `check` looks at the machine that it runs on; with `--no-machine` it looks at the file alone.',
     fails: 'rule bulk when bytes > 50MB -> local',
     passes: 'rule web when remote.port 443 -> local',
   },

@@ -4,6 +4,7 @@ import type { Token } from './lexer.ts';
 import type { Condition } from './policy.ts';
 import { resolveLet, type Scope } from './scope.ts';
 import type { CompareSyntax, OperandSyntax } from './syntax.ts';
+import { reportStranger } from './unserved.ts';
 import type { SubjectOf } from './vocabulary.ts';
 
 /** Longest pattern, and most stars in one: what comparing costs has to end. */
@@ -63,7 +64,7 @@ const KINDS: Readonly<Record<SubjectOf<'name'>, Kind>> = {
     refuse: (text) =>
       unless(
         text.split('.').every((label) => /^[a-z0-9_*][a-z0-9_*-]{0,62}$/.test(label)),
-        'it has letters, digits and hyphens between dots; names in other scripts are written in their xn-- form',
+        'it has letters, digits, hyphens and dots; others as xn--...',
       ),
   },
 };
@@ -118,7 +119,10 @@ export function readUser(item: OperandSyntax, scope: Scope): number | string | u
   const { text, kind } = item.token;
   if (kind === 'literal' && /^\d+$/.test(text) && Number(text) <= MAX_USER) return Number(text);
   // As useradd(8) has it by default, and capitals, which some directories have.
-  if (kind !== 'literal' && /^[A-Za-z_][\w.@-]{0,30}\$?$/.test(text)) return text;
+  if (kind !== 'literal' && /^[A-Za-z_][\w.@-]{0,30}\$?$/.test(text)) {
+    reportStranger(item, text, scope);
+    return text;
+  }
   scope.diagnostics.add('bad-pattern', item, {
     found: text,
     what: 'a user',

@@ -4,3 +4,4 @@ export { formatDiagnostic } from './format-diagnostic.ts';
 export { type ParsedPolicy, parsePolicy } from './parse-policy.ts';
 export type { Policy, Rule } from './policy.ts';
 export { formatSarif } from './sarif.ts';
+export { usersNamedBy } from './unserved.ts';

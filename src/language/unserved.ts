@@ -1,7 +1,8 @@
 import type { MachineFacts } from '../model/index.ts';
-import type { Condition } from './policy.ts';
+import type { Condition, Policy } from './policy.ts';
 import type { Scope } from './scope.ts';
-import type { CompareSyntax } from './syntax.ts';
+import type { CompareSyntax, OperandSyntax } from './syntax.ts';
+import { leavesOfRule } from './tier.ts';
 
 interface Want {
   readonly fact: keyof MachineFacts;
@@ -33,7 +34,11 @@ const WANTS: Readonly<Record<string, Want>> = {
     lack: 'no cgroup2 is mounted',
     remedy: 'mount -t cgroup2 none /sys/fs/cgroup, or ask for user or process',
   },
-  unit: { fact: 'systemd', lack: 'systemd does not run here', remedy: 'ask for user or process' },
+  unit: {
+    fact: 'systemd',
+    lack: 'systemd does not run here',
+    remedy: 'ask for user or process; a cgroup that is named like a unit counts as one all the same',
+  },
 };
 
 /** Reports a word that the machine at hand, where one was looked at, cannot serve: for each thing that it lacks the first one. */
@@ -54,3 +59,20 @@ export function reportUnserved(
   missed.add(want.fact);
   diagnostics.add('unserved', subject, { subject: subject.text, lack: want.lack }, want.remedy);
 }
+
+/** Reports a user whom the machine at hand, where it was asked, does not have. */
+export function reportStranger(item: OperandSyntax, name: string, { machine, diagnostics }: Scope): void {
+  if (!machine?.strangers?.has(name)) return;
+  const fields = { subject: `user ${name}`, lack: 'it has no user of that name' };
+  diagnostics.add('unserved', item, fields, 'getent passwd lists those that it has');
+}
+
+/** The users that a policy's rules name, other than by number. */
+export const usersNamedBy = ({ rules }: Policy): readonly string[] => [
+  ...new Set(
+    rules
+      .flatMap((rule) => [...leavesOfRule(rule)])
+      .flatMap((leaf) => (leaf.kind === 'user' ? leaf.users : []))
+      .filter((user) => typeof user === 'string'),
+  ),
+];

@@ -183,6 +183,21 @@ function askedBy({ kind }: Condition): AskedFact[] {
 export const countsOf = ({ rules }: Policy): readonly Of<'count'>[] =>
   rules.flatMap((rule) => [...leavesOfRule(rule)].filter((leaf) => leaf.kind === 'count'));
 
+/** The timers of a policy, each with its rule and what it waits on, as text: for the same in another policy, where it may have another number. */
+export const timersOf = ({ rules }: Policy): readonly (readonly [text: string, timer: number])[] =>
+  rules.flatMap((rule) =>
+    [...leavesOfRule(rule)].flatMap((leaf) =>
+      leaf.kind === 'held'
+        ? [
+            [
+              `${rule.name} ${JSON.stringify(leaf.term, (key, value) => (key === 'timer' ? undefined : value))}`,
+              leaf.timer,
+            ],
+          ]
+        : [],
+    ),
+  );
+
 /** What somebody has to be asked for, so that the policy's live rules can be decided; nothing where it has none. */
 export const factsAskedBy = ({ rules }: Policy): ReadonlySet<AskedFact> =>
   new Set(rules.some(({ tier }) => tier.kind === 'live') ? watchOf(rules).asks : []);

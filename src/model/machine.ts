@@ -8,4 +8,6 @@ export interface MachineFacts {
   readonly cgroups?: boolean | undefined;
   /** systemd runs it (sd_booted(3)). */
   readonly systemd?: boolean | undefined;
+  /** Names that no user here has. */
+  readonly strangers?: ReadonlySet<string> | undefined;
 }

@@ -198,10 +198,27 @@ export class FlowClassifier {
     return true;
   }
 
-  /** Takes what an event, or a reading of the counters, says of a flow that is known. */
+  /** Takes what an event says of a flow that is known. */
   update(record: FlowNews): void {
     const row = this.table.find(record);
     if (row >= 0 && this.table.idOf(row) === record.id) this.#note(row, record);
+  }
+
+  /** Takes what a reading of the watched flows' counters says, of one of them. */
+  read(record: FlowNews): void {
+    const row = this.table.find(record);
+    if (row < 0 || this.table.idOf(row) !== record.id) return;
+    this.live.isRead(row);
+    this.#note(row, record);
+  }
+
+  /** A reading was whole: who it does not tell of any more has ended, or somebody has cleared our bits of its mark, which are written once more. */
+  endReading(): void {
+    for (const row of this.live.endReading()) {
+      if (!this.table.isWatched(row)) continue;
+      this.marks.forget(row);
+      this.live.dirty.add(row);
+    }
   }
 
   /** A flow has ended. */
@@ -325,11 +342,14 @@ export class FlowClassifier {
   /** Has the effects of live rules begin and end. */
   #meet(memory: FlowMemory, decision: Decision): void {
     const met = this.#findEffects(this.#view, decision).filter(({ tier }) => tier.kind === 'live');
+    memory.renewal = Number.POSITIVE_INFINITY;
     if (met.length === 0 && memory.effects.length === 0) return;
     for (const { effects } of met)
       for (const effect of effects)
-        if (effect.kind === 'add')
+        if (effect.kind === 'add') {
           this.live.sets.add(effect.set, this.#view[effect.end].address, this.live.now + effect.for);
+          memory.renewal = Math.min(memory.renewal, this.live.now + effect.for / 2);
+        }
     for (const rule of met) if (!memory.effects.includes(rule)) this.#options.effects?.add(this.#view, rule);
     for (const rule of memory.effects) if (!met.includes(rule)) this.#options.effects?.del(this.#view, rule);
     memory.effects = met;

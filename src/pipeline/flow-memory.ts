@@ -40,19 +40,25 @@ export class FlowMemory {
   readonly row: number;
   readonly watch: Watch;
   /** When it began, ms since 1970, and with counters at 0; undefined: earlier than anybody looked. */
-  readonly #fresh: number | undefined;
+  readonly fresh: number | undefined;
   /** The rule that its queue came from last. */
   current: Rule | undefined;
   /** Live rules whose effects it meets. */
   effects: readonly Rule[] = [];
+  /** When what its rules have put into sets has to be put there again, to stay, ms since 1970; Infinity: never. */
+  renewal = Number.POSITIVE_INFINITY;
   /** Undefined until they have been read, and for a flow that the kernel does not count. */
   bytes: Counts | undefined;
   packets: Counts | undefined;
   rates: RateWindow | undefined;
   /** When a packet of it was counted last, ms since 1970, as near as the readings tell. */
-  lastPacket: number | undefined;
+  #lastPacket: number | undefined;
+  /** That is when it was first looked at: it may have been silent for longer. */
+  #olderThanLooked = false;
   /** By timer, since when what a `for` waits on has held, ms since 1970. */
   readonly heldSince: Map<number, number>;
+  /** The reading of counters that told of it last, by number; or that during which it came. */
+  reading = 0;
   /** Where it stands among what becomes due: DueTimes. */
   slot: number | undefined;
 
@@ -60,18 +66,40 @@ export class FlowMemory {
     this.row = row;
     this.watch = watch;
     this.heldSince = watch.held.length > 0 ? new Map() : NOTHING_HELD;
-    this.#fresh = fresh;
-    this.lastPacket = fresh;
+    this.fresh = fresh;
+    this.#lastPacket = fresh;
+  }
+
+  /** Takes what was counted of the same flow under another policy. */
+  inherit(before: FlowMemory): void {
+    this.bytes = before.bytes;
+    this.packets = before.packets;
+    this.#lastPacket = before.#lastPacket;
+    this.#olderThanLooked = before.#olderThanLooked;
+    if (before.watch.windows.at(-1) === this.watch.windows.at(-1)) this.rates = before.rates;
+  }
+
+  /**
+   * Ms since its last packet. Of a flow that was there before its counters were read it is not known until it moves, or has
+   * been silent for longer than its rules ask about.
+   */
+  idle(now: number): number | undefined {
+    if (this.#lastPacket === undefined) return undefined;
+    const idle = now - this.#lastPacket;
+    return this.#olderThanLooked && idle <= (this.watch.idles.at(-1) ?? 0) ? undefined : idle;
   }
 
   /** Takes a reading of the kernel's counters. */
   read(time: number, bytes: Counts, packets: Counts): void {
     const { windows } = this.watch;
     if (windows.length > 0) {
-      this.rates ??= new RateWindow(windows.at(-1)!, this.#fresh);
+      this.rates ??= new RateWindow(windows.at(-1)!, this.packets ? undefined : this.fresh);
       this.rates.add(time, bytes.in, bytes.out);
     }
-    if (packets.in !== this.packets?.in || packets.out !== this.packets.out) this.lastPacket = time;
+    if (packets.in !== this.packets?.in || packets.out !== this.packets.out) {
+      this.#lastPacket = time;
+      this.#olderThanLooked = this.packets === undefined && this.fresh === undefined;
+    }
     this.bytes = bytes;
     this.packets = packets;
   }
@@ -79,14 +107,14 @@ export class FlowMemory {
   /** When time alone may change something next, ms since 1970; Infinity: never. `began` is that of the flow. */
   nextDue(now: number, began: number): number {
     const { ages, idles, held } = this.watch;
-    if (ages.length + idles.length + held.length === 0) return Number.POSITIVE_INFINITY;
-    let due = Number.POSITIVE_INFINITY;
+    let due = this.renewal;
+    if (ages.length + idles.length + held.length === 0) return due;
     // A comparison with `>` holds a moment later than one with `>=`.
     const consider = (time: number) => {
       if (time >= now && time < due) due = time;
     };
     for (const age of ages) consider(began + age);
-    if (this.lastPacket !== undefined) for (const idle of idles) consider(this.lastPacket + idle);
+    if (this.#lastPacket !== undefined) for (const idle of idles) consider(this.#lastPacket + idle);
     for (const { timer, for: ms } of held) {
       const since = this.heldSince.get(timer);
       if (since !== undefined) consider(since + ms);

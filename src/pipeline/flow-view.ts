@@ -125,8 +125,7 @@ export class FlowView implements FlowFacts {
   }
 
   get idle(): number | undefined {
-    const last = this.#memory?.lastPacket;
-    return last === undefined ? undefined : this.#around.now - last;
+    return this.#memory?.idle(this.#around.now);
   }
 
   get bytes(): Counts | undefined {

@@ -7,6 +7,7 @@ import {
   type Policy,
   type SetContents,
   setContents,
+  timersOf,
   type Watch,
 } from '../language/index.ts';
 import { type Address, type CountKey, type FlowFacts, keyOfAddress } from '../model/index.ts';
@@ -52,7 +53,12 @@ export class LiveFlows implements Surroundings {
   #contents: SetContents = new Map();
   #company: Company | undefined;
   #countsUnits = false;
+  /** By rule and what each `for` waits on, its timer; and by timer, that which the same had under the policy before. */
+  #timers: ReadonlyMap<string, number> = new Map();
+  #timersBefore: ReadonlyMap<number, number> = new Map();
   #counted = 0;
+  /** The whole readings of counters are numbered; this one comes next, or is going on. */
+  #reading = 1;
   #time = Number.NaN;
   #clock = { minute: 0, day: 0 };
 
@@ -112,6 +118,9 @@ export class LiveFlows implements Surroundings {
     this.#contents = setContents(policy);
     this.#company = counts.length > 0 ? new Company(counts, (row) => this.dirty.add(row)) : undefined;
     this.#countsUnits = counts.some(({ by }) => by === 'unit');
+    const timers = timersOf(policy);
+    this.#timersBefore = new Map(timers.map(([text, timer]) => [timer, this.#timers.get(text) ?? -1]));
+    this.#timers = new Map(timers);
     this.sets.keep(new Set(policy.sets.map(({ name }) => name)));
     this.dirty.clear();
     this.#desk.follow(factsAskedBy(policy));
@@ -134,8 +143,14 @@ export class LiveFlows implements Surroundings {
   }
 
   #watch(row: number, watch: Watch, fresh: boolean, before: FlowMemory | undefined): FlowMemory {
-    const memory = new FlowMemory(row, watch, fresh ? this.#table.beganOf(row) : undefined);
-    if (before?.bytes && before.packets) memory.read(this.#time, before.bytes, before.packets);
+    const counted = watch.counters && before?.watch.counters ? before : undefined;
+    const memory = new FlowMemory(row, watch, fresh ? this.#table.beganOf(row) : counted?.fresh);
+    memory.reading = this.#reading;
+    if (counted) memory.inherit(counted);
+    for (const { timer } of watch.held) {
+      const since = before?.heldSince.get(this.#timersBefore.get(timer) ?? -1);
+      if (since !== undefined) memory.heldSince.set(timer, since);
+    }
     while (this.#memories.length <= row) this.#memories.push(undefined);
     this.#memories[row] = memory;
     this.#size++;
@@ -158,6 +173,20 @@ export class LiveFlows implements Surroundings {
     if (!memory) return;
     memory.read(this.#time, bytes, packets);
     this.dirty.add(row);
+  }
+
+  /** A reading of the counters of watched flows tells of one. */
+  isRead(row: number): void {
+    const memory = this.#memories[row];
+    if (memory) memory.reading = this.#reading;
+  }
+
+  /** A reading was whole. Returns the flows that the one before told of, and this one did not. */
+  endReading(): number[] {
+    const before = this.#reading++ - 1;
+    const lost: number[] = [];
+    for (const memory of this.#memories) if (memory?.watch.counters && memory.reading === before) lost.push(memory.row);
+    return lost;
   }
 
   /** Looks at the clock: what has become due since, is dirty. */

@@ -230,7 +230,9 @@ function readAgain(
   }).pipe(
     tap((batch) => {
       classifier.live.setTime();
-      for (const record of batch) if (record.kind === 'dumped') classifier.update(record);
+      for (const record of batch)
+        if (record.kind === 'dumped') classifier.read(record);
+        else if (record.kind === 'dumpEnd' && !record.interrupted) classifier.endReading();
       classifier.settle();
     }),
     repeat({ delay: () => timer(Math.max(READ_MS, 3 * (now() - began)), scheduler) }),

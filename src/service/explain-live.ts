@@ -49,9 +49,10 @@ export type IsMeant = (flow: FlowView) => boolean;
  * @throws HeadgateError HG_USAGE where it is no flow
  */
 export function meantByFlow(text: string, policy: Policy): IsMeant {
-  // `expect` asks for the origin; here it is what is asked.
+  // `expect` asks for the origin; here it is what is asked. And its arrow may be as `events` and `flows` print it.
+  const flow = text.replace(/\s<[->]\s/, ' -> ');
   const { facts: wanted, diagnostics } = parseFlow(
-    /\borigin\b/.test(text) ? text : `${text} origin new`,
+    /\borigin\b/.test(flow) ? flow : `${flow} origin new`,
     '--live',
     policy,
   );

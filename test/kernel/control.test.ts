@@ -192,6 +192,8 @@ default local -> mine  remote -> new  new -> new
       `udp ${WORLD}:7000 -> ${INSIDE}:51413`,
       `udp ${WORLD}:7000 -> ${WAN}:51413`,
       `udp ${INSIDE}:51413 -> ${WORLD}:7000 origin remote`,
+      // As events and flows print it.
+      `udp ${INSIDE}:51413 <- ${WORLD}:7000`,
     ])
       expect(await live(flow)).toMatchObject([{ queue: 'seed', rule: 'seeders', mark: 3 }]);
     expect(await live(`udp ${INSIDE} -> ${WORLD}`)).toHaveLength(2);

@@ -46,6 +46,26 @@ describe('what a flow has carried', () => {
     const marked = await lab.box.run('conntrack', '-L', '--mark', `${0x40000000}/${0x40000000}`);
     expect(marked).toMatch(/sport=6022 /);
     expect(marked).not.toMatch(/sport=6021 /);
+    // Somebody clears the whole mark: the bit comes back, and the flow's counters with it.
+    await lab.box.run(
+      'conntrack',
+      '-U',
+      '-p',
+      'udp',
+      '-s',
+      BOX,
+      '-d',
+      WORLD,
+      '--sport',
+      '6022',
+      '--dport',
+      '7001',
+      '-m',
+      '0',
+    );
+    await soon(async () =>
+      expect(await lab.box.run('conntrack', '-L', '--mark', `${0x40000000}/${0x40000000}`)).toMatch(/sport=6022 /),
+    );
   });
 
   it('size and ratio', async () => {

@@ -126,7 +126,7 @@ it('says in its status what it has heard, and what it cannot hear', async () => 
   expect(facts).toEqual([
     {
       word: 'domain',
-      counts: { answers: expect.any(Number), names: 6, addresses: 64, overruns: 0 },
+      counts: { answers: expect.any(Number), names: 6, addresses: 64, evicted: 0, overruns: 0 },
       blind: expect.stringContaining('encrypted DNS'),
     },
   ]);

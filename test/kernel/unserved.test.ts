@@ -50,6 +50,17 @@ test('says once what each missing sysctl keeps from being served, and nothing wh
   expect(await found('--json')).toEqual([]);
 });
 
+test('says which users it does not have', async () => {
+  await set(1, 1);
+  const file = join(folder, 'user.gate');
+  await writeFile(file, POLICY.replace('bytes.in > 50MB', 'user { root, nobody-of-that-name, 4242 }'));
+  const { stdout } = await exitOf(box.name, ...HEADGATE, 'check', '--json', file);
+  const { diagnostics } = JSON.parse(stdout);
+  expect(diagnostics.map(({ message }: { message: string }) => message)).toEqual([
+    'this machine cannot serve "user nobody-of-that-name": it has no user of that name',
+  ]);
+});
+
 test('leaves the machine out of it where the file alone is asked about', async () => {
   await set(0, 0);
   expect(await found('--json', '--no-machine')).toEqual([]);

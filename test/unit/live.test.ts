@@ -303,6 +303,84 @@ it('a source that answers at once is counted by, and so is one that answers othe
   expect(classifier.live.size).toBe(1);
 });
 
+it('a reload keeps what is known of a flow: when it moved, and since when a `for` has waited', () => {
+  const rules = `rule young when udp and remote.port 443 and idle < 4s -> fast
+rule quiet when udp and idle > 1h for 20s -> fast
+rule steady when udp and packets >= 1 for 40s -> slow`;
+  const { classifier, pass } = bench(rules);
+  classifier.see(flow('new', 1), 'event');
+  classifier.see(flow('dumped', 2), 'start');
+  const read = (packets: number) => {
+    for (const port of [1, 2]) classifier.update(flow('dumped', port, { counters: [100, packets, 0, 0] }));
+    classifier.settle();
+  };
+  const idle = () => Array.from(classifier.flows(), (one) => one.idle);
+  const ruleOf = (port: number) => classifier.decisionOf(classifier.table.find(flow('new', port))).rule?.name;
+  read(1);
+  // Of one that was there before, nobody knows when it moved.
+  expect([idle(), ruleOf(1), ruleOf(2)]).toEqual([[0, undefined], 'young', undefined]);
+  pass(30_000);
+  read(1);
+  classifier.replacePolicy(policyOf(`rule other when udp and age > 2h for 1s -> fast\n${rules}`));
+  read(1);
+  expect([idle(), ruleOf(1), ruleOf(2)]).toEqual([[30_000, undefined], undefined, undefined]);
+  pass(11_000);
+  expect([ruleOf(1), ruleOf(2)]).toEqual(['steady', 'steady']);
+  // A policy that does not count has it forgotten; then it is not known.
+  classifier.replacePolicy(policyOf('rule old when udp and age > 1h -> slow'));
+  classifier.replacePolicy(policyOf(rules));
+  read(1);
+  expect(idle()).toEqual([undefined, undefined]);
+  pass(1000);
+  read(2);
+  expect([idle(), ruleOf(1), ruleOf(2)]).toEqual([[0, 0], 'young', 'young']);
+  pass(3_600_000);
+  pass(1000);
+  expect(idle()).toEqual([3_601_000, 3_601_000]);
+});
+
+it('writes the mark of a watched flow once more that a whole reading has not told of, once each time it is lost', () => {
+  const { classifier, marks } = bench('rule big when udp and bytes > 1MB -> slow');
+  const mark = { port: 1, mark: 0x40000000, mask: 0x7f000000 };
+  const readings = (...told: boolean[]) => {
+    for (const one of told) {
+      if (one) classifier.read(flow('dumped', 1, { counters: [1, 1, 0, 0] }));
+      classifier.endReading();
+      classifier.settle();
+    }
+    return marks.splice(0);
+  };
+  classifier.see(flow('new', 1), 'event');
+  expect(readings(true, true, true)).toEqual([mark]);
+  expect(readings(false, false, false)).toEqual([mark]);
+  expect(readings(true, false, true)).toEqual([mark]);
+});
+
+it('who a rule has put into a set stays there while the rule holds for a flow, and so long after', () => {
+  const { classifier, events, queueOf, pass } = bench(`set hot = { }
+rule put when udp and remote.port 443 -> add remote to hot for 6s
+rule warm when remote in hot -> slow`);
+  classifier.see(flow('new', 1), 'event');
+  for (let second = 0; second < 20; second++) pass(1000);
+  expect([queueOf(1), events.map(({ kind }) => kind)]).toEqual(['slow', ['flow.new', 'flow.update']]);
+  classifier.end(flow('destroy', 1));
+  pass(2000);
+  expect(classifier.live.sets.size).toBe(1);
+  pass(4500);
+  expect(classifier.live.sets.size).toBe(0);
+});
+
+it('a flow that is older than its first reading has been silent for longer than rules ask, once it is watched for so long', () => {
+  const { classifier, queueOf, pass } = bench('rule quiet when udp and idle > 20s -> slow');
+  classifier.see(flow('dumped', 1), 'start');
+  classifier.update(flow('dumped', 1, { counters: [100, 1, 0, 0] }));
+  classifier.settle();
+  pass(20_000);
+  expect(queueOf(1)).toBe('fast');
+  pass(200);
+  expect(queueOf(1)).toBe('slow');
+});
+
 describe('a clock that is set', () => {
   const HOUR = 3_600_000;
 

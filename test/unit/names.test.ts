@@ -208,6 +208,7 @@ describe('the table of names', () => {
     expect(table.names).toBe(table.addresses);
     expect(table.namesOf(`z${MOST_ADDRESSES}`)).toHaveLength(1);
     expect(table.namesOf('x')).toEqual([]);
+    expect(table.evicted).toBe(MOST_NAMES + MOST_ADDRESSES_OF_NAME + MOST_ADDRESSES + 3 - table.names);
   });
 });
 
@@ -232,7 +233,7 @@ describe('the source of names', () => {
     answer('other.example', '192.0.2.9');
     source.ask(late);
     samples.next([{ kind: 'overrun', count: 2 }]);
-    expect(source.counts()).toEqual({ answers: 3, names: 2, addresses: 2, overruns: 2 });
+    expect(source.counts()).toEqual({ answers: 3, names: 2, addresses: 2, evicted: 0, overruns: 2 });
     scheduler.maxFrames = LEAST_LIFE + 60_000;
     scheduler.flush();
     expect(source.counts()).toMatchObject({ names: 0, addresses: 0 });
