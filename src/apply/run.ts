@@ -4,6 +4,7 @@ import { ARRIVAL_FAMILY, type Operation, removedIfb, TABLE } from '../shape/inde
 import { losesRoot } from './former-root.ts';
 import { inspect } from './inspect.ts';
 import { checkFilters, checkRoot, checkTree } from './read-back.ts';
+import { losesFilters } from './teardown.ts';
 
 export interface RunOptions extends Where {
   /** Gets the way back of each step before it is tried. */
@@ -31,7 +32,7 @@ export async function runOperations(operations: readonly Operation[], options: R
 
 /**
  * Takes steps back, the last first. An ifb stays where a redirect that could not be taken back leads to it still, or where it
- * keeps a root qdisc that could not be put back.
+ * keeps a root qdisc that could not be put back; a clsact, where somebody else has filters on it.
  */
 export async function undoSteps(
   steps: readonly { readonly undo?: Command | undefined }[],
@@ -42,7 +43,7 @@ export async function undoSteps(
     const ifb = removedIfb(undo);
     // Where nobody can tell, it may.
     if (ifb !== undefined && (await leadsTo(ifb, where).catch(() => true))) continue;
-    if (await losesRoot(undo, where)) continue;
+    if ((await losesRoot(undo, where)) || (await losesFilters(undo, where))) continue;
     await runCommand(undo, where).catch(() => {});
   }
 }

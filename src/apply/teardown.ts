@@ -1,5 +1,5 @@
 import { runCommand, type Where } from '../kernel/index.ts';
-import { HeadgateError } from '../model/index.ts';
+import { type Command, HeadgateError } from '../model/index.ts';
 import {
   ARRIVAL_FAMILY,
   HOOK_LOSS,
@@ -7,6 +7,7 @@ import {
   isOurFilter,
   removeArrivals,
   removeClsact,
+  removedClsact,
   removeFilters,
   removeHookChain,
   removeIfb,
@@ -108,6 +109,16 @@ export function hookRemoval(scene: Scene, device: string): Removal | undefined {
 export function isBareHook({ hooks }: Pick<Scene, 'hooks'>, device: string): boolean {
   const hook = hooks.get(device);
   return hook !== undefined && hook.egress.length === 0 && hook.ingress.every(isOurFilter);
+}
+
+/** The command removes a clsact on which somebody else has filters by now, or may have. */
+export async function losesFilters(command: Command, where: Where = {}): Promise<boolean> {
+  const device = removedClsact(command);
+  if (device === undefined) return false;
+  return inspect(where).then(
+    (scene) => scene.hooks.has(device) && !isBareHook(scene, device),
+    () => true,
+  );
 }
 
 /** Looks at what there is, at most: what failed once, as by a tool that hung, may go the second time. */

@@ -111,7 +111,7 @@ export async function endGuards(names: readonly string[]): Promise<void> {
 }
 
 /** Whoever is not root may have such a name, too, and is left alone. */
-function endGuard(name: string): Promise<void> {
+function endGuard(name: string, until = Date.now() + PATIENCE_MS): Promise<void> {
   return new Promise((resolve) => {
     const socket = connect({ path: `\0${name}` });
     let timer: NodeJS.Timeout | undefined;
@@ -121,11 +121,13 @@ function endGuard(name: string): Promise<void> {
       // To connect is to tell it to end; one that was stopped does not hear.
       else timer = setTimeout(() => (pid > 0 ? kill(pid) : socket.destroy()), PATIENCE_MS);
     });
-    // The end of a connection that nobody took is a reset.
-    socket.on('error', () => {});
+    // The end of a connection that nobody took is a reset; others may have filled the queue of those that wait.
+    let full = false;
+    socket.on('error', ({ code }: NodeJS.ErrnoException) => (full = code === 'EAGAIN'));
     socket.once('close', () => {
       clearTimeout(timer);
-      resolve();
+      if (full && Date.now() < until) setTimeout(() => resolve(endGuard(name, until)), 20);
+      else resolve();
     });
     socket.resume();
   });

@@ -1,4 +1,4 @@
-import { drain, losesRoot, MOST_DRAIN_MS, runOperations } from '../apply/index.ts';
+import { drain, losesFilters, losesRoot, MOST_DRAIN_MS, runOperations } from '../apply/index.ts';
 import type { Journal } from '../kernel/index.ts';
 import type { Operation } from '../shape/index.ts';
 
@@ -22,6 +22,8 @@ export async function finish(
     if (!isEmpty && !hurry.aborted)
       failed(about, new Error(`packets wait there still after ${MOST_DRAIN_MS / 1000} s; they are lost`));
     if (await losesRoot(operation.command)) failed(about, new Error('it stays: what it keeps could not be put back'));
+    else if (await losesFilters(operation.command))
+      failed(about, new Error('it stays: somebody else has filters there'));
     else await runOperations([operation]).catch((error) => failed(about, error));
   }
   await journal.end().catch((error) => failed('the journal', error));

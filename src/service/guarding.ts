@@ -3,8 +3,9 @@ import { inspect } from '../apply/index.ts';
 import { endGuards, Guard, type GuardedRedirect, listGuards } from '../kernel/index.ts';
 import { listGuarded } from './guarded.ts';
 
-/** Ms until another is started in the place of one that was ended, or could not begin. */
+/** Ms until another is started in the place of one that was ended, or could not begin; it doubles each time, up to the most. */
 const AGAIN_MS = 1000;
+const MOST_AGAIN_MS = 60_000;
 /** Ms in which one that has nothing left to guard has ended. */
 const END_MS = 5000;
 
@@ -14,6 +15,9 @@ export class Guarding {
   #guard: Guard | undefined;
   #redirects: readonly GuardedRedirect[] = [];
   #told = '';
+  /** Sockets of those that earlier runs have left. */
+  #left: readonly string[] = [];
+  #wait = AGAIN_MS;
   #closed = false;
 
   private constructor(failed: (error: unknown) => void) {
@@ -29,10 +33,9 @@ export class Guarding {
    */
   static async open(failed: (error: unknown) => void): Promise<Guarding> {
     const guarding = new Guarding(failed);
-    const left = await listGuards();
-    if (left.length > 0) guarding.#redirects = listGuarded(await inspect());
+    guarding.#left = await listGuards();
+    if (guarding.#left.length > 0) guarding.#redirects = listGuarded(await inspect());
     await guarding.#start();
-    await endGuards(left);
     return guarding;
   }
 
@@ -64,6 +67,8 @@ export class Guarding {
       const guard = await Guard.start();
       guard.tell(this.#redirects);
       this.#guard = guard;
+      await endGuards(this.#left);
+      this.#left = [];
       void guard.ended.then(() => {
         this.#guard = undefined;
         this.#again(new Error('it was ended; another one is started'));
@@ -76,7 +81,8 @@ export class Guarding {
   #again(error: unknown): void {
     if (this.#closed) return;
     this.#failed(error);
-    setTimeout(() => this.#closed || this.#start(), AGAIN_MS).unref();
+    setTimeout(() => this.#closed || this.#start(), this.#wait).unref();
+    this.#wait = Math.min(2 * this.#wait, MOST_AGAIN_MS);
   }
 }
 

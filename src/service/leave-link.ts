@@ -29,7 +29,7 @@ export interface Stood {
 export async function leaveLink({ shape, datapath, site }: LinkPart, device: string, on: Stood): Promise<void> {
   if (shape.ifbs.length > 0) {
     await tryCommand(datapath.unredirect(device, shape));
-    await removeHook(site, device);
+    await removeHook(site, device, 'leave');
   }
   if (shape.upload) await tryCommand(removeUpload(device, rootMajor(shape.upload, UPLOAD_MAJOR)));
   if (shape.replacesRoot && on.device !== undefined)
@@ -40,10 +40,10 @@ export async function leaveLink({ shape, datapath, site }: LinkPart, device: str
   for (const { name } of ours) await tryCommand(removeIfb(name));
 }
 
-/** Removes the clsact that we added. */
-export async function removeHook(site: LinkSite | undefined, device: string): Promise<void> {
+/** Removes the clsact that we added. One that others use by now stays: theirs, or ours as long as we do not leave. */
+export async function removeHook(site: LinkSite | undefined, device: string, how?: 'leave'): Promise<void> {
   const removal = site?.ingressHook ? undefined : hookRemoval(await inspect(), device);
-  if (removal) await tryCommand(removal.command);
+  if (removal?.of === 'hook' || (removal && how === 'leave')) await tryCommand(removal.command);
 }
 
 /** Runs a removal; returns why it failed. */

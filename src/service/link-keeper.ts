@@ -89,7 +89,8 @@ export class LinkKeeper {
     const there = ownershipsOf(scene);
     const missing = shares === undefined ? undefined : ifbs.find(({ name }) => !there.has(name));
     if (missing) throw new HeadgateError('HG_NO_DEVICE', { device: missing.name, devices: namesOf(scene) });
-    const site = { ingressHook: scene.hooks.has(device), ifbs: there };
+    // One that is no concern of the datapath's is not ours to remove, whenever it came.
+    const site = { ingressHook: scene.hooks.has(device) || !this.#datapath.hook, ifbs: there };
     const room = await makeRoom(this.shape, scene);
     await runOperations([...room, ...linkOperations(this.shape, site, this.#datapath)]);
     const after = await inspect();

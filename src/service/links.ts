@@ -116,6 +116,7 @@ export class Links {
     const { keepers, after } = await changeKernel(from, to, odd, this.#keepers, add, capabilities, journal);
     this.#keepers = keepers;
     this.#watch.replace(keepers);
+    this.#guarding.tell(keepers.flatMap((keeper) => keeper.guarded));
     // From here on the new policy is in force, whatever fails.
     await this.#made.remember(to.shapes).catch(this.#stream.warn('what the trees are like'));
     await this.#deadline?.renew();

@@ -28,6 +28,7 @@ import { Finishing } from './finishing.ts';
 import { Following } from './following.ts';
 import { getPolicyView } from './get-policy.ts';
 import { getStatus } from './get-status.ts';
+import { listGuarded } from './guarded.ts';
 import { Guarding } from './guarding.ts';
 import { Links } from './links.ts';
 import { listClassifiers } from './list-classifiers.ts';
@@ -105,7 +106,7 @@ async function startWith(
     return parsed;
   };
   let shapes = await shapeHere(policy, qdiscsOf(capabilities));
-  const name = options.datapath ?? bestDatapath(capabilities, shapes);
+  let name = options.datapath ?? bestDatapath(capabilities, shapes);
   if (options.datapath) await ensureDatapath(name, capabilities);
   const opened = new Closers();
   let keep = false;
@@ -127,7 +128,9 @@ async function startWith(
     if (before) {
       policy = before;
       shapes = await shapeHere(policy, qdiscsOf(capabilities));
+      name = options.datapath ?? bestDatapath(capabilities, shapes);
     }
+    guarding.tell(listGuarded(scene));
     const effects = effectOperations(policy, shapes);
     checkTable(scene);
     checkEffects(policy, scene, capabilities);

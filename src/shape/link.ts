@@ -68,6 +68,9 @@ export function linkOperations(shape: LinkShape, site: LinkSite, datapath: Datap
 export const removeUpload = (device: string, major: number): Command =>
   tc('qdisc', 'del', 'dev', device, 'root', 'handle', formatHandle(major));
 export const removeClsact = (device: string): Command => tc('qdisc', 'del', 'dev', device, 'clsact');
+/** The device whose clsact a command of {@link removeClsact} removes; undefined for any other command. */
+export const removedClsact = ({ argv: [tool, what, verb, , device, kind] }: Command): string | undefined =>
+  tool === 'tc' && what === 'qdisc' && verb === 'del' && kind === 'clsact' ? device : undefined;
 /** Leaves a clsact that we added to others. */
 export const removeHookChain = (device: string): Command => tc('chain', 'del', ...hookChain(device));
 const hookChain = (device: string): string[] => ['dev', device, 'ingress', 'chain', `${HOOK_CHAIN}`];

@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import type { Namespace } from '../../src/lab/index.ts';
 import type { DatapathName } from '../../src/shape/index.ts';
-import { Faults, REFUSAL } from './faults.ts';
-import { Gateway, WORLD } from './gateway.ts';
+import { Faults, REFUSAL, standIn } from './faults.ts';
+import { exitOf, Gateway, HEADGATE, WORLD } from './gateway.ts';
 import { soon } from './soon.ts';
 
 vi.setConfig({ testTimeout: 120_000 });
@@ -28,6 +28,28 @@ beforeEach(async () => {
   faults = await Faults.build(gateway.folder);
 });
 afterEach(() => gateway.close());
+
+it('leaves a clsact, and what hangs on it, to who was faster', async () => {
+  const file = join(gateway.folder, 'test.gate');
+  await writeFile(file, OLD);
+  // Just before ours somebody adds his own.
+  const faster = `#!/bin/sh
+PATH=\${PATH#*:}
+[ "$1" = -batch ] || exec tc "$@"
+lines=$(cat)
+case "$lines" in *clsact*)
+  tc qdisc add dev wan clsact
+  tc filter add dev wan egress pref 7 protocol all u32 match u32 0 0 classid 1:1
+esac
+echo "$lines" | tc "$@"
+`;
+  const path = await standIn(join(gateway.folder, 'faster'), 'tc', faster);
+  const { status, stderr } = await exitOf(gateway.box.name, 'env', path, ...HEADGATE, 'up', file);
+  expect([status, stderr]).toEqual([5, expect.stringContaining('clsact')]);
+  expect(await gateway.box.run('tc', 'qdisc', 'show', 'dev', 'wan')).toContain('clsact');
+  expect(await gateway.box.run('tc', 'filter', 'show', 'dev', 'wan', 'egress')).toContain('pref 7');
+  expect(await gateway.box.run('ip', 'link', 'show')).not.toContain('hg-wan');
+});
 
 it.each<[DatapathName, string, number]>([
   ['bpf', 'tc filter replace dev', 2],
