@@ -22,7 +22,7 @@ import {
 } from 'rxjs';
 import type { ConntrackGroup } from '../kernel/sources.ts';
 import type { OverrunEvent, ResyncEvent } from '../monitor/index.ts';
-import type { FlowClassifier, FlowNews } from './classifier.ts';
+import { type FlowClassifier, type FlowNews, MOST_SETTLED } from './classifier.ts';
 import { clockOf } from './even-clock.ts';
 
 /** Wait after an overrun before the table is read anew: a storm reports many. It doubles while more is lost, up to {@link MOST_RESYNC_DELAY_MS}. */
@@ -153,7 +153,12 @@ function follow(
       ? interval(TICK_MS, scheduler).pipe(
           exhaustMap(() => {
             classifier.live.setTime();
-            return inTurns(() => classifier.settle(), scheduler);
+            // No more than waits now: what is decided may have others wait, without end.
+            let left = classifier.live.dirty.size;
+            return inTurns(() => {
+              left -= MOST_SETTLED;
+              return classifier.settle() && left > 0;
+            }, scheduler);
           }),
         )
       : EMPTY;

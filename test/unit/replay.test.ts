@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Policy, parsePolicy } from '../../src/language/index.ts';
-import { parsePrefix } from '../../src/model/index.ts';
+import { parseEnd, parsePrefix } from '../../src/model/index.ts';
 import type { MonitorEvent, MonitorItem } from '../../src/monitor/index.ts';
-import { compare, Recorder, type Recording, readRecording } from '../../src/replay/index.ts';
+import { compare, Recorder, Recording, readRecording } from '../../src/replay/index.ts';
 
 const START = Date.parse('2026-01-02T12:00:00Z');
 
@@ -298,6 +298,20 @@ rule night when time in 00:00-00:01 and unit "x.service" -> bulk`);
 rule swarm when origin remote and count(peers by local.port) > 3 -> bulk, add remote to seen for 1h
 rule known when remote in seen -> seed`;
     expect(compare(recording, policyOf(rules)).rules.map(({ after }) => after)).toEqual([4, 1]);
+  });
+
+  it('comes to an end where more is put into a set than it holds', async () => {
+    const recording = new Recording();
+    const local = parseEnd('10.0.0.2:5000')!;
+    for (let i = 0; i < 70_000; i++) {
+      const remote = { address: Uint8Array.of(192, i >> 16, (i >> 8) & 255, i & 255), port: 443 };
+      recording.add({ protocol: 6, local, remote, origin: 'local', zone: 0, time: START, began: START });
+    }
+    recording.add({ protocol: 17, local, remote: local, origin: 'local', zone: 0, time: START + 1300, began: START });
+    const rules = `set seen = { }
+rule old when tcp and age > 1s -> bulk, add remote to seen for 1h
+rule known when remote in seen -> seed`;
+    expect(compare(recording, policyOf(rules)).rules[0]!.after).toBeGreaterThan(60_000);
   });
 });
 
