@@ -41,7 +41,7 @@ export class Following {
   readonly #refill: () => void;
   readonly tally = new Tally();
   #counts = { overruns: 0, resyncs: 0 };
-  #demand: Demand = { groups: [], counters: false, ticks: false };
+  #demand: Demand = { groups: [], counters: false, ticks: false, links: [] };
   #by: FlowsStatus['by'];
   #open = true;
 
@@ -81,10 +81,9 @@ export class Following {
       },
     });
     const demand = combineLatest([this.#followed, stream.flowsRead]).pipe(
-      map(([now, read]) => ({ demand: demandOf(now, read), links: now.shapes.map(({ device }) => device) })),
+      map(([now, read]) => demandOf(now, read)),
       // Where nothing is followed, another policy is reason to look again; wherever, other links are.
-      distinctUntilChanged((a, b) => a.demand.groups.length > 0 && isDeepStrictEqual(a, b)),
-      map((now) => now.demand),
+      distinctUntilChanged((a, b) => a.groups.length > 0 && isDeepStrictEqual(a, b)),
       tap((now) => (this.#demand = now)),
     );
     const running = runPipeline({
@@ -225,5 +224,5 @@ function demandOf({ policy, shapes, datapath }: Followed, read: boolean): Demand
   const { events, counters } = policy.needs;
   const all: readonly ConntrackGroup[] = ['new', 'destroy'];
   const needed = events.length > 0 ? events : read || datapath.map || !nftCarriesAll(policy, shapes) ? all : [];
-  return { groups: needed, counters, ticks: events.length > 0 };
+  return { groups: needed, counters, ticks: events.length > 0, links: shapes.map(({ device }) => device) };
 }

@@ -234,7 +234,7 @@ default local -> local  remote -> seed  new -> local`,
 });
 
 const following = (events: () => Observable<Iterable<FlowNews>>) => ({
-  demand: NEVER.pipe(startWith({ groups: ['new', 'destroy'], counters: false, ticks: false } as const)),
+  demand: NEVER.pipe(startWith({ groups: ['new', 'destroy'], counters: false, ticks: false, links: [] } as const)),
   events,
   read: () => EMPTY,
 });
@@ -403,7 +403,7 @@ describe('pipeline', () => {
       for (let row = 0; row <= 2 * MOST_SETTLED; row++) classifier.live.dirty.add(row);
       const running = runPipeline({
         ...following(() => hot('-')),
-        demand: NEVER.pipe(startWith({ groups: ['new'], counters: false, ticks: true } as const)),
+        demand: NEVER.pipe(startWith({ groups: ['new'], counters: false, ticks: true, links: [] } as const)),
         dump: () => cold<Iterable<FlowNews>>('-'),
         classifier,
         emit: () => {},
@@ -426,7 +426,7 @@ describe('pipeline', () => {
     const look = (interrupted: boolean, ...keys: string[]) => {
       sets.length = 0;
       runPipeline({
-        demand: of({ groups: ['new', 'destroy'], counters: false, ticks: false }),
+        demand: of({ groups: ['new', 'destroy'], counters: false, ticks: false, links: [] }),
         ...{ classifier, emit: () => {}, events: () => NEVER, read: () => EMPTY },
         dump: () => of([...keys.map((key) => news('dumped', key)), news('dumpEnd', 'a', { interrupted })]),
       })
@@ -447,7 +447,7 @@ describe('pipeline', () => {
       return Array(count).fill(MARK_WRITTEN);
     });
     const options = {
-      demand: of({ groups: [], counters: false, ticks: false }),
+      demand: of({ groups: [], counters: false, ticks: false, links: [] }),
       ...{ classifier, emit: () => {}, events: () => EMPTY, read: () => EMPTY },
       dump: () => of([news('dumped')]),
     };
