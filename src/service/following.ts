@@ -44,6 +44,8 @@ export class Following {
   #demand: Demand = { groups: [], counters: false, ticks: false, links: [] };
   #by: FlowsStatus['by'];
   #open = true;
+  /** The first look at the table is over: what later ones find may have been counted before. */
+  #counted = false;
 
   /**
    * @param sources of facts that conntrack does not tell
@@ -75,9 +77,8 @@ export class Following {
       writeMarks: (batch) => this.#marks.writeBatch(batch),
       emit: (event) => stream.emit(event),
       listening: () => !stream.idle,
-      // What later beginnings find may have been counted before.
       decided: (rule, origin, seen) => {
-        if (seen !== 'start' || this.#counts.resyncs === 0) this.tally.decided(rule, origin);
+        if (seen !== 'start' || !this.#counted) this.tally.decided(rule, origin);
       },
     });
     const demand = combineLatest([this.#followed, stream.flowsRead]).pipe(
@@ -102,6 +103,7 @@ export class Following {
         else {
           this.#counts.resyncs++;
           this.#open = true;
+          this.#counted ||= event.complete;
         }
         stream.emit(event);
       },
