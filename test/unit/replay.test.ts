@@ -140,6 +140,7 @@ describe('a recording', () => {
       ['', 'default local -> a', 'x'],
       ['{}', '[1]'],
       ['', '<?xml version="1.0"?>'],
+      ['{"headgate":"recording","version":2,"session":"aa","time":"2026-01-02T12:00:00Z"}', '["p","local",null]'],
     ].map((lines) =>
       read(lines).then(
         () => 'read',
@@ -150,6 +151,7 @@ describe('a recording', () => {
       'cannot read the file: line 2 and those behind it are neither of a recording nor of what conntrack prints',
       'cannot read the file: line 1 and those behind it are neither of a recording nor of what conntrack prints',
       'cannot read the file: there is no flow in it',
+      'cannot read the file: line 1 and those behind it are neither of a recording nor of what conntrack prints',
     ]);
   });
 
