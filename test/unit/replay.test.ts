@@ -118,7 +118,10 @@ describe('a recording', () => {
       begin(4),
       end(3, 7),
       end(1, 9),
+      // Told of nowhere before; what is behind is older.
       known(5, 1),
+      begin(5),
+      begin(1),
       begin(1, { kind: 'flow.update' }),
       begin(2, { kind: 'flow.known' }),
     ].flatMap((event) => recorder.lastLinesOf(stamp(event, 8)));
@@ -126,9 +129,11 @@ describe('a recording', () => {
       '["c",8000,0,5000,100,10,10]',
       '["n",0,"tcp","10.0.0.2:1004","192.0.2.1:443","local",0]',
       '["e",0,2,7,100,10,10]',
+      '["n",0,"tcp","10.0.0.2:1005","192.0.2.1:443","local",0,-1]',
+      '["c",0,4,1,100,10,10]',
     ]);
     const recording = await read([...lines, ...last]);
-    expect([0, 1, 2, 3].map((i) => recording.bytesOf(i))).toEqual([5100, 0, 107, 0]);
+    expect([0, 1, 2, 3, 4].map((i) => recording.bytesOf(i))).toEqual([5100, 0, 107, 0, 101]);
     // Evenly, as what has ended.
     const totals = new Float64Array(4);
     recording.readTotals(0, START + 4000, totals);
