@@ -86,7 +86,7 @@ export class LiveFlows implements Surroundings {
     return this.#time;
   }
 
-  get times(): Pick<EvenClock, 'evenOf' | 'wallOf'> {
+  get times(): Pick<EvenClock, 'evenOf' | 'startOf' | 'wallOf'> {
     return this.#times;
   }
 

@@ -426,6 +426,21 @@ it('a flow that is older than its first reading has been silent for longer than 
 describe('a clock that is set', () => {
   const HOUR = 3_600_000;
 
+  it('leaves the age of a flow that a dump tells of later', () => {
+    for (const step of [-HOUR, 50 * 365 * 24 * HOUR]) {
+      const { classifier, queueOf, pass, set } = bench('rule old when udp and age > 30s -> slow');
+      const start = classifier.live.now;
+      pass(5000);
+      set(step);
+      pass(5000);
+      classifier.see(flow('dumped', 1, { start }), 'resync');
+      pass(19_000);
+      expect(queueOf(1)).toBe('fast');
+      pass(2000);
+      expect(queueOf(1)).toBe('slow');
+    }
+  });
+
   it('makes nothing due earlier or later', () => {
     for (const step of [-HOUR, HOUR, 365 * 24 * HOUR]) {
       const { classifier, events, queueOf, pass, set } = bench(
