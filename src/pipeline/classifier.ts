@@ -179,7 +179,7 @@ export class FlowClassifier {
       // One that a later look finds is as young as what was lost.
       began:
         record.start !== undefined
-          ? times.evenOf(record.start, now)
+          ? times.startOf(record.start, now)
           : seen === 'start' || seen === 'look'
             ? Number.NaN
             : now,

@@ -46,6 +46,18 @@ export class EvenClock {
     return wall - step.ahead;
   }
 
+  /**
+   * The same of the beginning of a flow that was there at `when`, however long it had been: the newest step counts by which it lies
+   * behind that step, and before `when`.
+   */
+  startOf(wall: number, when: number): number {
+    // A step is seen a moment after it was made.
+    const step = this.#steps.findLast(
+      ({ since, ahead }) => wall - ahead >= since - STEP_MS && wall - ahead <= when + STEP_MS,
+    );
+    return step ? wall - step.ahead : this.evenOf(wall, when);
+  }
+
   /** An even time, as the clock of the wall, where it stands now, would have shown it. */
   wallOf(even: number): number {
     return even + this.#steps.at(-1)!.ahead;

@@ -19,10 +19,10 @@ export function endOf(
   origin: Origin,
   heard: number,
   now: number,
-  times: Pick<EvenClock, 'evenOf'>,
+  times: Pick<EvenClock, 'evenOf' | 'startOf'>,
   end: FlowEnd = {},
 ): NoteOfEnd {
-  const start = end.start === undefined ? undefined : times.evenOf(end.start, heard);
+  const start = end.start === undefined ? undefined : times.startOf(end.start, heard);
   const began = start ?? heard;
   const age = (end.stop === undefined ? now : times.evenOf(end.stop, now)) - began;
   return {

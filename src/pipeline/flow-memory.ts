@@ -57,7 +57,7 @@ export class FlowMemory {
   #olderThanLooked = false;
   /** By timer, since when what a `for` waits on has held, ms since 1970. */
   readonly heldSince: Map<number, number>;
-  /** The reading of counters that told of it last, by number; or that during which it came. */
+  /** The reading of counters that told of it last, by number; or that during which it came, or after which its mark was written anew. */
   reading = 0;
   /** Where it stands among what becomes due: DueTimes. */
   slot: number | undefined;

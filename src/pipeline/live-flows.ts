@@ -86,7 +86,7 @@ export class LiveFlows implements Surroundings {
     return this.#time;
   }
 
-  get times(): Pick<EvenClock, 'evenOf' | 'wallOf'> {
+  get times(): Pick<EvenClock, 'evenOf' | 'startOf' | 'wallOf'> {
     return this.#times;
   }
 
@@ -181,11 +181,16 @@ export class LiveFlows implements Surroundings {
     if (memory) memory.reading = this.#reading;
   }
 
-  /** A reading was whole. Returns the flows that the one before told of, and this one did not. */
+  /** A reading was whole. Returns the flows that it did not tell of, and that were there when it began. */
   endReading(): number[] {
     const before = this.#reading++ - 1;
     const lost: number[] = [];
-    for (const memory of this.#memories) if (memory?.watch.counters && memory.reading === before) lost.push(memory.row);
+    for (const memory of this.#memories) {
+      if (!memory?.watch.counters || memory.reading !== before) continue;
+      lost.push(memory.row);
+      // The next one has to tell of it: what is written now may be cleared before.
+      memory.reading = before + 1;
+    }
     return lost;
   }
 

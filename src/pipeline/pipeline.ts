@@ -22,7 +22,7 @@ import {
 } from 'rxjs';
 import type { ConntrackGroup } from '../kernel/sources.ts';
 import type { OverrunEvent, ResyncEvent } from '../monitor/index.ts';
-import type { FlowClassifier, FlowNews } from './classifier.ts';
+import { type FlowClassifier, type FlowNews, MOST_SETTLED } from './classifier.ts';
 import { clockOf } from './even-clock.ts';
 
 /** Wait after an overrun before the table is read anew: a storm reports many. It doubles while more is lost, up to {@link MOST_RESYNC_DELAY_MS}. */
@@ -46,10 +46,12 @@ export interface Demand {
   readonly counters: boolean;
   /** Something changes by time alone. */
   readonly ticks: boolean;
+  /** Links in force, by device: with others, flows have other origins. */
+  readonly links: readonly string[];
 }
 
 export interface PipelineOptions {
-  /** With each value what was followed before ends, and the kernel's table is read anew. */
+  /** With each value the kernel's table is read anew. What is known of flows stays, where they are followed on, by the same links. */
   readonly demand: Observable<Demand>;
   /** Follows conntrack events. */
   readonly events: (groups: readonly ConntrackGroup[]) => Observable<Iterable<FlowNews>>;
@@ -72,13 +74,21 @@ export interface PipelineOptions {
  */
 export function runPipeline(options: PipelineOptions): Observable<never> {
   const { demand, classifier } = options;
-  return demand.pipe(
-    switchMap((wanted) => {
-      classifier.clear();
-      return wanted.groups.length > 0 ? follow(wanted, options) : lookOnce(options);
-    }),
-    ignoreElements(),
-  );
+  return defer(() => {
+    /** By which links the flow table is the kernel's; undefined: it is not, or not yet. */
+    let known: string | undefined;
+    return demand.pipe(
+      switchMap((wanted) => {
+        const followed = wanted.groups.length > 0;
+        const links = String(wanted.links);
+        if (followed && links === known) return follow(wanted, options, 'sweep');
+        known = undefined;
+        classifier.clear();
+        return followed ? follow(wanted, options, 'start', () => (known = links)) : lookOnce(options);
+      }),
+      ignoreElements(),
+    );
+  });
 }
 
 /** Has what is there marked as the policy says, and forgets it. */
@@ -91,9 +101,12 @@ function lookOnce({ dump, classifier, emit, scheduler = asyncScheduler }: Pipeli
   );
 }
 
+/** @param whole is called when a dump was complete */
 function follow(
   wanted: Demand,
   { events, dump, read, classifier, emit, took, scheduler = asyncScheduler }: PipelineOptions,
+  first: 'start' | 'sweep',
+  whole: () => void = () => {},
 ): Observable<unknown> {
   return defer(() => {
     const overruns = new Subject<void>();
@@ -123,7 +136,7 @@ function follow(
     );
 
     const reasons = merge(
-      of('start' as const),
+      of(first),
       overruns.pipe(
         auditTime(RESYNC_DELAY_MS, scheduler),
         map(() => 'overrun' as const),
@@ -140,7 +153,10 @@ function follow(
           stale = false;
           return resync(reason, dump, classifier, emit, scheduler);
         }).pipe(
-          tap((complete) => (stale ||= !complete)),
+          tap((complete) => {
+            stale ||= !complete;
+            if (complete) whole();
+          }),
           repeat({
             delay: (times) =>
               stale ? timer(Math.min(RESYNC_DELAY_MS * 2 ** (times - 1), MOST_RESYNC_DELAY_MS), scheduler) : EMPTY,
@@ -153,7 +169,12 @@ function follow(
       ? interval(TICK_MS, scheduler).pipe(
           exhaustMap(() => {
             classifier.live.setTime();
-            return inTurns(() => classifier.settle(), scheduler);
+            // No more than waits now: what is decided may have others wait, without end.
+            let left = classifier.live.dirty.size;
+            return inTurns(() => {
+              left -= MOST_SETTLED;
+              return classifier.settle() && left > 0;
+            }, scheduler);
           }),
         )
       : EMPTY;

@@ -38,6 +38,7 @@ export class RecordingReader {
   }
 
   #follow(line: RecordedLine): void {
+    if (Number.isNaN(this.#time)) throw new Error('no head');
     const into = this.#into;
     if (line[0] === 'p') {
       into.places.push({ queue: String(line[1]), rule: line[2] });

@@ -50,6 +50,8 @@ type FlowItem = Extract<MonitorItem, { readonly origin: string }>;
 export class Recorder {
   readonly #flows = new Map<string, number>();
   readonly #places = new Map<string, number>();
+  /** Of which the last items have told what they have carried: what is behind that may be older. */
+  readonly #told = new Set<string>();
   readonly #most: number;
   #born = 0;
   /** Some were told of too long ago: who is not known may be one of them, and stand there already. */
@@ -110,8 +112,16 @@ export class Recorder {
     switch (item.kind) {
       case 'stream':
         return [];
-      case 'flow.known':
-        return item.in && this.#flows.has(keyOf(item)) ? this.#end('c', item) : [];
+      case 'flow.known': {
+        const key = keyOf(item);
+        if (!item.in || this.#told.has(key)) return [];
+        this.#told.add(key);
+        if (this.#flows.has(key)) return this.#end('c', item);
+        // Recording ended before it was told of.
+        return this.#forgot ? [] : [...this.#begin(item), ...this.#end('c', item)];
+      }
+      case 'flow.new':
+        return this.#told.has(keyOf(item)) ? [] : this.linesOf(item);
       case 'flow.update':
       case 'flow.end':
         // Of one that is not known any more, all has been said.

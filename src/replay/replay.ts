@@ -1,6 +1,6 @@
 import { leavesOfRule, type Policy } from '../language/index.ts';
 import { DEFAULT_MARK_FIELD, hasPorts, type Origin, type Tuple } from '../model/index.ts';
-import { FlowClassifier, type FlowNews, READ_MS, TICK_MS } from '../pipeline/index.ts';
+import { FlowClassifier, type FlowNews, MOST_SETTLED, READ_MS, TICK_MS } from '../pipeline/index.ts';
 import { fieldOf } from '../shape/index.ts';
 import { FLOW_WORDS, type Recording } from './recording.ts';
 
@@ -70,7 +70,8 @@ export function replay(recording: Recording, policy: Policy): Outcome {
     if (news.moveTo(flow, 'dumped', clock)) classifier.update(news);
   };
   const settle = () => {
-    while (classifier.settle());
+    // No more than waits now, as the service does.
+    for (let left = live.dirty.size; classifier.settle() && left > MOST_SETTLED; left -= MOST_SETTLED);
   };
 
   const ticks = policy.needs.events.length > 0;

@@ -41,9 +41,11 @@ export class Following {
   readonly #refill: () => void;
   readonly tally = new Tally();
   #counts = { overruns: 0, resyncs: 0 };
-  #demand: Demand = { groups: [], counters: false, ticks: false };
+  #demand: Demand = { groups: [], counters: false, ticks: false, links: [] };
   #by: FlowsStatus['by'];
   #open = true;
+  /** The first look at the table is over: what later ones find may have been counted before. */
+  #counted = false;
 
   /**
    * @param sources of facts that conntrack does not tell
@@ -75,16 +77,14 @@ export class Following {
       writeMarks: (batch) => this.#marks.writeBatch(batch),
       emit: (event) => stream.emit(event),
       listening: () => !stream.idle,
-      // What later beginnings find may have been counted before.
       decided: (rule, origin, seen) => {
-        if (seen !== 'start' || this.#counts.resyncs === 0) this.tally.decided(rule, origin);
+        if (seen !== 'start' || !this.#counted) this.tally.decided(rule, origin);
       },
     });
     const demand = combineLatest([this.#followed, stream.flowsRead]).pipe(
-      map(([now, read]) => ({ demand: demandOf(now, read), links: now.shapes.map(({ device }) => device) })),
+      map(([now, read]) => demandOf(now, read)),
       // Where nothing is followed, another policy is reason to look again; wherever, other links are.
-      distinctUntilChanged((a, b) => a.demand.groups.length > 0 && isDeepStrictEqual(a, b)),
-      map((now) => now.demand),
+      distinctUntilChanged((a, b) => a.groups.length > 0 && isDeepStrictEqual(a, b)),
       tap((now) => (this.#demand = now)),
     );
     const running = runPipeline({
@@ -103,6 +103,7 @@ export class Following {
         else {
           this.#counts.resyncs++;
           this.#open = true;
+          this.#counted ||= event.complete;
         }
         stream.emit(event);
       },
@@ -225,5 +226,5 @@ function demandOf({ policy, shapes, datapath }: Followed, read: boolean): Demand
   const { events, counters } = policy.needs;
   const all: readonly ConntrackGroup[] = ['new', 'destroy'];
   const needed = events.length > 0 ? events : read || datapath.map || !nftCarriesAll(policy, shapes) ? all : [];
-  return { groups: needed, counters, ticks: events.length > 0 };
+  return { groups: needed, counters, ticks: events.length > 0, links: shapes.map(({ device }) => device) };
 }

@@ -15,7 +15,7 @@ import type { MonitorStream } from '../monitor/stream.ts';
  * @throws HeadgateError HG_USAGE
  */
 export async function serveEvents(
-  stream: Pick<MonitorStream, 'open' | 'session'>,
+  stream: Pick<MonitorStream, 'open' | 'session' | 'idle'>,
   parameters: URLSearchParams,
   request: IncomingMessage,
   response: ServerResponse,
@@ -24,7 +24,10 @@ export async function serveEvents(
   const { follow, known, ...options } = readOptions(parameters, request.headers['last-event-id']);
   const sse = request.headers.accept?.includes('text/event-stream') === true;
   const format = sse ? (kept: Kept) => formatSse(stream.session, kept) : ({ line }: Kept) => `${line}\n`;
-  const flows = known === null ? undefined : await getKnown(known === 'counted');
+  const asking = known === null ? undefined : getKnown(known === 'counted');
+  // To find them may take longer than flows are told on for one who has gone.
+  const held = asking && !stream.idle ? stream.open({ filter: options.filter }, nothing, nothing) : undefined;
+  const flows = await asking?.finally(() => held?.close());
   // It has gone meanwhile.
   if (response.destroyed) return;
   let full = false;
@@ -88,6 +91,8 @@ function readOptions(
   // Who does not follow asks for what is there.
   return { filter, since: since ?? (follow ? undefined : { seq: 0 }), follow, known };
 }
+
+const nothing = () => {};
 
 /** Parameters that are none of a filter's. */
 const OF_READING: readonly string[] = ['since', 'follow', 'known'];

@@ -105,7 +105,7 @@ export class LiveLab {
       listening: () => true,
     });
     const { events, counters } = policy.needs;
-    const demand: Demand = { groups: events, counters, ticks: true };
+    const demand: Demand = { groups: events, counters, ticks: true, links: [] };
     const { watch } = this.#field;
     const netns = this.box.path;
     this.#running = runPipeline({

@@ -57,7 +57,7 @@ it('tells of an overrun, reads the table anew, and then knows every flow of the 
     listening: () => false,
   });
   const running = runPipeline({
-    demand: NEVER.pipe(startWith({ groups: ['new', 'destroy'], counters: false, ticks: false } as const)),
+    demand: NEVER.pipe(startWith({ groups: ['new', 'destroy'], counters: false, ticks: false, links: [] } as const)),
     events: (groups) => conntrackEvents({ netns: ns.path, groups, receiveBuffer: 4096, ring: 64 }),
     read: () => EMPTY,
     dump: () => conntrackDump({ netns: ns.path }),

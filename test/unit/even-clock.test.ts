@@ -46,6 +46,28 @@ describe('time that goes on evenly', () => {
     expect(clock.evenOf(0, 0)).toBeLessThan(0);
   });
 
+  it('knows when a flow began that is found long after, whatever was set in between', () => {
+    const { clock, pass } = bench();
+    pass(60_000, 50 * 365 * 24 * HOUR);
+    pass(60_000);
+    pass(60_000, -HOUR);
+    const now = START + 300_000;
+    const [on, back] = [50 * 365 * 24 * HOUR, 50 * 365 * 24 * HOUR - HOUR];
+    // The second and the third within the moment in which a step is not seen yet.
+    const walls = [
+      START + 30_000,
+      START + 59_900 + on,
+      START + 179_900 + back,
+      START + 100_000 + on,
+      now - 1000 + back,
+    ];
+    const began = walls.map((wall) => clock.startOf(wall, now) - START);
+    expect(began).toEqual([30_000, 59_900, 179_900, 100_000, 299_000]);
+    // At its end it is still the same.
+    for (const [i, start] of walls.entries())
+      expect(endOf('local', START + began[i]!, now, clock, { start })).toMatchObject({ began: START + began[i]! });
+  });
+
   it('says how long a flow has lived across a step', () => {
     const { clock, pass } = bench();
     pass(1000);

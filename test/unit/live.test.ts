@@ -1,7 +1,7 @@
 // The pipeline's operators as marbles, its table and resync against a plain model, and what a flow remembers.
 
 import fc from 'fast-check';
-import { BehaviorSubject, NEVER, Observable, type Subscription } from 'rxjs';
+import { BehaviorSubject, NEVER, Observable, Subject, type Subscription } from 'rxjs';
 import { TestScheduler } from 'rxjs/testing';
 import { describe, expect, it } from 'vitest';
 import { MARK_WRITTEN } from '../../src/kernel/index.ts';
@@ -124,6 +124,7 @@ describe('operators', () => {
     groups: ['new', 'destroy'],
     counters: false,
     ticks: false,
+    links: ['wan'],
     ...more,
   });
   const scheduled = (
@@ -211,6 +212,47 @@ describe('operators', () => {
       expect([dumps.length, follows.length, classifier.table.size]).toEqual([2, 1, 1]);
       wanted.next(demand({ groups: [] }));
       expect([dumps.length, follows.length, classifier.table.size]).toEqual([3, 1, 0]);
+      running.unsubscribe();
+    });
+  });
+
+  it('keep what is known of flows where other things are demanded of the kernel, unless the links are others', () => {
+    scheduled('', ({ classifier, scheduler, events }) => {
+      const wanted = new BehaviorSubject(demand());
+      const dumps: Subject<Iterable<FlowNews>>[] = [];
+      const running = runPipeline({
+        demand: wanted,
+        events: () => NEVER,
+        dump: () => {
+          dumps.push(new Subject());
+          return dumps.at(-1)!;
+        },
+        read: () => NEVER,
+        classifier,
+        emit: (event) => events.push(event),
+        scheduler,
+      }).subscribe();
+      const tell = (...ports: number[]) => {
+        dumps.at(-1)!.next([...ports.map((port) => flow('dumped', port)), flow('dumpEnd', 1)]);
+        dumps.at(-1)!.complete();
+      };
+      const told = () => events.splice(0).map((event) => (event.kind === 'resync' ? event.reason : event.kind));
+      // Nothing is whole yet.
+      wanted.next(demand({ ticks: true }));
+      tell(1, 2);
+      expect(told()).toEqual(['flow.known', 'flow.known', 'start']);
+      wanted.next(demand({ counters: true }));
+      expect(classifier.table.size).toBe(2);
+      // One has ended meanwhile, and one has come.
+      tell(1, 3);
+      expect(told()).toEqual(['flow.known', 'flow.end', 'sweep']);
+      wanted.next(demand({ groups: ['new', 'update', 'destroy'] }));
+      tell(1, 3);
+      expect(told()).toEqual([]);
+      wanted.next(demand({ links: ['wan', 'dsl'] }));
+      expect(classifier.table.size).toBe(0);
+      tell(1, 3);
+      expect(told()).toEqual(['flow.known', 'flow.known', 'start']);
       running.unsubscribe();
     });
   });
@@ -339,7 +381,7 @@ rule steady when udp and packets >= 1 for 40s -> slow`;
   expect(idle()).toEqual([3_601_000, 3_601_000]);
 });
 
-it('writes the mark of a watched flow once more that a whole reading has not told of, once each time it is lost', () => {
+it('writes the mark of a watched flow once more that a whole reading has not told of, and again until one does', () => {
   const { classifier, marks } = bench('rule big when udp and bytes > 1MB -> slow');
   const mark = { port: 1, mark: 0x40000000, mask: 0x7f000000 };
   const readings = (...told: boolean[]) => {
@@ -352,7 +394,7 @@ it('writes the mark of a watched flow once more that a whole reading has not tol
   };
   classifier.see(flow('new', 1), 'event');
   expect(readings(true, true, true)).toEqual([mark]);
-  expect(readings(false, false, false)).toEqual([mark]);
+  expect(readings(false, false, false)).toEqual([mark, mark, mark]);
   expect(readings(true, false, true)).toEqual([mark]);
 });
 
@@ -383,6 +425,21 @@ it('a flow that is older than its first reading has been silent for longer than 
 
 describe('a clock that is set', () => {
   const HOUR = 3_600_000;
+
+  it('leaves the age of a flow that a dump tells of later', () => {
+    for (const step of [-HOUR, 50 * 365 * 24 * HOUR]) {
+      const { classifier, queueOf, pass, set } = bench('rule old when udp and age > 30s -> slow');
+      const start = classifier.live.now;
+      pass(5000);
+      set(step);
+      pass(5000);
+      classifier.see(flow('dumped', 1, { start }), 'resync');
+      pass(19_000);
+      expect(queueOf(1)).toBe('fast');
+      pass(2000);
+      expect(queueOf(1)).toBe('slow');
+    }
+  });
 
   it('makes nothing due earlier or later', () => {
     for (const step of [-HOUR, HOUR, 365 * 24 * HOUR]) {

@@ -10,6 +10,7 @@ import {
   FlowClassifier,
   type FlowNews,
   FlowTable,
+  MOST_SETTLED,
   MOST_SWEPT,
   RESYNC_DELAY_MS,
   runPipeline,
@@ -233,7 +234,7 @@ default local -> local  remote -> seed  new -> local`,
 });
 
 const following = (events: () => Observable<Iterable<FlowNews>>) => ({
-  demand: NEVER.pipe(startWith({ groups: ['new', 'destroy'], counters: false, ticks: false } as const)),
+  demand: NEVER.pipe(startWith({ groups: ['new', 'destroy'], counters: false, ticks: false, links: [] } as const)),
   events,
   read: () => EMPTY,
 });
@@ -394,14 +395,15 @@ describe('pipeline', () => {
     });
   });
 
-  it('decides at each tick all that waits, in turns', () => {
+  it('decides at each tick all that waits, in turns, and not what comes to wait by that', () => {
     scheduled(({ hot, cold, scheduler, flush }) => {
       const { classifier } = bench();
       const times: number[] = [];
-      const settle = vi.spyOn(classifier, 'settle').mockImplementation(() => times.push(scheduler.now()) % 3 !== 0);
+      const settle = vi.spyOn(classifier, 'settle').mockImplementation(() => times.push(scheduler.now()) > 0);
+      for (let row = 0; row <= 2 * MOST_SETTLED; row++) classifier.live.dirty.add(row);
       const running = runPipeline({
         ...following(() => hot('-')),
-        demand: NEVER.pipe(startWith({ groups: ['new'], counters: false, ticks: true } as const)),
+        demand: NEVER.pipe(startWith({ groups: ['new'], counters: false, ticks: true, links: [] } as const)),
         dump: () => cold<Iterable<FlowNews>>('-'),
         classifier,
         emit: () => {},
@@ -424,7 +426,7 @@ describe('pipeline', () => {
     const look = (interrupted: boolean, ...keys: string[]) => {
       sets.length = 0;
       runPipeline({
-        demand: of({ groups: ['new', 'destroy'], counters: false, ticks: false }),
+        demand: of({ groups: ['new', 'destroy'], counters: false, ticks: false, links: [] }),
         ...{ classifier, emit: () => {}, events: () => NEVER, read: () => EMPTY },
         dump: () => of([...keys.map((key) => news('dumped', key)), news('dumpEnd', 'a', { interrupted })]),
       })
@@ -445,7 +447,7 @@ describe('pipeline', () => {
       return Array(count).fill(MARK_WRITTEN);
     });
     const options = {
-      demand: of({ groups: [], counters: false, ticks: false }),
+      demand: of({ groups: [], counters: false, ticks: false, links: [] }),
       ...{ classifier, emit: () => {}, events: () => EMPTY, read: () => EMPTY },
       dump: () => of([news('dumped')]),
     };

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Policy, parsePolicy } from '../../src/language/index.ts';
-import { parsePrefix } from '../../src/model/index.ts';
+import { parseEnd, parsePrefix } from '../../src/model/index.ts';
 import type { MonitorEvent, MonitorItem } from '../../src/monitor/index.ts';
-import { compare, Recorder, type Recording, readRecording } from '../../src/replay/index.ts';
+import { compare, Recorder, Recording, readRecording } from '../../src/replay/index.ts';
 
 const START = Date.parse('2026-01-02T12:00:00Z');
 
@@ -118,7 +118,10 @@ describe('a recording', () => {
       begin(4),
       end(3, 7),
       end(1, 9),
+      // Told of nowhere before; what is behind is older.
       known(5, 1),
+      begin(5),
+      begin(1),
       begin(1, { kind: 'flow.update' }),
       begin(2, { kind: 'flow.known' }),
     ].flatMap((event) => recorder.lastLinesOf(stamp(event, 8)));
@@ -126,9 +129,11 @@ describe('a recording', () => {
       '["c",8000,0,5000,100,10,10]',
       '["n",0,"tcp","10.0.0.2:1004","192.0.2.1:443","local",0]',
       '["e",0,2,7,100,10,10]',
+      '["n",0,"tcp","10.0.0.2:1005","192.0.2.1:443","local",0,-1]',
+      '["c",0,4,1,100,10,10]',
     ]);
     const recording = await read([...lines, ...last]);
-    expect([0, 1, 2, 3].map((i) => recording.bytesOf(i))).toEqual([5100, 0, 107, 0]);
+    expect([0, 1, 2, 3, 4].map((i) => recording.bytesOf(i))).toEqual([5100, 0, 107, 0, 101]);
     // Evenly, as what has ended.
     const totals = new Float64Array(4);
     recording.readTotals(0, START + 4000, totals);
@@ -140,6 +145,7 @@ describe('a recording', () => {
       ['', 'default local -> a', 'x'],
       ['{}', '[1]'],
       ['', '<?xml version="1.0"?>'],
+      ['{"headgate":"recording","version":2,"session":"aa","time":"2026-01-02T12:00:00Z"}', '["p","local",null]'],
     ].map((lines) =>
       read(lines).then(
         () => 'read',
@@ -150,6 +156,7 @@ describe('a recording', () => {
       'cannot read the file: line 2 and those behind it are neither of a recording nor of what conntrack prints',
       'cannot read the file: line 1 and those behind it are neither of a recording nor of what conntrack prints',
       'cannot read the file: there is no flow in it',
+      'cannot read the file: line 1 and those behind it are neither of a recording nor of what conntrack prints',
     ]);
   });
 
@@ -298,6 +305,20 @@ rule night when time in 00:00-00:01 and unit "x.service" -> bulk`);
 rule swarm when origin remote and count(peers by local.port) > 3 -> bulk, add remote to seen for 1h
 rule known when remote in seen -> seed`;
     expect(compare(recording, policyOf(rules)).rules.map(({ after }) => after)).toEqual([4, 1]);
+  });
+
+  it('comes to an end where more is put into a set than it holds', async () => {
+    const recording = new Recording();
+    const local = parseEnd('10.0.0.2:5000')!;
+    for (let i = 0; i < 70_000; i++) {
+      const remote = { address: Uint8Array.of(192, i >> 16, (i >> 8) & 255, i & 255), port: 443 };
+      recording.add({ protocol: 6, local, remote, origin: 'local', zone: 0, time: START, began: START });
+    }
+    recording.add({ protocol: 17, local, remote: local, origin: 'local', zone: 0, time: START + 1300, began: START });
+    const rules = `set seen = { }
+rule old when tcp and age > 1s -> bulk, add remote to seen for 1h
+rule known when remote in seen -> seed`;
+    expect(compare(recording, policyOf(rules)).rules[0]!.after).toBeGreaterThan(60_000);
   });
 });
 

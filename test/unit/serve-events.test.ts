@@ -4,15 +4,47 @@ import { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
-import { expect, it } from 'vitest';
-import { MonitorStream } from '../../src/monitor/stream.ts';
+import { expect, it, vi } from 'vitest';
+import { LINGER_MS, MonitorStream } from '../../src/monitor/stream.ts';
 import { serveEvents } from '../../src/service/serve-events.ts';
 
-it('with follow=0 is over for a reader that stands still, whatever comes then', async () => {
+function standingReader() {
   const socket = new Duplex({ read() {}, write() {} }) as Socket;
   const request = new IncomingMessage(socket);
   const response = new ServerResponse(request);
   response.assignSocket(socket);
+  return { request, response };
+}
+
+it('has flows told on while those that are known are found, however long that takes', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  try {
+    const stream = new MonitorStream('cafe');
+    const { request, response } = standingReader();
+    // The one before has gone.
+    const nothing = () => {};
+    stream.open({}, nothing, nothing).close();
+    let resolve: (known: []) => void = nothing;
+    const found = new Promise<[]>((done) => {
+      resolve = done;
+    });
+    const parameters = new URLSearchParams({ follow: '0', known: 'counted' });
+    const serving = serveEvents(stream, parameters, request, response, () => found);
+    vi.advanceTimersByTime(2 * LINGER_MS);
+    expect(stream.idle).toBe(false);
+    resolve([]);
+    await serving;
+    expect([stream.counts.readers, response.writableEnded]).toEqual([0, true]);
+    vi.advanceTimersByTime(LINGER_MS);
+    expect(stream.idle).toBe(true);
+    stream.complete();
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+it('with follow=0 is over for a reader that stands still, whatever comes then', async () => {
+  const { request, response } = standingReader();
   const failed: unknown[] = [];
   response.on('error', (error) => failed.push(error));
   const stream = new MonitorStream('cafe');
