@@ -80,12 +80,12 @@ export async function inspect(where: Where = {}): Promise<Scene> {
   ]);
   const hooks = await Promise.all(
     qdiscs.filter(isIngressHook).map(async ({ device, kind }) => {
-      const [ingress, egress, inChains] = await Promise.all([
+      const [ingress, egress, chained] = await Promise.all([
         listFilters(device, 'ingress', where),
         kind === 'clsact' ? listFilters(device, 'egress', where) : [],
-        listChains(device, where),
+        kind === 'clsact' && listChains(device, where).then((chains) => chains.includes(HOOK_CHAIN)),
       ]);
-      return [device, { ingress, egress, ours: inChains.includes(HOOK_CHAIN) }] as const;
+      return [device, { ingress, egress, ours: chained }] as const;
     }),
   );
   return {

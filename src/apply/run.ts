@@ -43,9 +43,16 @@ export async function undoSteps(
     const ifb = removedIfb(undo);
     // Where nobody can tell, it may.
     if (ifb !== undefined && (await leadsTo(ifb, where).catch(() => true))) continue;
-    if ((await losesRoot(undo, where)) || (await losesFilters(undo, where))) continue;
+    if (await whyItStays(undo, where)) continue;
     await runCommand(undo, where).catch(() => {});
   }
+}
+
+/** Why a removal must not be, since what is not ours would go with it, as the end of a sentence; undefined: it may be. */
+export async function whyItStays(command: Command, where: Where = {}): Promise<string | undefined> {
+  if (await losesRoot(command, where)) return 'what it keeps could not be put back';
+  if (await losesFilters(command, where)) return 'somebody else has filters there';
+  return undefined;
 }
 
 /** Some redirect of ours sends packets to the ifb. @throws HeadgateError HG_KERNEL */

@@ -34,7 +34,7 @@ Exit status: 0 headgate was stopped, or Ctrl-C; 2 the file cannot be written, or
       });
       const recorder = new Recorder();
       let waiting: string[] = [];
-      let [flows, written] = [0, 0];
+      let written = 0;
       let problem: Error | undefined;
       let writing = Promise.resolve();
       const add = async (lines: readonly string[], upTo: number) => {
@@ -50,7 +50,7 @@ Exit status: 0 headgate was stopped, or Ctrl-C; 2 the file cannot be written, or
       };
       // One after the other: a slow disk is told by gaps of the stream, and by nothing that is kept here.
       const write = () => {
-        const [lines, upTo] = [waiting, flows];
+        const [lines, upTo] = [waiting, recorder.flows];
         waiting = [];
         writing = writing.then(() => add(lines, upTo));
         return writing;
@@ -65,9 +65,7 @@ Exit status: 0 headgate was stopped, or Ctrl-C; 2 the file cannot be written, or
       const take = (line: string) => {
         last = JSON.parse(line) as MonitorItem;
         if (last.kind === 'stream') ({ session } = last);
-        const lines = recorder.linesOf(last);
-        flows = recorder.flows;
-        return keep(lines);
+        return keep(recorder.linesOf(last));
       };
       /** What has happened since, and what flows that go on have carried. */
       const takeRest = async () => {
@@ -75,7 +73,6 @@ Exit status: 0 headgate was stopped, or Ctrl-C; 2 the file cannot be written, or
         const since = `${session}-${last.seq}`;
         const rest = await openEvents(new URLSearchParams({ since, follow: '0', known: 'counted' }));
         await rest.each((line) => keep(recorder.lastLinesOf(JSON.parse(line) as MonitorItem)));
-        flows = recorder.flows;
       };
       const broke = await each(take)
         .then((stopped) => (stopped && !problem ? takeRest().catch(noteRest) : undefined))
@@ -86,6 +83,7 @@ Exit status: 0 headgate was stopped, or Ctrl-C; 2 the file cannot be written, or
       clearInterval(timer);
       await write();
       await out.close();
+      const { flows } = recorder;
       const lost = flows > written ? `, and some of ${flows - written} more` : '';
       note(`${written} flows written${lost}; ${file} has ${formatSizeInShort(out.size)}`);
       // Where the file has not all that came, that is what to say.

@@ -13,7 +13,7 @@ const PATIENCE_MS = 5000;
 export type DeviceRef = number | string;
 
 /** Where a redirect of ours can be taken away: tc's filters of a preference at the ingress hook, or a chain of our nft table of family netdev. */
-export type Redirection =
+type Redirection =
   | { readonly kind: 'filter'; readonly device: DeviceRef; readonly pref: number }
   | { readonly kind: 'chain'; readonly chain: string };
 
@@ -27,11 +27,12 @@ export type GuardedRedirect = Redirection & { readonly ifbs: readonly DeviceRef[
  */
 export class Guard {
   readonly #child: ChildProcessByStdio<Writable, Readable, null>;
-  readonly #ended: Promise<unknown>;
+  /** Resolves when it is no more. */
+  readonly ended: Promise<unknown>;
 
   private constructor(child: ChildProcessByStdio<Writable, Readable, null>) {
     this.#child = child;
-    this.#ended = new Promise((resolve) => child.once('exit', resolve));
+    this.ended = new Promise((resolve) => child.once('exit', resolve));
     child.unref();
     (child.stdin as Socket).unref();
     // It may have been killed.
@@ -64,11 +65,6 @@ export class Guard {
       });
     });
     return new Guard(child);
-  }
-
-  /** Resolves when it is no more. */
-  get ended(): Promise<unknown> {
-    return this.#ended;
   }
 
   /** These are the redirects that there are, or are about to be, and no others. */

@@ -50,15 +50,14 @@ const toDisk: WriteFiles = async (files) => {
  * @throws HeadgateError HG_NO_KERNEL where it is known that none works
  */
 export function bestDatapath(capabilities: Capabilities, shapes: readonly LinkShape[]): DatapathName {
-  const rungs = ladderOf(capabilities);
   const creating = shapes.find(({ creates }) => creates);
   if (creating) {
-    const rung = rungs.find(({ datapath }) => datapath === CREATES)!;
-    if (rung.answer === 'no') throw missing(`conntrack create of link ${creating.link}`, rung, capabilities);
+    ensureRung(CREATES, `conntrack create of link ${creating.link}`, capabilities);
     return CREATES;
   }
   const best = chooseDatapath(capabilities);
   if (best !== undefined) return best;
+  const rungs = ladderOf(capabilities);
   if (
     rungs.some(({ answer }) => answer === 'unknown') ||
     shapes.every((shape) => !shape.upload && shape.ifbs.length === 0)
@@ -74,8 +73,12 @@ export function bestDatapath(capabilities: Capabilities, shapes: readonly LinkSh
  */
 export async function ensureDatapath(name: DatapathName, capabilities: Capabilities): Promise<void> {
   if (name === 'bpf') await ensureBtf();
+  ensureRung(name, `datapath ${name}`, capabilities);
+}
+
+function ensureRung(name: DatapathName, what: string, capabilities: Capabilities): void {
   const rung = ladderOf(capabilities).find(({ datapath }) => datapath === name)!;
-  if (rung.answer === 'no') throw missing(`datapath ${name}`, rung, capabilities);
+  if (rung.answer === 'no') throw missing(what, rung, capabilities);
 }
 
 /** Of what can stand for each other the first is named. */

@@ -123,9 +123,7 @@ async function listAt(places: readonly (readonly [device: string, parent: string
  */
 export async function leaveUnwatched({ arrivals, hooks, qdiscs }: Scene): Promise<void> {
   if (arrivals === 'ours') await runCommand(passArrivalsAfter(DEFAULT_DEADLINE_MS));
-  const places = [
-    ...[...hooks.keys()].map((device) => [device, ARRIVING] as const),
-    ...qdiscs.filter(isOurUpload).map(({ device }) => [device, LEAVING] as const),
-  ];
-  setPrograms(await listAt(places), DEADLINE_MAP, inMs(DEFAULT_DEADLINE_MS));
+  const arriving = [...hooks.values()].flatMap(({ ingress }) => ingress);
+  const leaving = await listAt(qdiscs.filter(isOurUpload).map(({ device }) => [device, LEAVING] as const));
+  setPrograms([...arriving, ...leaving], DEADLINE_MAP, inMs(DEFAULT_DEADLINE_MS));
 }

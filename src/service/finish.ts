@@ -1,4 +1,4 @@
-import { drain, losesFilters, losesRoot, MOST_DRAIN_MS, runOperations } from '../apply/index.ts';
+import { drain, MOST_DRAIN_MS, runOperations, whyItStays } from '../apply/index.ts';
 import type { Journal } from '../kernel/index.ts';
 import type { Operation } from '../shape/index.ts';
 
@@ -21,9 +21,8 @@ export async function finish(
     const isEmpty = !empties || (await drain(empties, hurry).catch(() => false));
     if (!isEmpty && !hurry.aborted)
       failed(about, new Error(`packets wait there still after ${MOST_DRAIN_MS / 1000} s; they are lost`));
-    if (await losesRoot(operation.command)) failed(about, new Error('it stays: what it keeps could not be put back'));
-    else if (await losesFilters(operation.command))
-      failed(about, new Error('it stays: somebody else has filters there'));
+    const why = await whyItStays(operation.command);
+    if (why) failed(about, new Error(`it stays: ${why}`));
     else await runOperations([operation]).catch((error) => failed(about, error));
   }
   await journal.end().catch((error) => failed('the journal', error));

@@ -17,6 +17,7 @@ import {
   VERDICTS,
   verdictsOf,
 } from '../kernel/index.ts';
+import type { Policy } from '../language/index.ts';
 import { type Count, formatMark, sumCounts } from '../model/index.ts';
 import {
   ARRIVAL_FAMILY,
@@ -77,8 +78,12 @@ type Queues = ServiceStatus['queues'] | undefined;
 /** As the record of what is in force has them: of a change that was cut short nobody knows whether they are those. */
 async function readQueues(): Promise<Queues> {
   const applied = (await getJournal()) === undefined ? await readApplied() : undefined;
-  return applied && numberedQueues(applied.policy).map(({ queue, number }) => ({ name: queue.name, number }));
+  return applied && queuesOf(applied.policy);
 }
+
+/** A policy's queues, in its order, by the numbers of their classes. */
+export const queuesOf = (policy: Policy): ServiceStatus['queues'] =>
+  numberedQueues(policy).map(({ queue, number }) => ({ name: queue.name, number }));
 
 async function getPolicers(): Promise<PolicerStatus[]> {
   return (await listCountingRules('inet', TABLE)).flatMap(({ chain, comment = chain, counts }) => {

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { inspect } from '../apply/index.ts';
 import { endGuards, Guard, type GuardedRedirect, listGuards } from '../kernel/index.ts';
 import { listGuarded } from './guarded.ts';
@@ -14,7 +15,6 @@ export class Guarding {
   readonly #failed: (error: unknown) => void;
   #guard: Guard | undefined;
   #redirects: readonly GuardedRedirect[] = [];
-  #told = '';
   /** Sockets of those that earlier runs have left. */
   #left: readonly string[] = [];
   #wait = AGAIN_MS;
@@ -41,9 +41,8 @@ export class Guarding {
 
   /** These are the redirects that there are, or are about to be, and no others. */
   tell(redirects: readonly GuardedRedirect[]): void {
-    const text = JSON.stringify(redirects);
-    if (text === this.#told) return;
-    [this.#redirects, this.#told] = [redirects, text];
+    if (isDeepStrictEqual(redirects, this.#redirects)) return;
+    this.#redirects = redirects;
     this.#guard?.tell(redirects);
   }
 

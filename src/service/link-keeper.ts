@@ -174,7 +174,7 @@ export class LinkKeeper {
           // What is deleted is told to be down first.
           if (this.#down === gone.name) this.#down = undefined;
           await this.#open(`${gone.name} was deleted; arriving packets pass unshaped`);
-          // With the ifb went its alias, which said that the hook is ours.
+          // The repair makes it anew.
           await removeHook(this.#site, this.shape.device);
         }
         return gone !== undefined || item.ifindex === this.#device?.index;

@@ -1,6 +1,6 @@
 import { merge } from 'rxjs';
 import { inspect } from '../apply/index.ts';
-import type { Journal } from '../kernel/index.ts';
+import type { GuardedRedirect, Journal } from '../kernel/index.ts';
 import { linkEvents, tableEvents } from '../kernel/sources.ts';
 import type { Capabilities } from '../model/index.ts';
 import type { MonitorStream } from '../monitor/stream.ts';
@@ -25,14 +25,13 @@ import type { ServiceStatus } from './status.ts';
 export class Links {
   readonly sides = new Sides((ifindex) => this.#keepers.some(({ deviceIndex }) => deviceIndex === ifindex));
   readonly #stream: MonitorStream;
+  readonly #guarding: Guarding;
   readonly #made = new MadeTrees();
   /** Sockets that are broken now. */
   readonly #broken = new Set<string>();
   #keepers: readonly LinkKeeper[] = [];
   #watch!: LinkWatch;
   #deadline: Deadline | undefined;
-
-  readonly #guarding: Guarding;
 
   private constructor(stream: MonitorStream, guarding: Guarding) {
     this.#stream = stream;
@@ -53,7 +52,7 @@ export class Links {
     deadline: number | undefined,
   ): Promise<Links> {
     const links = new Links(stream, guarding);
-    const tell = () => guarding.tell(links.#keepers.flatMap((keeper) => keeper.guarded));
+    const tell = () => guarding.tell(links.#guarded);
     links.#keepers = shapes.map((shape) => links.#keeperOf(shape, datapath));
     tell();
     links.#watch = await LinkWatch.open(
@@ -72,6 +71,10 @@ export class Links {
     if (datapath.name === 'bpf' || datapath.passAfter)
       links.#deadline = new Deadline(deadline, datapath, links.#watch, () => links.shapes, stream.warn('the deadline'));
     return links;
+  }
+
+  get #guarded(): GuardedRedirect[] {
+    return this.#keepers.flatMap((keeper) => keeper.guarded);
   }
 
   get shapes(): readonly LinkShape[] {
@@ -109,14 +112,11 @@ export class Links {
     };
     const odd = await this.#made.listChanged(from.shapes);
     // Killed in between, what is in force may be this or that.
-    this.#guarding.tell([
-      ...this.#keepers.flatMap((keeper) => keeper.guarded),
-      ...to.shapes.flatMap((shape) => guardedByName(shape, to.datapath)),
-    ]);
+    this.#guarding.tell([...this.#guarded, ...to.shapes.flatMap((shape) => guardedByName(shape, to.datapath))]);
     const { keepers, after } = await changeKernel(from, to, odd, this.#keepers, add, capabilities, journal);
     this.#keepers = keepers;
     this.#watch.replace(keepers);
-    this.#guarding.tell(keepers.flatMap((keeper) => keeper.guarded));
+    this.#guarding.tell(this.#guarded);
     // From here on the new policy is in force, whatever fails.
     await this.#made.remember(to.shapes).catch(this.#stream.warn('what the trees are like'));
     await this.#deadline?.renew();

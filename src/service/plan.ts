@@ -9,7 +9,7 @@ import type { Unconfirmed } from './confirmation.ts';
 import { bestDatapath, ensureDatapath, prepareDatapath, type WriteFiles } from './datapath.ts';
 import { chooseMarksHere } from './marks.ts';
 import { type Change, planBetween, told } from './plan-steps.ts';
-import { checkShape } from './reload.ts';
+import { reloadChecks } from './reload.ts';
 import { findInForce, findRunning, getPolicyBefore, type InForce } from './resume.ts';
 import { shapeHere } from './shape-here.ts';
 
@@ -94,12 +94,6 @@ const upChecks = ({ policy, shapes, datapath }: Wanted, scene: Scene, capabiliti
   () => checkEffects(policy, scene, capabilities),
   ...(datapath.map ? [() => checkMap(scene)] : []),
   ...shapes.map((shape) => () => checkLink(shape, scene, datapath)),
-];
-
-/** What `reload` does. */
-const reloadChecks = (from: Wanted, to: Wanted, scene: Scene, capabilities: Capabilities): Check[] => [
-  () => checkEffects(to.policy, scene, capabilities),
-  ...to.shapes.map((shape) => () => checkShape(from.shapes, shape, scene, to.datapath)),
 ];
 
 const listRefusals = (by: 'up' | 'reload', checks: readonly Check[]): string[] =>

@@ -1,13 +1,4 @@
-import {
-  ifbsOf,
-  inspect,
-  isRedirected,
-  losesFilters,
-  losesRoot,
-  type Scene,
-  teardown,
-  undoSteps,
-} from '../apply/index.ts';
+import { ifbsOf, inspect, isRedirected, type Scene, teardown, undoSteps, whyItStays } from '../apply/index.ts';
 import { delFiles, delJournal, getJournal, Journal, MarkWriter, replaceApplied, runCommand } from '../kernel/index.ts';
 import { conntrackDump } from '../kernel/sources.ts';
 import type { MarkField } from '../model/index.ts';
@@ -34,8 +25,7 @@ async function takeBack(): Promise<string[]> {
   // What it would have said of the way back is lost: nothing of ours stays.
   if (journal === 'damaged') return ['the journal is damaged', ...(await takeDown())];
   if (journal.kind === 'finish') {
-    for (const { undo } of journal.steps)
-      if (!(await losesRoot(undo)) && !(await losesFilters(undo))) await runCommand(undo).catch(() => {});
+    for (const { undo } of journal.steps) if (!(await whyItStays(undo))) await runCommand(undo).catch(() => {});
     await delJournal();
     return ['the reload was interrupted at its end; the policy after it is in force', ...journal.steps.map(toText)];
   }

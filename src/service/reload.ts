@@ -88,8 +88,7 @@ export async function changeKernel(
   journal: NonNullable<RunOptions['journal']>,
 ): Promise<{ readonly keepers: readonly LinkKeeper[]; readonly after: readonly Operation[] }> {
   const scene = await inspect();
-  checkEffects(to.policy, scene, capabilities);
-  for (const shape of to.shapes) checkShape(from.shapes, shape, scene, to.datapath);
+  for (const check of reloadChecks(from, to, scene, capabilities)) check();
   const absent = keepers.filter(({ deviceIndex }) => deviceIndex === undefined).map(({ shape }) => shape.device);
   const links = changeLinks(from, to, standingOf(scene, new Set(absent)));
   const { before, after } = changePolicy(from, to, listOurMirrors(scene), links);
@@ -117,12 +116,18 @@ export async function changeKernel(
   return { keepers: next, after: [...after, ...back.map(({ of: _, ...step }): Operation => step)] };
 }
 
+/** What has to be so before the first change; each throws as checkEffects, checkLink and checkCreate do. */
+export const reloadChecks = (from: Wanted, to: Wanted, scene: Scene, capabilities: Capabilities): (() => void)[] => [
+  () => checkEffects(to.policy, scene, capabilities),
+  ...to.shapes.map((shape) => () => checkShape(from.shapes, shape, scene, to.datapath)),
+];
+
 /**
  * Makes sure that a link can be changed: of one that is there already, what it has is ours; what it gets must be free.
  *
  * @throws HeadgateError as checkLink does
  */
-export function checkShape(from: readonly LinkShape[], shape: LinkShape, scene: Scene, datapath: Datapath): void {
+function checkShape(from: readonly LinkShape[], shape: LinkShape, scene: Scene, datapath: Datapath): void {
   const old = from.find(({ device }) => device === shape.device);
   checkIfbs(shape, scene);
   if (!old || (shape.upload && !old.upload) || (shape.ifbs.length > 0 && old.ifbs.length === 0))

@@ -6,14 +6,7 @@ import type { ParsedPolicy, Policy } from '../language/index.ts';
 import { type Capabilities, formatMark, HeadgateError, type Loopback } from '../model/index.ts';
 import type { MonitorItem } from '../monitor/index.ts';
 import { MonitorStream } from '../monitor/stream.ts';
-import {
-  type DatapathName,
-  effectOperations,
-  nameBeside,
-  numberedQueues,
-  qdiscsOf,
-  tableOperation,
-} from '../shape/index.ts';
+import { type DatapathName, effectOperations, nameBeside, qdiscsOf, tableOperation } from '../shape/index.ts';
 import { listAdvice, listPassedBy, readyEvent } from './announce.ts';
 import { listAnswers } from './answers.ts';
 import { writeApplied } from './applied.ts';
@@ -27,7 +20,7 @@ import { explainThose, type IsMeant, meantByEnd, meantByFlow } from './explain-l
 import { Finishing } from './finishing.ts';
 import { Following } from './following.ts';
 import { getPolicyView } from './get-policy.ts';
-import { getStatus } from './get-status.ts';
+import { getStatus, queuesOf } from './get-status.ts';
 import { listGuarded } from './guarded.ts';
 import { Guarding } from './guarding.ts';
 import { Links } from './links.ts';
@@ -193,7 +186,7 @@ async function startWith(
       policy: changes.policy.file,
       datapath: name,
       marks: formatMark(field.mask),
-      queues: numberedQueues(changes.policy).map(({ queue, number }) => ({ name: queue.name, number })),
+      queues: queuesOf(changes.policy),
       ...links.status,
       ...following.status,
       facts: sources.flatMap(({ word, counts, blind }) => {

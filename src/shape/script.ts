@@ -1,4 +1,5 @@
 import type { Command } from '../model/index.ts';
+import { removedClsact } from './link.ts';
 import { HOOK_CHAIN } from './names.ts';
 import type { Operation } from './operation.ts';
 
@@ -116,9 +117,9 @@ function format({ argv, input }: Command): string[] {
 
 /** A clsact goes only where it is ours, and nobody has put filters of their own there since. */
 function formatUndo(undo: Command): string[] {
-  const [tool, what, verb, , device, kind] = undo.argv;
-  if (tool !== 'tc' || what !== 'qdisc' || verb !== 'del' || kind !== 'clsact') return format(undo);
-  const on = quote(device!);
+  const device = removedClsact(undo);
+  if (device === undefined) return format(undo);
+  const on = quote(device);
   const show = (way: string) => `$(tc filter show dev ${on} ${way})`;
   return [
     `\ttc chain show dev ${on} ingress | grep -qw 'chain ${HOOK_CHAIN}' || return`,

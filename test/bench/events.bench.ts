@@ -137,15 +137,6 @@ test('events without a loss', { timeout: 120_000 }, () =>
   }),
 );
 
-interface Profile {
-  readonly nodes: readonly {
-    readonly id: number;
-    readonly callFrame: { readonly functionName: string; readonly url: string };
-  }[];
-  readonly samples: readonly number[];
-  readonly timeDeltas: readonly number[];
-}
-
 test('where the time of an event goes', { timeout: 180_000 }, () =>
   BenchLab.with(async (lab) => {
     const policy = join(lab.folder, 'bench.gate');
