@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander';
-import { formatDuration, formatSizeInShort } from '../language/index.ts';
-import { formatRate } from '../model/index.ts';
+import { formatDuration } from '../language/index.ts';
+import { formatRate, formatSizeInShort } from '../model/index.ts';
 import { ARROWS } from '../monitor/index.ts';
 import { FLOW_ORDERS, MOST_LISTED, requestFlows } from '../service/ask.ts';
 import type { FlowList, ListedFlow } from '../service/index.ts';

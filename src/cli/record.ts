@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { openLines } from '../kernel/files.ts';
-import { formatSizeInShort } from '../language/index.ts';
+import { formatSizeInShort } from '../model/index.ts';
 import type { MonitorItem } from '../monitor/index.ts';
 import { RECORDING_START, Recorder } from '../replay/recorder.ts';
 import { openEvents } from './event-lines.ts';

@@ -1,7 +1,6 @@
 import type { Command } from 'commander';
 import { readLines } from '../kernel/files.ts';
-import { formatSizeInShort } from '../language/index.ts';
-import { HeadgateError, type Prefix, parsePrefix } from '../model/index.ts';
+import { formatSizeInShort, HeadgateError, type Prefix, parsePrefix } from '../model/index.ts';
 import { type Comparison, compare, readRecording } from '../replay/index.ts';
 import { note, print, printJson, table } from './output.ts';
 import { loadPolicyToLookAt } from './policy-file.ts';

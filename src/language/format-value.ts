@@ -36,11 +36,6 @@ function format(value: number, units: Units): string {
 
 /** Bytes exactly: `50MB`, `1536B`. */
 export const formatSize = (bytes: number): string => format(bytes, SIZES);
-/** Bytes to three digits, for people: `7.3MB`. */
-export function formatSizeInShort(bytes: number): string {
-  const [unit, size] = SIZES.find(([one, size]) => !one.endsWith('iB') && bytes >= size) ?? SIZES.at(-1)!;
-  return `${Number((bytes / size).toPrecision(3))}${unit}`;
-}
 /** A rate exactly, for the language: `1mbit`, `1500kbit`. */
 export const formatExactRate = (rate: Rate): string => format(rate, RATES);
 /** Milliseconds exactly: `30s`, `90s`, `1500ms`. */

@@ -77,7 +77,7 @@ class Found {
     this.#last = last;
   }
 
-  /** The list with another rule behind it, the `place`th of all. */
+  /** The list with another rule behind it, the `place`th of those that may come to take a flow. */
   with(rule: Rule, place: number): Found {
     let longer = this.#longer.get(place);
     if (!longer) {

@@ -12,4 +12,5 @@ export * from './mark-software.ts';
 export * from './mark-use.ts';
 export * from './plain.ts';
 export * from './rate.ts';
+export * from './size.ts';
 export * from './tins.ts';

@@ -13,7 +13,7 @@ import { classOfMark, type MarkField, type Origin, TCP_STATES } from '../model/i
 import type { FlowEvent } from '../monitor/index.ts';
 import { classOf, type MapKey, mapKeyOf } from '../shape/index.ts';
 import { endOf, type FlowEnd, type FlowNote, flowEvent } from './flow-event.ts';
-import { countsOf, type FlowMemory, type Reading } from './flow-memory.ts';
+import { countsOf, type FlowMemory, type Reading, readingOf } from './flow-memory.ts';
 import { FlowTable } from './flow-table.ts';
 import type { FlowView } from './flow-view.ts';
 import type { EffectSink } from './live-effects.ts';
@@ -200,14 +200,14 @@ export class FlowClassifier {
 
   /** Takes what an event says of a flow that is known. */
   update(record: FlowNews): void {
-    const row = this.table.find(record);
-    if (row >= 0 && this.table.idOf(row) === record.id) this.#note(row, record);
+    const row = this.table.findSame(record);
+    if (row >= 0) this.#note(row, record);
   }
 
   /** Takes what a reading of the watched flows' counters says, of one of them. */
   read(record: FlowNews): void {
-    const row = this.table.find(record);
-    if (row < 0 || this.table.idOf(row) !== record.id) return;
+    const row = this.table.findSame(record);
+    if (row < 0) return;
     this.live.isRead(row);
     this.#note(row, record);
   }
@@ -266,6 +266,18 @@ export class FlowClassifier {
     return dirty.size > 0;
   }
 
+  /**
+   * Turns of {@link settle} for those that wait now, and no more: what is decided may have others wait, without end. Each call is
+   * one; true: there is another.
+   */
+  settling(): () => boolean {
+    let left = this.live.dirty.size;
+    return () => {
+      left -= MOST_SETTLED;
+      return this.settle() && left > 0;
+    };
+  }
+
   /** Writes the marks that have been decided since the last flush. */
   flush(): void {
     void this.#options.map?.flush();
@@ -286,11 +298,11 @@ export class FlowClassifier {
 
   /** Each flow as an item, made when it is taken; with counters, where there is a reading of it. */
   *known(readings: ReadonlyMap<number, Reading> = new Map()): Generator<FlowEvent> {
-    for (const { row } of this.flows()) {
-      const reading = readings.get(row);
-      const counts = reading?.id === this.table.idOf(row) ? reading : undefined;
-      yield this.#eventOf('flow.known', row, { began: this.table.beganOf(row), counts });
-    }
+    for (const { row } of this.flows())
+      yield this.#eventOf('flow.known', row, {
+        began: this.table.beganOf(row),
+        counts: readingOf(readings, this.table, row),
+      });
   }
 
   /** Takes what a record says of a flow that is in the table. */

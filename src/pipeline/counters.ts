@@ -20,8 +20,8 @@ export async function readCounters(
     tap((batch) => {
       for (const record of batch) {
         if (record.kind !== 'dumped') continue;
-        const row = table.find(record);
-        if (row < 0 || table.idOf(row) !== record.id) continue;
+        const row = table.findSame(record);
+        if (row < 0) continue;
         const counts = countsOf(record, table.originOf(row));
         if (!counts) continue;
         const { id, time } = record;

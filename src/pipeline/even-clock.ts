@@ -6,7 +6,7 @@ const STEP_MS = 500;
 const MOST_STEPS = 16;
 
 /** Ms since 1970 by CLOCK_MONOTONIC, from where the clock of the wall stood when this process began. */
-export const evenNow = (): number => performance.timeOrigin + performance.now();
+const evenNow = (): number => performance.timeOrigin + performance.now();
 
 /** What a scheduler takes for now, ms: of the usual one, whose clock is that of the wall, {@link evenNow}. */
 export const clockOf = (scheduler: SchedulerLike): (() => number) =>

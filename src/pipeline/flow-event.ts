@@ -2,7 +2,7 @@ import type { Term } from '../language/index.ts';
 import { formatEnd, type Origin, protocolName } from '../model/index.ts';
 import type { FlowEvent } from '../monitor/index.ts';
 import type { EvenClock } from './even-clock.ts';
-import { type Counted, countsOf } from './flow-memory.ts';
+import { type Carried, type Counted, countsOf } from './flow-memory.ts';
 import type { FlowView } from './flow-view.ts';
 
 /** What the kernel tells at the end of a flow. Times in ms since 1970 by the clock of the wall, where it takes them. */
@@ -48,7 +48,7 @@ export interface FlowNote {
   /** Ms: its age at its end, and how much of that went by before it was decided. */
   readonly duration?: number | undefined;
   readonly unknown?: number | undefined;
-  readonly counts?: ReturnType<typeof countsOf>;
+  readonly counts?: Carried | undefined;
 }
 
 /** An item of the event stream about the flow that the view stands on. */

@@ -12,11 +12,17 @@ export interface Counts {
 /** What the kernel has counted of a flow, by direction of its entry: all four, or none. */
 export type Counted = Partial<Pick<FlowRecord, 'originalBytes' | 'replyBytes' | 'originalPackets' | 'replyPackets'>>;
 
-/** The same as seen from this side of the link; undefined: the kernel does not count (nf_conntrack_acct). */
+/** The same as seen from this side of the link. */
+export interface Carried {
+  readonly bytes: Counts;
+  readonly packets: Counts;
+}
+
+/** Undefined: the kernel does not count (nf_conntrack_acct). */
 export function countsOf(
   { originalBytes, replyBytes = 0, originalPackets = 0, replyPackets = 0 }: Counted,
   origin: Origin,
-): { readonly bytes: Counts; readonly packets: Counts } | undefined {
+): Carried | undefined {
   if (originalBytes === undefined) return undefined;
   return origin === 'local'
     ? { bytes: { in: replyBytes, out: originalBytes }, packets: { in: replyPackets, out: originalPackets } }
@@ -24,12 +30,20 @@ export function countsOf(
 }
 
 /** What the kernel has counted of a flow: bytes and packets since it began, and bit/s where it was read twice. */
-export interface Reading {
+export interface Reading extends Carried {
   /** The flow's: another one may have come to its row since. */
   readonly id: number;
-  readonly bytes: Counts;
-  readonly packets: Counts;
   readonly rate?: Counts | undefined;
+}
+
+/** What was read of the flow that is in a row; undefined: nothing, or it was of another one. */
+export function readingOf(
+  readings: ReadonlyMap<number, Reading>,
+  table: { idOf(row: number): number },
+  row: number,
+): Reading | undefined {
+  const reading = readings.get(row);
+  return reading?.id === table.idOf(row) ? reading : undefined;
 }
 
 /** Of all flows without a `for`: a map of its own is much of what a flow would cost. */

@@ -157,6 +157,11 @@ export class FlowTable {
   /** The row of a record's flow that ends; -1: it is not there, or is another one of the same identity, which stays. */
   findEnding(record: FlowIdentity): number {
     if (this.#tombstones && this.#tombstones.size < MAX_TOMBSTONES) this.#tombstones.add(graveOf(record));
+    return this.findSame(record);
+  }
+
+  /** The row of a record's flow; -1: it is not there, or is another one of the same identity. */
+  findSame(record: FlowIdentity): number {
     const row = this.find(record);
     return row >= 0 && this.idOf(row) === record.id ? row : -1;
   }

@@ -4,7 +4,7 @@ export * from './counters.ts';
 export { clockOf } from './even-clock.ts';
 export { REOPEN_MS } from './fact-desk.ts';
 export * from './fact-source.ts';
-export type { Counts, Reading } from './flow-memory.ts';
+export { type Counts, type Reading, readingOf } from './flow-memory.ts';
 export * from './flow-table.ts';
 export type { FlowView } from './flow-view.ts';
 export { KEY_WORDS } from './key-index.ts';

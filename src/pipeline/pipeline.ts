@@ -22,7 +22,7 @@ import {
 } from 'rxjs';
 import type { ConntrackGroup } from '../kernel/sources.ts';
 import type { OverrunEvent, ResyncEvent } from '../monitor/index.ts';
-import { type FlowClassifier, type FlowNews, MOST_SETTLED } from './classifier.ts';
+import type { FlowClassifier, FlowNews } from './classifier.ts';
 import { clockOf } from './even-clock.ts';
 
 /** Wait after an overrun before the table is read anew: a storm reports many. It doubles while more is lost, up to {@link MOST_RESYNC_DELAY_MS}. */
@@ -117,10 +117,10 @@ function follow(
       tap((batch) => {
         classifier.live.setTime();
         let fresh = 0;
-        let first = 0;
+        let received = 0;
         for (const record of batch) {
           if (record.kind === 'new') {
-            if (fresh++ === 0) first = record.time;
+            if (fresh++ === 0) received = record.time;
             classifier.see(record, 'event');
           } else if (record.kind === 'update') classifier.update(record);
           else if (record.kind === 'destroy') classifier.end(record);
@@ -131,7 +131,7 @@ function follow(
           }
         }
         classifier.settle();
-        if (fresh > 0) took?.(fresh, Date.now() - first);
+        if (fresh > 0) took?.(fresh, Date.now() - received);
       }),
     );
 
@@ -169,12 +169,7 @@ function follow(
       ? interval(TICK_MS, scheduler).pipe(
           exhaustMap(() => {
             classifier.live.setTime();
-            // No more than waits now: what is decided may have others wait, without end.
-            let left = classifier.live.dirty.size;
-            return inTurns(() => {
-              left -= MOST_SETTLED;
-              return classifier.settle() && left > 0;
-            }, scheduler);
+            return inTurns(classifier.settling(), scheduler);
           }),
         )
       : EMPTY;
@@ -185,13 +180,11 @@ function follow(
 
 /** Acts until there is no more to do, and lets others have their turn in between: there may be a million. Emits nothing. */
 function inTurns(act: () => boolean, scheduler: SchedulerLike): Observable<never> {
+  let more = false;
   return defer(() => {
-    let more = false;
-    return defer(() => {
-      more = act();
-      return EMPTY;
-    }).pipe(repeat({ delay: () => (more ? timer(0, scheduler) : EMPTY) }));
-  });
+    more = act();
+    return EMPTY;
+  }).pipe(repeat({ delay: () => (more ? timer(0, scheduler) : EMPTY) }));
 }
 
 /** Reads the table once. Emits whether the dump was complete: then the table has what the kernel's has, and no more. */

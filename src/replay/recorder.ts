@@ -98,10 +98,8 @@ export class Recorder {
         if (flow !== undefined) return this.#move(item, flow);
         return this.#forgot ? [] : this.#begin(item);
       }
-      case 'flow.end': {
-        if (this.#flows.has(keyOf(item))) return this.#end('e', item);
-        return this.#forgot ? [] : [...this.#begin(item), ...this.#end('e', item)];
-      }
+      case 'flow.end':
+        return this.#end('e', item);
       default:
         return [];
     }
@@ -116,9 +114,7 @@ export class Recorder {
         const key = keyOf(item);
         if (!item.in || this.#told.has(key)) return [];
         this.#told.add(key);
-        if (this.#flows.has(key)) return this.#end('c', item);
-        // Recording ended before it was told of.
-        return this.#forgot ? [] : [...this.#begin(item), ...this.#end('c', item)];
+        return this.#end('c', item);
       }
       case 'flow.new':
         return this.#told.has(keyOf(item)) ? [] : this.linesOf(item);
@@ -149,12 +145,17 @@ export class Recorder {
     return [...before, line('u', this.#passed(item), flow, place)];
   }
 
+  /** Of one that was never told of, the beginning, too: then recording began in its middle, or ended before its turn came. */
   #end(how: 'c' | 'e', item: FlowItem): string[] {
-    const flow = this.#flows.get(keyOf(item))!;
-    this.#flows.delete(keyOf(item));
+    const key = keyOf(item);
+    const known = this.#flows.has(key);
+    if (!known && this.#forgot) return [];
+    const before = known ? [] : this.#begin(item);
+    const flow = this.#flows.get(key)!;
+    this.#flows.delete(key);
     const { in: arrived, out: left } = item;
     const counts = arrived && left ? [arrived.bytes, left.bytes, arrived.packets, left.packets] : [];
-    return [line(how, this.#passed(item), flow, ...counts)];
+    return [...before, line(how, this.#passed(item), flow, ...counts)];
   }
 
   /** Ms since the line before; what is rounded off is not lost. */

@@ -1,6 +1,6 @@
 import { leavesOfRule, type Policy } from '../language/index.ts';
 import { DEFAULT_MARK_FIELD, hasPorts, type Origin, type Tuple } from '../model/index.ts';
-import { FlowClassifier, type FlowNews, MOST_SETTLED, READ_MS, TICK_MS } from '../pipeline/index.ts';
+import { FlowClassifier, type FlowNews, READ_MS, TICK_MS } from '../pipeline/index.ts';
 import { fieldOf } from '../shape/index.ts';
 import { FLOW_WORDS, type Recording } from './recording.ts';
 
@@ -70,8 +70,7 @@ export function replay(recording: Recording, policy: Policy): Outcome {
     if (news.moveTo(flow, 'dumped', clock)) classifier.update(news);
   };
   const settle = () => {
-    // No more than waits now, as the service does.
-    for (let left = live.dirty.size; classifier.settle() && left > MOST_SETTLED; left -= MOST_SETTLED);
+    for (const turn = classifier.settling(); turn(); );
   };
 
   const ticks = policy.needs.events.length > 0;
@@ -115,8 +114,7 @@ export function replay(recording: Recording, policy: Policy): Outcome {
   settle();
   for (let flow = 0; flow < recording.flows; flow++) {
     news.moveTo(flow, 'dumped', clock);
-    const row = table.find(news);
-    if (row >= 0 && table.idOf(row) === news.id) note(flow, row);
+    note(flow, table.findSame(news));
   }
   live.close();
   const unknown = policy.rules.flatMap((rule) => [...leavesOfRule(rule)].map(({ kind }) => kind as string));

@@ -9,7 +9,7 @@ import {
   setContents,
 } from '../language/index.ts';
 import { type FlowFacts, formatEnd, HeadgateError, type Origin, protocolName } from '../model/index.ts';
-import type { Counts, FlowClassifier, FlowView, Reading } from '../pipeline/index.ts';
+import { type Counts, type FlowClassifier, type FlowView, type Reading, readingOf } from '../pipeline/index.ts';
 import { FLOW_ORDERS, type FlowOrder, MOST_LISTED } from './flow-orders.ts';
 
 /** Flows that are looked at in one go; between two, the event loop has its turn. */
@@ -90,8 +90,7 @@ export async function listFlows(
   /** Who comes behind it is not listed, and costs no more than a look. */
   let last: Ranked | undefined;
   const take = (flow: FlowView): void => {
-    const read = readings.get(flow.row);
-    const reading = read?.id === classifier.table.idOf(flow.row) ? read : undefined;
+    const reading = readingOf(readings, classifier.table, flow.row);
     if (where && !evaluate(where, factsOf(flow, reading), sets)) return;
     matched++;
     const { queue, rule } = classifier.decisionOf(flow.row);

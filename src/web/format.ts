@@ -1,19 +1,10 @@
-import { formatRate } from '../model/index.ts';
+import { formatRate, formatSizeInShort } from '../model/index.ts';
 
 /** Three digits and a unit: `12.3mbit`; nothing is `0`. */
 export const rate = (value: number): string => (value < 1 ? '0' : formatRate(Number(value.toPrecision(3))));
 
 /** `1.2 MB`. */
-export function size(bytes: number): string {
-  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
-  let unit = 0;
-  let value = bytes;
-  while (value >= 1000 && unit < units.length - 1) {
-    value /= 1000;
-    unit++;
-  }
-  return `${Number(value.toPrecision(3))} ${units[unit]}`;
-}
+export const size = (bytes: number): string => formatSizeInShort(bytes, ' ');
 
 /** `3 ms`, `4.2 s`, `5 min`. */
 export function duration(ms: number): string {
