@@ -214,6 +214,10 @@ export class Gateway {
   }
 }
 
+/** Bytes of memory that a process holds. */
+export const memoryOf = async (pid: number): Promise<number> =>
+  Number(/^VmRSS:\s*(\d+)/m.exec(await readFile(`/proc/${pid}/status`, 'utf8'))![1]) * 1024;
+
 /** Runs a command to its end and says how that was. */
 export function exitOf(netns: string | undefined, ...argv: readonly [string, ...string[]]): Promise<Exit> {
   const child = start(argv, { netns });
