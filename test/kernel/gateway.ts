@@ -130,6 +130,16 @@ export class Gateway {
     return exitOf(this.box.name, ...HEADGATE, ...args);
   }
 
+  /** The same, with the state folder empty. */
+  async forgetful(...args: string[]): Promise<Exit> {
+    return exitOf(this.box.name, ...FORGETFUL, ...HEADGATE, ...args);
+  }
+
+  /** Starts `headgate events --json` in the box; it ends with the service. */
+  events(): Program {
+    return Program.start('events', [...HEADGATE, 'events', '--json'], { netns: this.box.name });
+  }
+
   /** Pings from the inside to the world, twenty a second; says how many were lost. */
   async ping(count: number): Promise<number> {
     const out = await this.inside
@@ -167,6 +177,11 @@ export class Gateway {
   async killUnguarded(program: Program): Promise<void> {
     await program.stop('SIGKILL');
     for (const pid of await this.guards()) process.kill(pid, 'SIGKILL');
+    await this.unguarded();
+  }
+
+  /** Resolves when no guard lives in the box, which is to be soon. */
+  async unguarded(): Promise<void> {
     await soon(async () => {
       if ((await this.guards()).length > 0) throw new Error('a guard lives');
     });
