@@ -10,12 +10,6 @@ import { type Namespace, packageFile } from '../../src/lab/index.ts';
 /** Pictures for whoever looks at them, where a CI keeps what a run has made; not in git. */
 export const PICTURES = packageFile('.ci/artefacts');
 
-/** Makes the page's timers so many times as fast. */
-const hasten = (times: number) => `for (const name of ['setTimeout', 'setInterval']) {
-  const real = window[name];
-  window[name] = (task, ms, ...rest) => real(task, ms / ${times}, ...rest);
-}`;
-
 export interface Look {
   readonly page: Page;
   /** What the browser complained of. */
@@ -48,14 +42,14 @@ export class Watcher {
     return new Watcher(browser, folder);
   }
 
-  /** Opens a page, as wide as that, in light or dark; with timers that are `times` as fast, and `script` run before its own. */
-  async open(url: string, { width = 1280, dark = false, height = 1000, times = 1, script = '' } = {}): Promise<Look> {
+  /** Opens a page, as wide as that, in light or dark; with `script` run before its own, where one is given. */
+  async open(url: string, { width = 1280, dark = false, height = 1000, script = '' } = {}): Promise<Look> {
     const context = await this.#browser.newContext({
       viewport: { width, height },
       colorScheme: dark ? 'dark' : 'light',
       reducedMotion: 'reduce',
     });
-    await context.addInitScript(`${hasten(times)}\n${script}`);
+    if (script !== '') await context.addInitScript(script);
     const page = await context.newPage();
     const complaints: string[] = [];
     page.on('pageerror', (error) => complaints.push(String(error)));
@@ -80,3 +74,7 @@ export class Watcher {
     await rm(this.#folder, { recursive: true, force: true });
   }
 }
+
+/** The number of the item at the top of the list of events. */
+export const newest = async (page: Page): Promise<number> =>
+  Number(await page.locator('#events tbody tr:not(.space) td').first().textContent());

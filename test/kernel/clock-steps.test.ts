@@ -43,7 +43,7 @@ default local -> mine  remote -> mine  new -> mine
       file,
     );
     const items: MonitorItem[] = [];
-    const reader = Program.start('events', [...HEADGATE, 'events', '--json'], { netns: box.name });
+    const reader = gateway.events();
     reader.onLine((line) => items.push(JSON.parse(line) as MonitorItem));
     const recorder = Program.start('record', ['env', ...HEADGATE, 'record', recording], { netns: box.name });
     await soon(async () => {

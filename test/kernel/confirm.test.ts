@@ -100,10 +100,10 @@ describe('killed while it waits to be confirmed', () => {
     expect((await gateway.headgate('reload', '--confirm', LONG)).status).toBe(0);
     expect((await gateway.link()).download!.queues).toHaveLength(3);
     await first.stop('SIGKILL');
-    const plan = async () => expect.soft((await gateway.headgate('plan', file)).stdout);
-    (await plan()).toContain('taken back first: headgate recover');
+    const planned = async () => (await gateway.headgate('plan', file)).stdout;
+    expect(await planned()).toContain('taken back first: headgate recover');
     expect(await gateway.headgate('recover')).toMatchObject({ status: 0 });
-    (await plan()).toMatch(/was not confirmed: up goes back to what ran before/);
+    expect(await planned()).toMatch(/was not confirmed: up goes back to what ran before/);
     expect((await gateway.link()).download!.queues).toHaveLength(2);
     expect(await ceiling()).toBe(50e6);
 

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { getStatePath, STATE_FOLDER } from '../../src/kernel/index.ts';
 import { Program } from '../../src/lab/index.ts';
-import { type Exit, Gateway, HEADGATE, WORLD } from './gateway.ts';
+import { type Exit, Gateway, WORLD } from './gateway.ts';
 import { PATIENCE, soon } from './soon.ts';
 
 vi.setConfig({ testTimeout: 400_000 * PATIENCE });
@@ -38,12 +38,12 @@ describe('a start', () => {
   /** What the kernel can do is known to each start, and doubted by none: finding that out goes through the same doors. */
   const KNOWN = `mount -t tmpfs none ${STATE_FOLDER} && cp "$0" ${STATE_FOLDER}/capabilities.json && exec "$@"`;
   /** Two, so that one start can wait while the other works. */
-  let gateways: readonly Gateway[];
+  let gateways: readonly [Gateway, Gateway];
   let known: string;
   let nothing: ReadonlyMap<Gateway, string>;
   beforeAll(async () => {
     gateways = await Promise.all([Gateway.build(), Gateway.build()]);
-    const [first] = gateways as [Gateway];
+    const [first] = gateways;
     await (await first.up()).stop('SIGTERM');
     known = join(first.folder, 'capabilities.json');
     const found = JSON.parse(await readFile(join(STATE_FOLDER, 'capabilities.json'), 'utf8'));
@@ -57,9 +57,7 @@ describe('a start', () => {
     await rm(traceOf(gateway), { force: true });
     const lost = gateway.ping(10);
     const inPlace = ['unshare', '--mount', 'sh', '-c', KNOWN, known] as const;
-    const program = Program.start('headgate up', [...inPlace, ...strace, ...HEADGATE, 'up', '--json', ...RATES], {
-      netns: gateway.box.name,
-    });
+    const program = gateway.start(RATES, ...inPlace, ...strace);
     const error = await program
       .line((line) => line.includes('"kind":"ready"'), 60_000 * PATIENCE)
       .then(
@@ -115,7 +113,7 @@ describe('a start', () => {
     ['journal', 'write', 2],
     ['applied.new', 'openat', 1],
   ] as const)('where the disk is full for its %s (%s %i): it says so, and leaves nothing', async (file, call, n) => {
-    const [gateway] = gateways as [Gateway];
+    const [gateway] = gateways;
     const path = (await getStatePath('journal', await gateway.box.getId())).replace('journal', file);
     const said = await startUnder(gateway, [...inject(gateway, call, 'ENOSPC', n), '-f', '-P', path]);
     expect(await injected(gateway)).toBe(true);
@@ -162,7 +160,7 @@ describe('a running service', () => {
     const { box } = gateway;
     const flows = async () => (await gateway.status()).service!.flows?.total;
     // Somebody who reads of flows has them followed.
-    Program.start('events', ['env', ...HEADGATE, 'events', '--json'], { netns: box.name });
+    gateway.events();
     await soon(async () => expect(await flows()).toBeDefined());
     await gateway.serve(gateway.world, 'udp', WORLD, 5000);
     const news = async () => {

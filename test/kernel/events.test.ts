@@ -8,7 +8,6 @@ import { createInterface } from 'node:readline';
 import { isDeepStrictEqual } from 'node:util';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { getStatePath } from '../../src/kernel/index.ts';
-import { Program } from '../../src/lab/index.ts';
 import type { MonitorItem } from '../../src/monitor/index.ts';
 import { itemSchema } from '../../src/monitor/schema.ts';
 import { type Exit, exitOf, Gateway, HEADGATE, INSIDE, WAN, WORLD } from './gateway.ts';
@@ -175,7 +174,7 @@ it('tells each reader what it asks for', async () => {
   });
 
   for (const { close } of [remote, quiet]) close();
-  const whole = Program.start('events', [...HEADGATE, 'events', '--json'], { netns: box.name });
+  const whole = gateway.events();
   await whole.line((line) => line.includes('"stream"'));
   expect(await program.stop('SIGTERM')).toEqual({ status: 0, signal: null });
   // Who reads through a restart is told its end, and asks again by what it had last.
@@ -191,7 +190,7 @@ it('tells each reader what it asks for', async () => {
   for (const { close } of [all, back]) close();
   // No rule needs to follow flows now, and nobody reads of them.
   await soon(async () => expect((await gateway.status()).service).toMatchObject({ follows: [] }));
-  const cut = Program.start('events', [...HEADGATE, 'events', '--json'], { netns: box.name });
+  const cut = gateway.events();
   await cut.line((line) => line.includes('"stream"'));
   await next.stop('SIGKILL');
   expect(await cut.ended).toEqual({ status: 6, signal: null });
@@ -204,7 +203,7 @@ it('tells a reader that stood still through a storm what it missed, and waits fo
   const program = await gateway.up();
   const standing = await get('/events');
   // One that stands still, too, and goes without a word.
-  const gone = Program.start('events', [...HEADGATE, 'events', '--json'], { netns: box.name });
+  const gone = gateway.events();
   await gone.line((line) => line.includes('"stream"'));
   process.kill(gone.pid!, 'SIGSTOP');
   const reading = await read('?since=0');

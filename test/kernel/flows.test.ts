@@ -4,9 +4,8 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { Program } from '../../src/lab/index.ts';
 import type { FlowList } from '../../src/service/index.ts';
-import { Gateway, HEADGATE, INSIDE, WAN, WORLD } from './gateway.ts';
+import { Gateway, INSIDE, WAN, WORLD } from './gateway.ts';
 import { Host } from './host.ts';
 import { soon } from './soon.ts';
 
@@ -126,7 +125,7 @@ it('list the flows that are meant, and say why they are where they are', async (
   await writeFile(file, policy());
   expect((await gateway.headgate('reload')).status).toBe(0);
   await soon(async () => expect((await gateway.status()).service).toMatchObject({ follows: [] }));
-  const reader = Program.start('events', [...HEADGATE, 'events', '--json'], { netns: box.name });
+  const reader = gateway.events();
   await reader.line((line) => line.includes('"kind":"resync"'));
   const age = async () => (await list('--where', 'local.port 6000')).flows[0]!.age!;
   const young = await age();

@@ -6,7 +6,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Faults } from './faults.ts';
-import { exitOf, FORGETFUL, Gateway, HEADGATE } from './gateway.ts';
+import { exitOf, Gateway, HEADGATE } from './gateway.ts';
 import { PATIENCE, soon } from './soon.ts';
 
 const policy = (upload: string) => `link wan { device wan  download 50mbit  ${upload} }
@@ -82,7 +82,7 @@ describe('a root qdisc that somebody chose', () => {
       await (await gateway.up(file)).stop('SIGKILL');
       // Another device has its name now.
       await gateway.box.batch('link set wan down', 'link set wan name dsl', 'link add wan type ifb');
-      expect(await exitOf(gateway.box.name, ...FORGETFUL, ...HEADGATE, 'down')).toMatchObject({
+      expect(await gateway.forgetful('down')).toMatchObject({
         status: 0,
         stdout: expect.stringContaining('put back the root qdisc'),
       });

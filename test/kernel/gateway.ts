@@ -130,6 +130,16 @@ export class Gateway {
     return exitOf(this.box.name, ...HEADGATE, ...args);
   }
 
+  /** The same, with the state folder empty. */
+  async forgetful(...args: string[]): Promise<Exit> {
+    return exitOf(this.box.name, ...FORGETFUL, ...HEADGATE, ...args);
+  }
+
+  /** Starts `headgate events --json` in the box; it ends with the service. */
+  events(): Program {
+    return Program.start('events', [...HEADGATE, 'events', '--json'], { netns: this.box.name });
+  }
+
   /** Pings from the inside to the world, twenty a second; says how many were lost. */
   async ping(count: number): Promise<number> {
     const out = await this.inside
@@ -167,6 +177,11 @@ export class Gateway {
   async killUnguarded(program: Program): Promise<void> {
     await program.stop('SIGKILL');
     for (const pid of await this.guards()) process.kill(pid, 'SIGKILL');
+    await this.unguarded();
+  }
+
+  /** Resolves when no guard lives in the box, which is to be soon. */
+  async unguarded(): Promise<void> {
     await soon(async () => {
       if ((await this.guards()).length > 0) throw new Error('a guard lives');
     });
@@ -213,6 +228,10 @@ export class Gateway {
     await from.run(process.execPath, ECHO, 'ask', transport, host, String(port), String(bytes), String(sourcePort));
   }
 }
+
+/** Bytes of memory that a process holds. */
+export const memoryOf = async (pid: number): Promise<number> =>
+  Number(/^VmRSS:\s*(\d+)/m.exec(await readFile(`/proc/${pid}/status`, 'utf8'))![1]) * 1024;
 
 /** Runs a command to its end and says how that was. */
 export function exitOf(netns: string | undefined, ...argv: readonly [string, ...string[]]): Promise<Exit> {

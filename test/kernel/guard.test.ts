@@ -6,8 +6,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { Program } from '../../src/lab/index.ts';
-import { exitOf, FORGETFUL, Gateway, HEADGATE, WORLD } from './gateway.ts';
+import { Gateway, WORLD } from './gateway.ts';
 import { Heartbeat } from './heartbeat.ts';
 import { PATIENCE, soon } from './soon.ts';
 
@@ -15,6 +14,8 @@ const POLICY = (link = '') => `link wan { device wan  download 50mbit  upload 20
 queue mine { share 70% }  queue theirs { share 10% }
 default local -> mine  remote -> theirs  new -> theirs
 `;
+/** Before the words of a command that is to run as the user nobody. */
+const NOBODY = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'] as const;
 /** Ms without an answer, at most. Most of it is the machine's, when it is busy: the guard takes one. */
 const LONGEST_GAP = 1000 * PATIENCE;
 
@@ -36,9 +37,9 @@ afterEach(async () => {
   await gateway.close();
 });
 
-/** What stands between a device and its ifb, of tc and nft. */
-const redirects = async (device = 'wan'): Promise<string> =>
-  (await gateway.box.run('tc', 'filter', 'show', 'dev', device, 'ingress').catch(() => '')) +
+/** What stands between wan and its ifb, of tc and nft. */
+const redirects = async (): Promise<string> =>
+  (await gateway.box.run('tc', 'filter', 'show', 'dev', 'wan', 'ingress').catch(() => '')) +
   (await gateway.box.run('nft', 'list', 'ruleset')).replace(/^(?!.*fwd to).*\n/gm, '');
 
 const leads = async (ifb: string) => expect(await redirects()).toMatch(new RegExp(`(to device |fwd to ")${ifb}\\b`));
@@ -48,7 +49,7 @@ async function breakIt(command: string): Promise<number> {
   const begin = Date.now();
   await gateway.box.batch(command);
   await soon(async () => expect(await redirects()).toBe(''));
-  await soon(async () => expect(await gateway.guards()).toEqual([]));
+  await gateway.unguarded();
   const gap = await heartbeat.longestGap(begin, Date.now());
   expect(gap, `ms without an answer: ${command}`).toBeLessThanOrEqual(LONGEST_GAP);
   return gap;
@@ -126,19 +127,18 @@ describe.each(['bpf', 'map'])('datapath %s', (datapath) => {
     expect(await oneGuard()).toBe(guard);
     // Its index stays.
     await gateway.box.batch('link set hg_wan name other');
-    const lan = () => gateway.headgate('status', '--json').then(({ stdout }) => JSON.parse(stdout).links);
     const begin = Date.now();
     await gateway.box.batch('link del other');
-    await soon(async () => expect((await redirects('wan')).replace(/.*hg-lan.*/g, '')).not.toMatch(/mirred|other/));
+    await soon(async () => expect((await redirects()).replace(/.*hg-lan.*/g, '')).not.toMatch(/mirred|other/));
     expect(await heartbeat.longestGap(begin, Date.now())).toBeLessThanOrEqual(LONGEST_GAP);
     // The other one goes on, and so does its guard.
     expect(await oneGuard()).toBe(guard);
-    expect(await lan()).toMatchObject(
+    expect((await gateway.status()).links).toMatchObject(
       expect.arrayContaining([expect.objectContaining({ device: 'lan', state: 'kept' })]),
     );
     expect(await gateway.ping(3)).toBe(0);
     await gateway.box.batch('link set hg-lan down');
-    await soon(async () => expect(await gateway.guards()).toEqual([]));
+    await gateway.unguarded();
     expect(await gateway.ping(3)).toBe(0);
   });
 });
@@ -161,7 +161,7 @@ describe('a guard', () => {
     await soon(async () => expect(await gateway.box.run('ip', 'link', 'show')).not.toContain('hg-wan'));
     await leads('hg_wan');
     expect((await program.stop('SIGTERM')).status).toBe(0);
-    await soon(async () => expect(await gateway.guards()).toEqual([]));
+    await gateway.unguarded();
     expect(await gateway.snapshot()).toBe(before);
 
     await (await gateway.up(file, '--keep')).stop('SIGTERM');
@@ -170,8 +170,8 @@ describe('a guard', () => {
     expect((await guardedMeanwhile(() => gateway.headgate('recover'))).status).toBe(0);
     await oneGuard(kept);
     await leads('hg-wan');
-    expect((await exitOf(gateway.box.name, ...FORGETFUL, ...HEADGATE, 'down')).status).toBe(0);
-    await soon(async () => expect(await gateway.guards()).toEqual([]));
+    expect((await gateway.forgetful('down')).status).toBe(0);
+    await gateway.unguarded();
     expect(await gateway.snapshot()).toBe(before);
   });
 
@@ -200,8 +200,7 @@ describe('a guard', () => {
 
     const name = / @(headgate-guard-\w+)$/m.exec(await gateway.box.run('cat', '/proc/net/unix'))![1]!;
     const connect = `require('net').connect({ path: '\\0${name}' }).on('error', () => {}).on('close', () => console.log('closed'))`;
-    const nobody = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'] as const;
-    expect(await gateway.box.run(...nobody, process.execPath, '-e', connect)).toBe('closed\n');
+    expect(await gateway.box.run(...NOBODY, process.execPath, '-e', connect)).toBe('closed\n');
     expect(await oneGuard()).toBe(pid);
 
     process.kill(pid, 'SIGKILL');
@@ -215,18 +214,9 @@ describe('a guard', () => {
   it('ignores what anybody else calls by its name', async () => {
     const name = `headgate-guard-${'0'.repeat(92)}`;
     const script = `require('net').createServer().listen({ path: '\\0${name}' }, () => console.log('bound'))`;
-    const argv = [
-      'setpriv',
-      '--reuid=65534',
-      '--regid=65534',
-      '--clear-groups',
-      process.execPath,
-      '-e',
-      script,
-    ] as const;
-    const squatter = gateway.box.start(...argv);
+    const squatter = gateway.box.start(...NOBODY, process.execPath, '-e', script);
     await new Promise((resolve) => squatter.stdout!.once('data', resolve));
-    const program: Program = await gateway.up(file);
+    const program = await gateway.up(file);
     await program.stop('SIGKILL');
     expect(squatter.exitCode).toBe(null);
     await breakIt('link set hg-wan down');

@@ -58,8 +58,10 @@ afterEach(async () => {
 });
 
 /** Runs a line of the guide in a shell, in the test's folder, with `headgate` for the one of this package. */
-const shell = (line: string): Promise<Exit> =>
-  exitOf(gateway.box.name, ...(['sh', '-c', `cd "$0" && headgate() { "$@"; } && ${line}`, gateway.folder] as const));
+const shell = (line: string): Promise<Exit> => {
+  const script = `cd "$0" && headgate() { ${HEADGATE.join(' ')} "$@"; } && ${line}`;
+  return exitOf(gateway.box.name, 'sh', '-c', script, gateway.folder);
+};
 
 /** What `headgate top` shows in a terminal of 80 by 24, once that says so. */
 async function screen(shows: RegExp): Promise<string> {
@@ -137,18 +139,16 @@ it(
                 stdout: await screen(/^wan upload[\s\S]*^bulk +█.*[\d.]+[km]bit +600kbit[\s\S]*^udp .*bulk/m),
                 stderr: '',
               }
-            : await shell(line.replaceAll('headgate ', `headgate ${HEADGATE.join(' ')} `));
+            : await shell(line);
         expect(status, stderr).toBe(0);
         const text = stdout.replaceAll(folder, '/etc/headgate');
         if (WRITE) guide = guide.replace(whole, () => whole.replace(shown, () => `${first}\n${text}`));
         else expect(wordsOf(text), line).toEqual(wordsOf(rest.join('\n')));
       }
-      const recipes = [...guide.matchAll(/^ {4}(sudo headgate events .*\| jq .*)$/gm)];
+      const recipes = [...guide.matchAll(/^ {4}sudo (headgate events .*\| jq .*)$/gm)];
       expect(recipes.length).toBeGreaterThan(1);
       for (const [, recipe = ''] of recipes) {
-        const { status, stdout, stderr } = await shell(
-          recipe.replace('sudo headgate events', `headgate ${HEADGATE.join(' ')} events`),
-        );
+        const { status, stdout, stderr } = await shell(recipe);
         expect([recipe, status, stderr]).toEqual([recipe, 0, '']);
         if (recipe.includes('flow.end')) expect(JSON.parse(stdout)).toEqual({ default: 2 * 228 });
       }

@@ -3,11 +3,10 @@
 import { access, mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { run } from '../../src/kernel/index.ts';
+import { getStatePath, run, STATE_FOLDER } from '../../src/kernel/index.ts';
 import { Namespace, Program } from '../../src/lab/index.ts';
-import { exitOf, FORGETFUL, Gateway, HEADGATE } from './gateway.ts';
+import { Gateway } from './gateway.ts';
 
-const STATE = '/run/headgate';
 const RATES = ['--device', 'wan', '--download', '50mbit'];
 
 let gateway: Gateway;
@@ -36,7 +35,7 @@ describe('the place of the one service', () => {
 
   it('is one also where another /run is mounted, as in a container', async () => {
     await gateway.up();
-    expect(await exitOf(gateway.box.name, ...FORGETFUL, ...HEADGATE, 'up', ...RATES)).toMatchObject({ status: 4 });
+    expect(await gateway.forgetful('up', ...RATES)).toMatchObject({ status: 4 });
     expect((await gateway.link()).state).toBe('steering');
   });
 
@@ -62,7 +61,7 @@ describe('the place of the one service', () => {
 
   it('is free again after kill -9, and nothing of it is left after a proper end, or down', async () => {
     const id = await gateway.box.getId();
-    const lock = `${STATE}/${id}.lock`;
+    const lock = await getStatePath('lock', id);
     const killed = await gateway.up();
     await killed.stop('SIGKILL');
     await access(lock);
@@ -70,9 +69,9 @@ describe('the place of the one service', () => {
     await next.stop('SIGTERM');
     await expect(access(lock)).rejects.toMatchObject({ code: 'ENOENT' });
     await (await gateway.up()).stop('SIGKILL');
-    await access(lock.replace('lock', 'sock'));
+    await access(await getStatePath('sock', id));
     expect((await gateway.headgate('down')).status).toBe(0);
-    const left = (await readdir(STATE)).filter((name) => name.startsWith(`${id}.`));
+    const left = (await readdir(STATE_FOLDER)).filter((name) => name.startsWith(`${id}.`));
     expect(left).toEqual([]);
   });
 });
@@ -82,18 +81,18 @@ describe('what services of dead namespaces have left', () => {
     const alive = await Namespace.add('alive');
     // No namespace gets so low a number (PROC_DYNAMIC_FIRST, fs/proc/generic.c); one that has just gone may be given anew.
     const [gone, there] = ['12345', await alive.getId()];
-    const del = (id: string) => run(['sh', '-c', `rm -rf ${STATE}/${id}.*`]);
+    const del = (id: string) => run(['sh', '-c', `rm -rf ${STATE_FOLDER}/${id}.*`]);
     const leave = async (id: string) => {
       await del(id);
-      await mkdir(`${STATE}/${id}.d`, { recursive: true });
+      await mkdir(await getStatePath('d', id), { recursive: true });
       for (const name of [`${id}.d/ingress-0.bpf.o`, `${id}.lock`, `${id}.sock`, `${id}.journal`])
-        await writeFile(join(STATE, name), '');
+        await writeFile(join(STATE_FOLDER, name), '');
     };
     try {
       await leave(gone);
       await leave(there);
       await gateway.up();
-      const left = await readdir(STATE);
+      const left = await readdir(STATE_FOLDER);
       expect(left.filter((name) => name.startsWith(`${gone}.`))).toEqual([]);
       expect(left.filter((name) => name.startsWith(`${there}.`)).sort()).toEqual(
         ['d', 'journal', 'lock', 'sock'].map((end) => `${there}.${end}`),

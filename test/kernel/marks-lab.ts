@@ -1,8 +1,28 @@
-// Somebody else who uses marks, beside ours: a table of nft that gives every flow to a port a mark of its own, in the bits
-// that are not ours, restores it to the packets, and counts packets and entries whose mark is another behind all hooks.
+// What the tests of marks share: a policy, and somebody else who uses marks, beside ours: a table of nft that gives every flow to a
+// port a mark of its own, in the bits that are not ours, restores it to the packets, and counts packets and entries whose mark is
+// another behind all hooks.
 
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Namespace } from '../../src/lab/index.ts';
 import { formatMark, type MarkField } from '../../src/model/index.ts';
+
+const HEAD = `link wan { device wan  download 50mbit  upload 50mbit }
+queue local { share 60% }  queue new { share 10% }  queue remote { share 10% }  queue special { share 5% }
+default local -> local  remote -> remote  new -> new
+`;
+export const RULES = {
+  none: '',
+  five: 'rule five when remote.port 5000 -> special\n',
+  all: 'rule all when origin local -> special\nrule theirs when origin remote -> new\n',
+};
+
+/** Writes a policy of four queues with these rules, and says where it stands: always in the same file of a folder. */
+export async function writePolicy(folder: string, rules: string): Promise<string> {
+  const file = join(folder, 'marks.gate');
+  await writeFile(file, HEAD + rules);
+  return file;
+}
 
 /** Marks by destination port. */
 export type ForeignMarks = Readonly<Record<number, number>>;

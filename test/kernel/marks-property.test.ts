@@ -1,31 +1,19 @@
 // No bit of the mark that is not ours ever changes, whatever happens: random flows, reloads, crashes and restarts, beside
 // somebody else who uses marks. One gateway for all. Shown on the machine's own kernel (6.18: datapaths bpf and map).
 
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Namespace, Program } from '../../src/lab/index.ts';
-import { DEFAULT_MARK_FIELD, type MarkField, markFieldOf } from '../../src/model/index.ts';
+import { DEFAULT_MARK_FIELD, formatMark, type MarkField, markFieldOf } from '../../src/model/index.ts';
 import { Gateway, INSIDE, WAN, WORLD } from './gateway.ts';
 import { Host } from './host.ts';
-import { Foreigner } from './marks-lab.ts';
+import { Foreigner, RULES, writePolicy } from './marks-lab.ts';
 
 const INSIDE6 = 'fd00:a::2';
 const WORLD6 = 'fd00:b::2';
 
 /** Of each datapath and each field. */
 const RUNS = 3;
-
-const HEAD = `link wan { device wan  download 50mbit  upload 50mbit }
-queue local { share 60% }  queue new { share 10% }  queue remote { share 10% }  queue special { share 5% }
-default local -> local  remote -> remote  new -> new
-`;
-const RULES = {
-  none: '',
-  five: 'rule five when remote.port 5000 -> special\n',
-  all: 'rule all when origin local -> special\nrule theirs when origin remote -> new\n',
-};
 
 let gateway: Gateway;
 let inside: Host;
@@ -99,6 +87,7 @@ describe.each(['bpf', 'map'])('no bit of anybody else’s ever changes (%s)', (d
 
 async function holdsDuring(datapath: string, field: MarkField, marks: readonly number[], more: readonly Step[]) {
   const byPort = { [PORTS[0]]: marks[0]!, [PORTS[1]]: marks[1]!, [SEEDED]: marks[2]! };
+  const file = await writePolicy(gateway.folder, policyRules(field, 'five'));
   const foreigner = await Foreigner.add(gateway.box, byPort, field);
   // So that every run has flows that are marked, and of both families.
   const steps: Step[] = [
@@ -108,12 +97,11 @@ async function holdsDuring(datapath: string, field: MarkField, marks: readonly n
     ...more,
   ];
   const start = async () => {
-    program = await gateway.up(join(gateway.folder, 'marks.gate'), '--datapath', datapath);
+    program = await gateway.up(file, '--datapath', datapath);
   };
   const ours = (all: readonly number[]) => all.filter((mark) => (mark & field.mask) !== 0);
   let marked = 0;
   try {
-    await writePolicy(field, 'five');
     await start();
     for (const one of steps) {
       await take(one, field, start);
@@ -137,8 +125,8 @@ async function holdsDuring(datapath: string, field: MarkField, marks: readonly n
   }
 }
 
-const writePolicy = (field: MarkField, rules: keyof typeof RULES): Promise<void> =>
-  writeFile(join(gateway.folder, 'marks.gate'), `${HEAD}marks 0x${field.mask.toString(16)}\n${RULES[rules]}`);
+const policyRules = (field: MarkField, rules: keyof typeof RULES): string =>
+  `marks ${formatMark(field.mask)}\n${RULES[rules]}`;
 
 async function take(one: Step, field: MarkField, start: () => Promise<void>): Promise<void> {
   if (one.kind === 'flow') {
@@ -148,7 +136,7 @@ async function take(one: Step, field: MarkField, start: () => Promise<void>): Pr
         : [world, one.six ? INSIDE6 : WAN, one.six ? one.port : SEEDED];
     await from.ask({ transport: one.l4, address, port, size: 200, times: 1 });
   } else if (one.kind === 'reload') {
-    await writePolicy(field, one.rules);
+    await writePolicy(gateway.folder, policyRules(field, one.rules));
     expect((await gateway.headgate('reload')).status).toBe(0);
   } else if (one.kind === 'hangup') process.kill(program!.pid!, 'SIGHUP');
   else {

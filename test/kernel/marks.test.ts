@@ -1,34 +1,17 @@
 // Whose bits of the mark are whose: `headgate up` beside others who use marks. Shown on the machine's own kernel (6.18).
 
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Program } from '../../src/lab/index.ts';
 import { Gateway, WORLD } from './gateway.ts';
+import { RULES, writePolicy } from './marks-lab.ts';
 import { soon } from './soon.ts';
 
 let gateway: Gateway;
-let program: Program | undefined;
 beforeEach(async () => {
   gateway = await Gateway.build();
 });
 afterEach(() => gateway.close());
 
-const HEAD = `link wan { device wan  download 50mbit  upload 50mbit }
-queue local { share 60% }  queue new { share 10% }  queue remote { share 10% }  queue special { share 5% }
-default local -> local  remote -> remote  new -> new
-`;
-const RULES = {
-  none: '',
-  five: 'rule five when remote.port 5000 -> special\n',
-};
-
-async function policyFile(rules: string): Promise<string> {
-  const file = join(gateway.folder, 'marks.gate');
-  await writeFile(file, HEAD + rules);
-  return file;
-}
-
+const policyFile = (rules: string): Promise<string> => writePolicy(gateway.folder, rules);
 const nft = (text: string) => gateway.box.feed(text, 'nft', '-f', '-');
 const rule = (text: string) =>
   nft(
@@ -43,7 +26,7 @@ describe('which bits are taken', () => {
     await nft('table inet t {\n  chain cali-PREROUTING {\n  }\n}\n');
     await rule('ct state new ct mark set ct mark and 0x0000ffff or 0x01230000');
     await gateway.serve(gateway.world, 'udp', WORLD, 5000);
-    program = await gateway.up(await policyFile(RULES.five));
+    const program = await gateway.up(await policyFile(RULES.five));
     expect(program.output.find((line) => line.includes('"ready"'))).toContain('"marks":"0x0000fe00"');
     await gateway.ask(gateway.inside, 'udp', WORLD, 5000, 200, 6000);
     // special is the fourth queue.
@@ -64,7 +47,7 @@ describe('which bits are taken', () => {
     expect(await marksOf()).toContain(`mark=${4 << 17}`);
     await (await gateway.up(await policyFile(RULES.five))).stop('SIGKILL');
     expect(await gateway.status()).toMatchObject({ marks: '0x00fe0000' });
-    program = await gateway.up(await policyFile(`marks 0x7f000000\n${RULES.five}`));
+    await gateway.up(await policyFile(`marks 0x7f000000\n${RULES.five}`));
     await soon(async () => expect(await marksOf()).toContain(`mark=${4 << 24} `));
   });
 
@@ -90,16 +73,16 @@ describe('which bits are taken', () => {
       stderr: expect.stringContaining('nft table inet fw (0x00000005) compares'),
     });
     expect(await gateway.snapshot()).toBe(before);
-    program = await gateway.up(await policyFile(`marks 0x7f000000\n${RULES.five}`));
-    await program.line((line) => says(line, 'nft table inet fw compares the whole mark'));
+    const told = await gateway.up(await policyFile(`marks 0x7f000000\n${RULES.five}`));
+    await told.line((line) => says(line, 'nft table inet fw compares the whole mark'));
     // What marks nothing fools nobody.
-    await program.stop('SIGTERM');
-    program = await gateway.up(await policyFile(RULES.none));
-    expect(program.output.filter((line) => line.includes('compares'))).toEqual([]);
+    await told.stop('SIGTERM');
+    const silent = await gateway.up(await policyFile(RULES.none));
+    expect(silent.output.filter((line) => line.includes('compares'))).toEqual([]);
   });
 
   it('a reload keeps them, says no to others, and warns of who has come since', async () => {
-    program = await gateway.up(await policyFile(RULES.none));
+    const program = await gateway.up(await policyFile(RULES.none));
     await rule('ct mark set ct mark and 0x00ffffff or 0x11000000');
     await policyFile(`marks 0x00fe0000\n${RULES.five}`);
     const refused = await gateway.headgate('reload');

@@ -5,7 +5,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { Program, packageFile } from '../../src/lab/index.ts';
-import { Gateway, HEADGATE, INSIDE, WAN, WORLD } from './gateway.ts';
+import { Gateway, INSIDE, WAN, WORLD } from './gateway.ts';
 import { PATIENCE, soon } from './soon.ts';
 
 let gateway: Gateway;
@@ -42,7 +42,7 @@ default local -> local  remote -> seed  new -> local
   await gateway.serve(inside, 'udp', INSIDE, 51413);
   await gateway.serve(world, 'udp', WORLD, 5000);
   const program = await gateway.up(file, '--web', '127.0.0.1:9000');
-  const reader = Program.start('events', [...HEADGATE, 'events', '--json'], { netns: box.name });
+  const reader = gateway.events();
   await reader.line((line) => line.includes('"resync"'), 10_000 * PATIENCE);
 
   const { tokenFile } = JSON.parse((await gateway.headgate('web', '--json')).stdout) as { tokenFile: string };
@@ -139,7 +139,7 @@ default local -> local  remote -> seed  new -> local
     // Found again by another who begins to read of them, flows are no more hits.
     await reader.stop('SIGTERM');
     await soon(async () => expect((await gateway.status()).service).toMatchObject({ follows: [] }));
-    const again = Program.start('events again', [...HEADGATE, 'events', '--json'], { netns: box.name });
+    const again = gateway.events();
     await again.line((line) => line.includes('"resync"'), 10_000 * PATIENCE);
     const { stdout } = await gateway.headgate('metrics');
     expect(stdout).toMatch(/^headgate_flows\{origin="remote"\} 1$/m);

@@ -8,7 +8,7 @@ import { CLASSIFIER_OBJECT, getStatePath } from '../../src/kernel/index.ts';
 import type { Status } from '../../src/service/index.ts';
 import { HOOK_CHAIN } from '../../src/shape/index.ts';
 import { Faults } from './faults.ts';
-import { type Exit, exitOf, FORGETFUL, Gateway, HEADGATE } from './gateway.ts';
+import { FORGETFUL, Gateway } from './gateway.ts';
 
 const POLICY = `link wan { device wan  download 50mbit  upload 20mbit }
 queue mine { share 70% }  queue theirs { share 10% }
@@ -31,20 +31,18 @@ beforeEach(async () => {
 afterEach(() => gateway.close());
 
 describe('with its state folder lost', () => {
-  const forgetful = (...args: string[]): Promise<Exit> => exitOf(gateway.box.name, ...FORGETFUL, ...HEADGATE, ...args);
-
   it('headgate finds what a killed run has left, leaves it as it is, and takes it down', async () => {
     await (await gateway.up(file)).stop('SIGKILL');
     const named = { download: { queues: [{ name: 'mine' }, { name: 'theirs' }] } };
     expect((await gateway.status()).links).toMatchObject([named]);
-    const status = JSON.parse((await forgetful('status', '--json')).stdout) as Status;
+    const status = JSON.parse((await gateway.forgetful('status', '--json')).stdout) as Status;
     expect(status).toMatchObject({ running: false, tracking: true, marks: '0x7f000000' });
     expect(status.links).toMatchObject([{ name: 'wan', state: 'kept', uploadLost: false }]);
     expect(status.links[0]!.download!.queues.map(({ name }) => name)).toEqual([undefined, undefined]);
     const kept = await gateway.snapshot();
-    expect(await forgetful('recover')).toMatchObject({ status: 0, stdout: 'nothing was interrupted\n' });
+    expect(await gateway.forgetful('recover')).toMatchObject({ status: 0, stdout: 'nothing was interrupted\n' });
     expect(await gateway.snapshot()).toBe(kept);
-    expect(await forgetful('down')).toMatchObject({ status: 0, stderr: '' });
+    expect(await gateway.forgetful('down')).toMatchObject({ status: 0, stderr: '' });
     expect(await gateway.snapshot()).toBe(before);
   });
 
@@ -76,7 +74,7 @@ describe('with its state folder lost', () => {
       through = await gateway.isThrough(program);
       await faults.clear();
       if (through) await program.stop('SIGKILL');
-      expect(await forgetful('down')).toMatchObject({ status: 0, stderr: '' });
+      expect(await gateway.forgetful('down')).toMatchObject({ status: 0, stderr: '' });
       expect(await gateway.snapshot()).toBe(before);
       expect(through && step < 5).toBe(false);
     }
@@ -87,12 +85,12 @@ describe('with its state folder lost', () => {
     const program = await gateway.up(file);
     const running = await gateway.snapshot();
     for (const command of [['down', '--left'], ['recover']])
-      expect(await forgetful(...command)).toMatchObject({
+      expect(await gateway.forgetful(...command)).toMatchObject({
         status: 4,
         stderr: expect.stringContaining(`runs here already (pid ${program.pid})`),
       });
     expect(await gateway.snapshot()).toBe(running);
-    expect((await forgetful('down')).status).toBe(0);
+    expect((await gateway.forgetful('down')).status).toBe(0);
     expect((await program.ended).status).toBe(0);
     expect(await gateway.snapshot()).toBe(before);
   });
@@ -107,7 +105,7 @@ describe('a clsact that headgate added, its ifb deleted after kill -9', () => {
 
   it.each(['bpf', 'map'])('goes with down, also without the state folder (%s)', async (datapath) => {
     await left('--datapath', datapath);
-    expect(await exitOf(gateway.box.name, ...FORGETFUL, ...HEADGATE, 'down')).toMatchObject({ status: 0, stderr: '' });
+    expect(await gateway.forgetful('down')).toMatchObject({ status: 0, stderr: '' });
     expect(await gateway.snapshot()).toBe(before);
   });
 

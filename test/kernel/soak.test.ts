@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { getStatePath } from '../../src/kernel/index.ts';
 import type { Program } from '../../src/lab/index.ts';
-import { Gateway, WORLD } from './gateway.ts';
+import { Gateway, memoryOf, WORLD } from './gateway.ts';
 import { Host } from './host.ts';
 import { PATIENCE, soon } from './soon.ts';
 
@@ -105,9 +105,6 @@ async function held(): Promise<Record<string, number>> {
   };
 }
 
-const memory = async (): Promise<number> =>
-  Number(/^VmRSS:\s*(\d+)/m.exec(await readFile(`/proc/${program.pid}/status`, 'utf8'))![1]) * 1024;
-
 it(
   `${ROUNDS} rounds leave nothing behind`,
   async () => {
@@ -124,7 +121,7 @@ it(
     const used: number[] = [];
     for (let number = 1; number <= ROUNDS; number++) {
       await round(number);
-      used.push(await memory());
+      used.push(await memoryOf(program.pid!));
     }
     // A thread that reads a dump, or a command, may be on its way to its end.
     await soon(async () => expect(await held()).toEqual(before));

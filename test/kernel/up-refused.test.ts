@@ -254,11 +254,8 @@ describe('what is refused', () => {
     );
     const lacks = { ct: 'action ct', mark: 'action ctinfo' };
     for (const [datapath, lack] of Object.entries(lacks))
-      for (const command of [
-        ['up', file],
-        ['plan', file],
-      ]) {
-        const exit = await gateway.headgate(...command, '--datapath', datapath);
+      for (const command of ['up', 'plan']) {
+        const exit = await gateway.headgate(command, file, '--datapath', datapath);
         expect(exit).toMatchObject({ status: 3, stdout: '' });
         expect(exit.stderr).toContain(`this kernel cannot do datapath ${datapath}: `);
         expect(exit.stderr).toContain(`${lack}: Failed to load TC action module`);

@@ -129,7 +129,7 @@ describe('up', () => {
       'wan',
     );
     const events: string[] = [];
-    const reader = Program.start('events', ['env', ...HEADGATE, 'events', '--json'], { netns: gateway.box.name });
+    const reader = gateway.events();
     reader.onLine((line) => events.push(line));
     await until('a reader of events', async () =>
       (await gateway.box.run('ss', '-xH').catch(() => 'headgate')).includes('headgate'),

@@ -3,13 +3,12 @@
 // time); then fewer of them before a real service, with 1,000 new flows a second. Shown on the machine's own kernel (6.18) with
 // Chromium of Debian 12.
 
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Page } from 'playwright-core';
-import { expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { type Namespace, Program, packageFile } from '../../src/lab/index.ts';
-import { Watcher } from './browser.ts';
-import { Gateway } from './gateway.ts';
+import { newest, Watcher } from './browser.ts';
+import { Gateway, memoryOf } from './gateway.ts';
 import { PATIENCE } from './soon.ts';
 import { tool } from './tools.ts';
 
@@ -19,6 +18,12 @@ const [PAGE_GROWTH, SERVICE_GROWTH] = [5e6, 24e6];
 
 /** Whoever kept what it tells would not live through the hour; and what is left to V8 is little. */
 const SMALL_HEAP = ['--max-old-space-size=64', '--max-semi-space-size=4'];
+
+/** Makes the page's timers so many times as fast. */
+const hasten = (times: number) => `for (const name of ['setTimeout', 'setInterval']) {
+  const real = window[name];
+  window[name] = (task, ms, ...rest) => real(task, ms / ${times}, ...rest);
+}`;
 
 /** Counts what the page asks. */
 const COUNT = `window.asked = {};
@@ -35,7 +40,7 @@ const COUNT = `window.asked = {};
 async function leaveOpen(ns: Namespace, url: string, pid: number, looks: number): Promise<void> {
   const watcher = await Watcher.start(ns);
   try {
-    const { page, complaints } = await watcher.open(url, { times: TIMES, script: COUNT });
+    const { page, complaints } = await watcher.open(url, { script: `${hasten(TIMES)}\n${COUNT}` });
     // A rate takes a second to read, which nothing can hasten.
     await page.selectOption('#sort', 'bytes');
     const asked = (): Promise<Record<string, number>> => page.evaluate('asked');
@@ -46,7 +51,7 @@ async function leaveOpen(ns: Namespace, url: string, pid: number, looks: number)
       });
     const held = async () => ({
       page: await watcher.heapOf(page),
-      service: Number(/^VmRSS:\s*(\d+)/m.exec(await readFile(`/proc/${pid}/status`, 'utf8'))![1]) * 1024,
+      service: await memoryOf(pid),
       elements: await page.locator('*').count(),
     });
     const begun = performance.now();
@@ -70,63 +75,48 @@ async function leaveOpen(ns: Namespace, url: string, pid: number, looks: number)
   }
 }
 
-/** The number of the event at the top of the list. */
-const newest = async (page: Page): Promise<number> =>
-  Number(await page.locator('#events tbody tr:not(.space) td').first().textContent());
-
 let gateway: Gateway;
-const inBox = async (task: (box: Namespace) => Promise<void>) => {
+beforeEach(async () => {
   gateway = await Gateway.build();
-  try {
-    await gateway.box.batch('link set lo up');
-    await task(gateway.box);
-  } finally {
-    await gateway.close();
-  }
-};
+  await gateway.box.batch('link set lo up');
+});
+afterEach(() => gateway.close());
 
 it(
   'a page holds no more after an hour than after ten minutes, and who serves it neither',
-  () =>
-    inBox(async (box) => {
-      const [flows, events] = [500, Math.round((2e6 / 86_400) * 2 * TIMES)];
-      const storm = Program.start(
-        'storm',
-        [
-          'env',
-          process.execPath,
-          ...SMALL_HEAP,
-          packageFile('test/kernel/web-storm.mjs'),
-          String(flows),
-          String(events),
-        ],
-        { netns: box.name },
-      );
-      const url = await storm.line((line) => line.startsWith('http'), 20_000 * PATIENCE);
-      await leaveOpen(box, url, storm.pid!, 3600);
-      await storm.stop();
-    }),
+  async () => {
+    const { box } = gateway;
+    const [flows, events] = [500, Math.round((2e6 / 86_400) * 2 * TIMES)];
+    const storm = Program.start(
+      'storm',
+      ['env', process.execPath, ...SMALL_HEAP, packageFile('test/kernel/web-storm.mjs'), String(flows), String(events)],
+      { netns: box.name },
+    );
+    const url = await storm.line((line) => line.startsWith('http'), 20_000 * PATIENCE);
+    await leaveOpen(box, url, storm.pid!, 3600);
+    await storm.stop();
+  },
   600_000 * PATIENCE,
 );
 
 it(
   'nor does the service that looks at a kernel',
-  () =>
-    inBox(async (box) => {
-      const file = join(gateway.folder, 'hour.gate');
-      await writeFile(
-        file,
-        `link wan { device wan  download 50mbit  upload 50mbit }
+  async () => {
+    const { box } = gateway;
+    const file = join(gateway.folder, 'hour.gate');
+    await writeFile(
+      file,
+      `link wan { device wan  download 50mbit  upload 50mbit }
 queue mine { share 60% }  queue seed { share 10% }
 rule later when udp and age > 100ms -> seed
 default local -> mine  remote -> seed  new -> mine
 `,
-      );
-      const program = await gateway.upIn([`NODE_OPTIONS=${SMALL_HEAP.join(' ')}`], file, '--web', '127.0.0.1:0');
-      const flows = Program.start('flows', [tool('gen_flows'), '600000', '1000', '500'], { netns: box.name });
-      await leaveOpen(box, (await gateway.headgate('web')).stdout.trim(), program.pid!, 180);
-      await flows.stop('SIGTERM');
-      expect(await program.stop('SIGTERM')).toEqual({ status: 0, signal: null });
-    }),
+    );
+    const program = await gateway.upIn([`NODE_OPTIONS=${SMALL_HEAP.join(' ')}`], file, '--web', '127.0.0.1:0');
+    const flows = Program.start('flows', [tool('gen_flows'), '600000', '1000', '500'], { netns: box.name });
+    await leaveOpen(box, (await gateway.headgate('web')).stdout.trim(), program.pid!, 180);
+    await flows.stop('SIGTERM');
+    expect(await program.stop('SIGTERM')).toEqual({ status: 0, signal: null });
+  },
   600_000 * PATIENCE,
 );

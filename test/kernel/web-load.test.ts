@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { Namespace, Program, packageFile } from '../../src/lab/index.ts';
-import { PICTURES, Watcher } from './browser.ts';
+import { newest, PICTURES, Watcher } from './browser.ts';
 import { PATIENCE, soon } from './soon.ts';
 
 const FLOWS = 10_000;
@@ -50,10 +50,6 @@ const frames = (page: Page): Promise<{ rate: number; longest: number }> =>
     };
     requestAnimationFrame(next);
   })`);
-
-/** The number of the item at the top of the list. */
-const newest = async (page: Page): Promise<number> =>
-  Number(await page.locator('#events tbody tr:not(.space) td').first().textContent());
 
 it(`draws ${LEAST} pictures a second, and shows a gap as a gap`, async () => {
   const url = await storm.line((line) => line.startsWith('http'), 20_000 * PATIENCE);
