@@ -283,6 +283,7 @@ export class FlowClassifier {
     void this.#options.map?.flush();
     void this.#options.effects?.flush();
     this.marks.flush();
+    this.live.stirred.next();
   }
 
   /** Where a flow goes, and by which rule. */

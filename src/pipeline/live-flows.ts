@@ -1,3 +1,4 @@
+import { Subject } from 'rxjs';
 import {
   countsOf,
   createWatch,
@@ -31,6 +32,10 @@ export interface LiveOptions {
   readonly wall?: (() => number) | undefined;
 }
 
+/** While a rule that looks at the clock of the wall may take some flow, that is looked at so often, ms: somebody may set it. */
+const CLOCK_MS = 1000;
+const MINUTE_MS = 60_000;
+
 /**
  * What has to be remembered so that live rules can be decided, and which flows have to be decided anew because of it:
  * `dirty`. A flow that no live rule can come to take costs nothing here.
@@ -38,6 +43,8 @@ export interface LiveOptions {
 export class LiveFlows implements Surroundings {
   readonly view: FlowView;
   readonly dirty = new Set<number>();
+  /** Emits when flows have been decided, or wait to be: something may be {@link due} earlier than it was. */
+  readonly stirred = new Subject<void>();
   readonly sets: DynamicSets;
   readonly #table: FlowTable;
   readonly #times: EvenClock;
@@ -61,6 +68,8 @@ export class LiveFlows implements Surroundings {
   #reading = 1;
   #time = Number.NaN;
   #clock = { minute: 0, day: 0 };
+  /** When the clock of the wall is to be looked at again where rules do. */
+  #lookAt = Number.NaN;
 
   constructor(table: FlowTable, { sources = [], failed = () => {}, now, wall = now }: LiveOptions) {
     this.#table = table;
@@ -84,6 +93,17 @@ export class LiveFlows implements Surroundings {
   /** When the clock was looked at last: even time, as are all times here. */
   get now(): number {
     return this.#time;
+  }
+
+  /** When time alone may change something next, by the same clock as {@link now}: already, while flows wait to be decided; Infinity: never. */
+  get due(): number {
+    if (this.dirty.size > 0) return Number.NEGATIVE_INFINITY;
+    return Math.min(this.#due.next, this.sets.next, this.#clocked.size > 0 ? this.#lookAt : Number.POSITIVE_INFINITY);
+  }
+
+  /** Ms from this moment until a time. */
+  until(time: number): number {
+    return time - this.#times.now();
   }
 
   get times(): Pick<EvenClock, 'evenOf' | 'startOf' | 'wallOf'> {
@@ -202,6 +222,7 @@ export class LiveFlows implements Surroundings {
     const clock = { minute: date.getHours() * 60 + date.getMinutes(), day: date.getDay() };
     if (clock.minute !== this.#clock.minute || clock.day !== this.#clock.day) this.#soil(this.#clocked);
     this.#clock = clock;
+    this.#lookAt = even + Math.min(CLOCK_MS, MINUTE_MS - (wall % MINUTE_MS));
     this.sets.expire(this.#time);
     for (const memory of this.#due.take(this.#time)) {
       memory.slot = undefined;
@@ -240,6 +261,7 @@ export class LiveFlows implements Surroundings {
 
   #answered(row: number, before: SuppliedFacts | undefined): void {
     this.dirty.add(row);
+    this.stirred.next();
     const after = this.#desk.factsOf(row);
     if (!this.#countsUnits || before?.unit === after?.unit) return;
     const { local, remote } = this.view.moveTo(row);

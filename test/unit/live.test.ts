@@ -3,7 +3,7 @@
 import fc from 'fast-check';
 import { BehaviorSubject, NEVER, Observable, Subject, type Subscription } from 'rxjs';
 import { TestScheduler } from 'rxjs/testing';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { MARK_WRITTEN } from '../../src/kernel/index.ts';
 import { createWatch, parsePolicy } from '../../src/language/index.ts';
 import { DEFAULT_MARK_FIELD, parseAddress, parsePrefix, splitMarkField, type Tuple } from '../../src/model/index.ts';
@@ -58,7 +58,13 @@ const flow = (kind: FlowNews['kind'], port: number, more: News = {}) =>
     ...more,
   });
 
-function bench(rules: string, sources: readonly FactSource[] = [], effects?: EffectSink) {
+/** @param passed ms since the beginning, besides what {@link bench} is told to let pass */
+function bench(
+  rules: string,
+  sources: readonly FactSource[] = [],
+  effects?: EffectSink,
+  passed: () => number = () => 0,
+) {
   const policy = policyOf(rules);
   const events: MonitorEvent[] = [];
   const marks: ReturnType<typeof requestsOf> = [];
@@ -69,8 +75,8 @@ function bench(rules: string, sources: readonly FactSource[] = [], effects?: Eff
     sides,
     sources,
     effects,
-    now: () => time.now,
-    wall: () => time.now + time.ahead,
+    now: () => time.now + passed(),
+    wall: () => time.now + passed() + time.ahead,
     writeMarks: (batch) => {
       marks.push(...requestsOf(batch));
       return new Int32Array(batch.count).fill(MARK_WRITTEN);
@@ -134,9 +140,10 @@ describe('operators', () => {
     test: (
       kit: ReturnType<typeof bench> & { scheduler: TestScheduler; hot: TestScheduler['createHotObservable'] },
     ) => void,
+    sources: readonly FactSource[] = [],
   ) => {
     const scheduler = new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
-    scheduler.run(({ hot }) => test({ ...bench(rules), scheduler, hot }));
+    scheduler.run(({ hot }) => test({ ...bench(rules, sources, undefined, () => scheduler.now()), scheduler, hot }));
   };
   /** Counts how often something is subscribed to, and left. */
   const counting = (values: () => Iterable<FlowNews>, counts: number[]) =>
@@ -146,13 +153,15 @@ describe('operators', () => {
       subscriber.complete();
     });
 
-  it('read counters again and again while a flow is watched, and not before', () => {
+  it('read counters again and again while a flow is watched, neither before nor behind', () => {
     scheduled('rule big when bytes > 1MB -> slow', ({ classifier, scheduler, hot, queueOf }) => {
       const reads: number[] = [];
+      const waits = vi.spyOn(scheduler, 'schedule');
       const big = () => [flow('dumped', 1, { counters: [9e5, 900, 9e5, 900] })];
       const running: Subscription = runPipeline({
         demand: new BehaviorSubject(demand({ counters: true })),
-        events: () => hot(`${READ_MS * 2 + 10}ms n`, { n: [flow('new', 1)] }),
+        events: () =>
+          hot(`${READ_MS * 2}ms n ${READ_MS * 3.5 - 1}ms d`, { n: [flow('new', 1)], d: [flow('destroy', 1)] }),
         dump: () => NEVER,
         read: () => counting(big, reads),
         classifier,
@@ -161,36 +170,97 @@ describe('operators', () => {
       }).subscribe();
       scheduler.schedule(() => expect(reads.length).toBe(0), READ_MS * 3 - 1);
       scheduler.schedule(() => expect(queueOf(1)).toBe('slow'), READ_MS * 3 + 1);
-      scheduler.schedule(() => running.unsubscribe(), READ_MS * 6 + 2);
+      scheduler.schedule(() => waits.mockClear(), READ_MS * 7);
+      scheduler.schedule(() => running.unsubscribe(), READ_MS * 20);
       scheduler.flush();
-      expect(reads.length).toBe(4);
+      expect(reads.length).toBe(3);
+      expect(waits).not.toHaveBeenCalled();
     });
   });
 
-  it('look at the clock only where something changes by time', () => {
-    scheduled('rule old when age > 1s -> slow', ({ classifier, scheduler }) => {
-      let looked = 0;
-      const { setTime } = classifier.live;
-      classifier.live.setTime = () => {
-        looked++;
-        setTime.call(classifier.live);
+  describe('look at the clock', () => {
+    const HOUR = 3_600_000;
+    /** When the pipeline does, ms after its beginning, in an hour; `act` hears of the flow that comes after half a second. */
+    const looks = (
+      rule: string,
+      ticks: boolean,
+      act: (at: (ms: number, act: () => void) => void, queueOf: () => string) => void = () => {},
+      source?: FactSource,
+    ) => {
+      const times: number[] = [];
+      scheduled(
+        rule,
+        ({ classifier, scheduler, hot, queueOf }) => {
+          const { setTime } = classifier.live;
+          classifier.live.setTime = () => {
+            times.push(scheduler.now());
+            setTime.call(classifier.live);
+          };
+          const running = runPipeline({
+            demand: new BehaviorSubject(demand({ ticks })),
+            events: () => hot('500ms n', { n: [flow('new', 1)] }),
+            dump: () => NEVER,
+            read: () => NEVER,
+            classifier,
+            emit: () => {},
+            scheduler,
+          }).subscribe();
+          act(
+            (ms, then) => scheduler.schedule(then, ms),
+            () => queueOf(1),
+          );
+          scheduler.schedule(() => running.unsubscribe(), HOUR - 1);
+          scheduler.flush();
+        },
+        source && [source],
+      );
+      return times;
+    };
+
+    it('where no rule is by time only when something comes', () => {
+      expect(looks('rule old when age > 1s -> slow', false)).toEqual([0, 500]);
+    });
+
+    it('when something is due, and else once a minute', () => {
+      const times = looks('rule old when age > 1s -> slow', true, (at, queueOf) => {
+        at(1400, () => expect(queueOf()).toBe('fast'));
+        at(1500 + TICK_MS + 1, () => expect(queueOf()).toBe('slow'));
+      });
+      const minutes = times.splice(3);
+      expect(times).toEqual([0, 500, 1500 + TICK_MS]);
+      expect(minutes.length).toBe(59);
+    });
+
+    it('soon when a source has answered', () => {
+      let answer!: (facts: FactAnswer['facts']) => void;
+      const source: FactSource = {
+        supplies: ['domains'],
+        answers: new Observable((subscriber) => {
+          source.ask = (flow) => {
+            answer = (facts) => subscriber.next({ flow, facts });
+          };
+        }),
+        ask: () => {},
+        end: () => {},
       };
-      for (const ticks of [false, true]) {
-        looked = 0;
-        const running = runPipeline({
-          demand: new BehaviorSubject(demand({ ticks })),
-          events: () => NEVER,
-          dump: () => NEVER,
-          read: () => NEVER,
-          classifier,
-          emit: () => {},
-          scheduler,
-        }).subscribe();
-        scheduler.schedule(() => running.unsubscribe(), 5 * TICK_MS + 1);
-        scheduler.flush();
-        // Once when the dump began.
-        expect(looked).toBe(ticks ? 6 : 1);
-      }
+      const times = looks(
+        'rule video when domain "*.example.org" -> slow',
+        true,
+        (at, queueOf) => {
+          at(7000, () => answer({ domains: ['a.example.org'] }));
+          at(7000 + TICK_MS + 1, () => expect(queueOf()).toBe('slow'));
+        },
+        source,
+      );
+      expect(times.slice(0, 3)).toEqual([0, 500, 7000 + TICK_MS]);
+      expect(times.length).toBeLessThan(63);
+    });
+
+    it('each second where a rule looks at that of the wall, which somebody may set, and when a minute begins', () => {
+      const times = looks('rule night when time in 00:00-01:00 and age > 0s -> slow', true);
+      expect(times.length).toBeGreaterThan(3600);
+      expect(times.length).toBeLessThan(3600 + 2 * 60);
+      for (const [i, time] of times.entries()) if (i > 1) expect(time - times[i - 1]!).toBeLessThanOrEqual(1000);
     });
   });
 
