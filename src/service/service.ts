@@ -127,7 +127,7 @@ async function startWith(
     const effects = effectOperations(policy, shapes);
     checkTable(scene);
     checkEffects(policy, scene, capabilities);
-    const { field, warnings } = await chooseMarksHere(policy, name, scene.field);
+    const { field, warnings } = await chooseMarksHere(policy, name, scene);
 
     opened.add(() => (keep ? undefined : delFiles()));
     const found = await findInForce({ datapath: name, field }, scene, capabilities);
