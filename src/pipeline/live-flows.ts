@@ -50,12 +50,12 @@ export class LiveFlows implements Surroundings {
   readonly #times: EvenClock;
   readonly #desk: FactDesk;
   /** By row. Not a Map: that is copied when it grows, and took 150 ms at 260,000 flows. */
-  readonly #memories: (FlowMemory | undefined)[] = [];
+  #memories: (FlowMemory | undefined)[] = [];
   #size = 0;
-  readonly #due = new DueTimes<FlowMemory>();
-  readonly #clocked = new Set<number>();
+  #due = new DueTimes<FlowMemory>();
+  #clocked = new Set<number>();
   /** Rows of flows that a rule may take by an address's being in a set; by that address. */
-  readonly #byMember = new Map<string, Set<number>>();
+  #byMember = new Map<string, Set<number>>();
   #findWatch: FindWatch = () => undefined;
   #contents: SetContents = new Map();
   #company: Company | undefined;
@@ -130,9 +130,10 @@ export class LiveFlows implements Surroundings {
     return this.sets.has(set, address);
   }
 
-  /** Follows another policy. Flows that are there have to {@link begin} anew. */
-  follow(policy: Policy): void {
-    for (let row = 0; row < this.#memories.length; row++) this.#forget(row);
+  /** Follows another policy. Flows that are there have to {@link begin} anew. Returns, by row, what was remembered of them. */
+  follow(policy: Policy): readonly (FlowMemory | undefined)[] {
+    const before = this.#memories;
+    this.#reset();
     const counts = countsOf(policy);
     this.#findWatch = createWatch(policy);
     this.#contents = setContents(policy);
@@ -142,8 +143,24 @@ export class LiveFlows implements Surroundings {
     this.#timersBefore = new Map(timers.map(([text, timer]) => [timer, this.#timers.get(text) ?? -1]));
     this.#timers = new Map(timers);
     this.sets.keep(new Set(policy.sets.map(({ name }) => name)));
-    this.dirty.clear();
     this.#desk.follow(factsAskedBy(policy));
+    return before;
+  }
+
+  #reset(): void {
+    this.#memories = [];
+    [this.#size, this.#counted] = [0, 0];
+    this.#due = new DueTimes();
+    this.#clocked = new Set();
+    this.#byMember = new Map();
+    this.dirty.clear();
+  }
+
+  /** All flows have ended. */
+  clear(): void {
+    this.#reset();
+    this.#company?.clear();
+    this.#desk.clear();
   }
 
   /** Closes the fact sources. */
@@ -182,7 +199,8 @@ export class LiveFlows implements Surroundings {
 
   /** A flow ends, on whose row the view stands. */
   end(row: number): void {
-    this.#company?.del(row, this.view);
+    // One that has not begun anew is not counted.
+    if (!this.#table.isFormer(row)) this.#company?.del(row, this.view);
     this.#forget(row);
     this.#desk.forget(row);
   }
@@ -263,7 +281,7 @@ export class LiveFlows implements Surroundings {
     this.dirty.add(row);
     this.stirred.next();
     const after = this.#desk.factsOf(row);
-    if (!this.#countsUnits || before?.unit === after?.unit) return;
+    if (!this.#countsUnits || before?.unit === after?.unit || this.#table.isFormer(row)) return;
     const { local, remote } = this.view.moveTo(row);
     if (before?.unit !== undefined) this.#company?.del(row, { local, remote, unit: before.unit }, 'unit');
     this.#company?.add(row, { local, remote, unit: after?.unit }, this.#memories[row]?.watch, 'unit');

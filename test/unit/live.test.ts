@@ -18,6 +18,7 @@ import {
   type FactSource,
   FlowClassifier,
   type FlowNews,
+  MOST_REPLACED,
   READ_MS,
   runPipeline,
   Sides,
@@ -387,6 +388,83 @@ it('a flow that is forgotten leaves the sets of effects, unless it is seen again
   classifier.settle();
   expect(written).toEqual([[1, 2], [2]]);
   expect(classifier.live.size).toBe(1);
+});
+
+describe('another policy, with more flows than have their turn in one go', () => {
+  const BEFORE = `rule web when udp and remote.port 443 -> slow
+rule many when udp and count(flows by local) > 1 -> slow`;
+  const AFTER = `rule many when udp and count(flows by remote) > ${MOST_REPLACED} and age > 1s -> slow`;
+  const FLOWS = 2 * MOST_REPLACED + 500;
+  const begin = () => {
+    const kit = bench(BEFORE);
+    for (let port = 1; port <= FLOWS; port++) kit.classifier.see(flow('new', port, { id: port }), 'event');
+    kit.classifier.settle();
+    kit.events.length = 0;
+    return kit;
+  };
+
+  it('takes the other one’s place by turns, whatever happens between them', () => {
+    const { classifier, events, queueOf, ruleOf, pass } = begin();
+    const turn = classifier.replacing(policyOf(AFTER));
+    expect(turn()).toBe(true);
+    // The first have had their turn, and are nobody's; the last are where they were.
+    expect([queueOf(1), ruleOf(1)]).toEqual(['fast', undefined]);
+    expect([queueOf(FLOWS), ruleOf(FLOWS)]).toEqual(['slow', 'web']);
+    const told = [...classifier.known()].at(-1)!;
+    expect(told).toMatchObject({
+      queue: 'slow',
+      rule: 'web',
+      because: [{ term: 'udp' }, { term: 'remote.port in 443' }],
+    });
+    // Some end on either side, one comes in whose place another one stood, one moves.
+    for (const port of [1, FLOWS - 1, FLOWS]) classifier.end(flow('destroy', port, { id: port }));
+    classifier.see(flow('new', FLOWS, { id: FLOWS + 1 }), 'event');
+    classifier.update(flow('update', FLOWS - 2, { id: FLOWS - 2, tcpState: 3 }));
+    classifier.settle();
+    expect(turn()).toBe(true);
+    expect(turn()).toBe(false);
+    expect(turn()).toBe(false);
+    expect(classifier.table.size).toBe(FLOWS - 2);
+    const updates = events.filter(({ kind }) => kind === 'flow.update');
+    expect(updates.length).toBe(FLOWS - 2);
+    expect(updates[0]).toMatchObject({ queue: 'fast', before: { queue: 'slow', rule: 'web' } });
+    expect(events.filter(({ kind }) => kind === 'flow.end')).toMatchObject([
+      { queue: 'fast' },
+      { queue: 'slow', rule: 'web' },
+      { queue: 'slow', rule: 'web' },
+    ]);
+    pass(1100);
+    while (classifier.settle());
+    for (const port of [2, MOST_REPLACED, FLOWS - 2, FLOWS]) expect(ruleOf(port)).toBe('many');
+    // Those that ended are not counted, and the others once: 2,000 are too few.
+    for (let port = 2; port <= FLOWS - 2 - MOST_REPLACED; port++) classifier.end(flow('destroy', port, { id: port }));
+    while (classifier.settle());
+    expect([classifier.table.size, ruleOf(FLOWS)]).toEqual([MOST_REPLACED + 1, 'many']);
+    classifier.end(flow('destroy', FLOWS - 2, { id: FLOWS - 2 }));
+    while (classifier.settle());
+    expect(ruleOf(FLOWS)).toBeUndefined();
+  });
+
+  it('is in its place at once where a third one comes, or where all is forgotten', () => {
+    const { classifier, ruleOf } = begin();
+    const turn = classifier.replacing(policyOf(AFTER));
+    turn();
+    classifier.replacePolicy(policyOf(BEFORE));
+    expect([1, FLOWS].map(ruleOf)).toEqual(['web', 'web']);
+    expect(turn()).toBe(false);
+    const again = classifier.replacing(policyOf(AFTER));
+    again();
+    classifier.clear();
+    expect([again(), classifier.table.size, classifier.live.size, classifier.live.dirty.size]).toEqual([
+      false,
+      0,
+      0,
+      0,
+    ]);
+    for (let port = 1; port <= 2; port++) classifier.see(flow('new', port), 'event');
+    expect(ruleOf(1)).toBeUndefined();
+    expect(classifier.live.size).toBe(2);
+  });
 });
 
 it('a source that answers at once is counted by, and so is one that answers otherwise later', () => {
