@@ -416,17 +416,31 @@ export class FlowClassifier {
   /** Has the effects of live rules begin and end. */
   #meet(memory: FlowMemory, decision: Decision): void {
     const met = this.#findEffects(this.#view, decision).filter(({ tier }) => tier.kind === 'live');
-    memory.renewal = Number.POSITIVE_INFINITY;
-    if (met.length === 0 && memory.effects.length === 0) return;
-    for (const { effects } of met)
-      for (const effect of effects)
-        if (effect.kind === 'add') {
-          this.live.sets.add(effect.set, this.#view[effect.end].address, this.live.now + effect.for);
-          memory.renewal = Math.min(memory.renewal, this.live.now + effect.for / 2);
-        }
-    for (const rule of met) if (!memory.effects.includes(rule)) this.#options.effects?.add(this.#view, rule);
-    for (const rule of memory.effects) if (!met.includes(rule)) this.#options.effects?.del(this.#view, rule);
+    const before = memory.effects;
+    // Not with each decision: who has left a set that is full would come back at once, and another leave.
+    const again = this.live.now >= memory.renewal;
+    if (again || met.length === 0) memory.renewal = Number.POSITIVE_INFINITY;
+    for (const rule of met) {
+      if (again || !before.includes(rule)) {
+        this.#put(rule);
+        for (const effect of rule.effects)
+          if (effect.kind === 'add') memory.renewal = Math.min(memory.renewal, this.live.now + effect.for / 2);
+      }
+      if (!before.includes(rule)) this.#options.effects?.add(this.#view, rule);
+    }
+    for (const rule of before)
+      if (!met.includes(rule)) {
+        this.#put(rule);
+        this.#options.effects?.del(this.#view, rule);
+      }
     memory.effects = met;
+  }
+
+  /** Puts ends of the flow into the sets that a rule names, for as long as it says. */
+  #put({ effects }: Rule): void {
+    for (const effect of effects)
+      if (effect.kind === 'add')
+        this.live.sets.add(effect.set, this.#view[effect.end].address, this.live.now + effect.for);
   }
 
   /** Has all effects of a flow end, and the view stand on it. */

@@ -561,6 +561,45 @@ rule warm when remote in hot -> slow`);
   expect(classifier.live.sets.size).toBe(0);
 });
 
+it('so long after the rule has held last, to the moment, whenever that was noticed first', () => {
+  const { classifier, pass } = bench(`set hot = { }
+rule put when udp and age > 1s and age < 8s -> slow, add remote to hot for 10s
+rule warm when remote in hot -> slow`);
+  classifier.see(flow('new', 1), 'event');
+  const sizes = Array.from({ length: 10 }, () => {
+    pass(2000);
+    return classifier.live.sets.size;
+  });
+  // It was seen to hold at 2 s, and not to hold at 8 s.
+  expect(sizes).toEqual([1, 1, 1, 1, 1, 1, 1, 1, 0, 0]);
+});
+
+it('a set that is full does not have flows decided without end, who leaves it comes back when his time is half over', () => {
+  const { classifier, pass } = bench(`set hot = { }
+rule put when udp and age > 1s -> add remote to hot for 10s
+rule warm when remote in hot -> slow`);
+  for (let n = 0; n < MAX_MEMBERS + 2000; n++) {
+    const [inside, outside] = ['10.0.0.1', `198.${n >> 16}.${(n >> 8) & 255}.${n & 255}`];
+    const tuples = { original: tuple(inside, 1, outside, 443), reply: tuple(outside, 443, inside, 1) };
+    classifier.see(record('new', { protocol: 17, id: n, ...tuples }), 'event');
+  }
+  const { dirty, sets } = classifier.live;
+  const rounds = () => {
+    for (let round = 0; round < 3; round++) for (const turn = classifier.settling(); turn(); );
+    return dirty.size;
+  };
+  pass(1200);
+  expect(rounds()).toBe(0);
+  const full = sets.size;
+  expect(full).toBeGreaterThan(60_000);
+  pass(5200);
+  expect(dirty.size).toBeGreaterThan(0);
+  expect(rounds()).toBe(0);
+  // Nobody's time is over, though it is more than 10 s since the first came.
+  pass(4500);
+  expect([rounds(), sets.size > 60_000]).toEqual([0, true]);
+});
+
 it('a flow that is older than its first reading has been silent for longer than rules ask, once it is watched for so long', () => {
   const { classifier, queueOf, pass } = bench('rule quiet when udp and idle > 20s -> slow');
   classifier.see(flow('dumped', 1), 'start');
