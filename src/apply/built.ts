@@ -1,4 +1,5 @@
 import { isGone } from '../kernel/index.ts';
+import type { Policy } from '../language/index.ts';
 import type { Argv } from '../model/index.ts';
 import {
   ARRIVAL_FAMILY,
@@ -8,6 +9,7 @@ import {
   shaperMajor,
   TABLE,
   type TreePlace,
+  tapsOf,
   UPLOAD_MAJOR,
 } from '../shape/index.ts';
 
@@ -57,10 +59,11 @@ export const treeOn = (device: string): string => `tree on ${device}`;
 
 const TABLES = ['inet', ...MIRROR_FAMILIES];
 
-/** The same of our tables alone, but for those that the pipeline fills; a set's elements may come and go. @throws HeadgateError HG_KERNEL */
-export async function listTables(run: RunThere): Promise<Map<string, string>> {
+/** The same of a policy's tables alone, but for those that the pipeline fills; a set's elements may come and go. @throws HeadgateError HG_KERNEL */
+export async function listTables(policy: Policy, run: RunThere): Promise<Map<string, string>> {
+  const families = tapsOf(policy).length > 0 ? TABLES : ['inet'];
   const found = await Promise.all(
-    TABLES.map(async (family) => {
+    families.map(async (family) => {
       const text = await told(run)(['nft', '--stateless', '--terse', 'list', 'table', family, TABLE]);
       return [`table ${family} ${TABLE}`, text] as const;
     }),

@@ -28,7 +28,7 @@ Exit status: 0 something of headgate is here; 3 not root, nor in the group; 6 no
     });
 }
 
-function format({ running, hung, tracking, marks, service, links, policers }: Status): string {
+function format({ running, hung, tracking, marks, service, links, policers, unreadAnswers }: Status): string {
   if (!running && hung === undefined && links.length === 0)
     return 'headgate is not running here, and nothing of it is in the kernel';
   const lines = service
@@ -52,6 +52,10 @@ function format({ running, hung, tracking, marks, service, links, policers }: St
     const figures = Object.entries(counts).map(([name, count]) => `${name} ${count}`);
     lines.push(`facts ${word}: ${figures.join(', ')}${blind ? `; ${blind}` : ''}`);
   }
+  if (unreadAnswers)
+    lines.push(
+      `${unreadAnswers} packets with DNS answers came too fast to be read: rules by domain do not know what they said (docs/limits.md)`,
+    );
   if (service?.confirm)
     lines.push(
       `${service.confirm.what} waits to be confirmed: ${confirmNotice(service.confirm.until)}, or it is taken back`,

@@ -8,7 +8,7 @@ import {
   runOperations,
   type Scene,
 } from '../apply/index.ts';
-import { delIngressFilter, type GuardedRedirect, type LinkItem } from '../kernel/index.ts';
+import { delIngressFilter, type GuardedRedirect, type LinkItem, listDevices } from '../kernel/index.ts';
 import { HeadgateError, messageOf } from '../model/index.ts';
 import type { LinkEvent, LinkState } from '../monitor/index.ts';
 import {
@@ -93,7 +93,7 @@ export class LinkKeeper {
     const site = { ingressHook: scene.hooks.has(device) || !this.#datapath.hook, ifbs: there };
     const room = await makeRoom(this.shape, scene);
     await runOperations([...room, ...linkOperations(this.shape, site, this.#datapath)]);
-    const after = await inspect();
+    const after = { devices: await listDevices() };
     this.#ifbs.clear();
     this.#ifbs.look(this.shape, after, () => false);
     this.#device = known(after.devices, device);

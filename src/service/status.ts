@@ -66,6 +66,8 @@ export interface Status {
   readonly links: readonly LinkStatus[];
   /** Since the last reload. */
   readonly policers: readonly PolicerStatus[];
+  /** Packets with DNS answers that came too fast to be read, since the last reload; absent where no rule asks for names. */
+  readonly unreadAnswers?: number | undefined;
 }
 
 /** What `police` of a rule has done one way, over all links; bytes count from the IP header on. */
