@@ -8,6 +8,8 @@ import { getSocketPeer } from './peer.ts';
 
 /** Ms in which a guard has to be ready, and in which one that is told to end has to be gone, or is killed. */
 const PATIENCE_MS = 5000;
+/** Ms between two times that it is told the same; after 10 s without (SILENCE_MS of guard.c) it takes us to hang. */
+const TELL_AGAIN_MS = 2000;
 
 /** A device by its index, which stays; by its name where it may not be there yet. */
 export type DeviceRef = number | string;
@@ -21,22 +23,29 @@ type Redirection =
 export type GuardedRedirect = Redirection & { readonly ifbs: readonly DeviceRef[] };
 
 /**
- * A process of its own session (native-shim/programs/guard.c), which does nothing as long as we live. When we end, however
- * that happens, it sees to it that none of the redirects that it was told of leads to an ifb that goes down or away:
- * it removes the redirect, so that packets pass unshaped. It ends when there are none left.
+ * A process of its own session (native-shim/programs/guard.c), which does nothing as long as we live and our event loop
+ * turns. When we end, however that happens, and while we are silent for more than 10 s, it sees to it that none of the redirects
+ * that it was told of leads to an ifb that goes down or away: it removes the redirect, so that packets pass unshaped. After
+ * our end it ends when there are none left.
  */
 export class Guard {
   readonly #child: ChildProcessByStdio<Writable, Readable, null>;
   /** Resolves when it is no more. */
   readonly ended: Promise<unknown>;
+  readonly #telling: NodeJS.Timeout;
+  #list = '';
 
   private constructor(child: ChildProcessByStdio<Writable, Readable, null>) {
     this.#child = child;
     this.ended = new Promise((resolve) => child.once('exit', resolve));
+    child.once('exit', () => clearInterval(this.#telling));
     child.unref();
     (child.stdin as Socket).unref();
     // It may have been killed.
     child.stdin.on('error', () => {});
+    // One that was stopped reads nothing: what it is told again must not pile up.
+    this.#telling = setInterval(() => child.stdin.writableNeedDrain || child.stdin.write(this.#list), TELL_AGAIN_MS);
+    this.#telling.unref();
   }
 
   /** Starts one; {@link listGuards} finds it from then on. @throws HeadgateError HG_KERNEL where it cannot begin */
@@ -69,11 +78,13 @@ export class Guard {
 
   /** These are the redirects that there are, or are about to be, and no others. */
   tell(redirects: readonly GuardedRedirect[]): void {
-    this.#child.stdin.write(formatGuarded(redirects));
+    this.#list = formatGuarded(redirects);
+    this.#child.stdin.write(this.#list);
   }
 
   /** From now on it guards what it was told last, until there is nothing left of that. */
   leave(): void {
+    clearInterval(this.#telling);
     this.#child.stdin.end();
   }
 }

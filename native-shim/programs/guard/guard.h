@@ -14,7 +14,7 @@ int del_chain(const char *chain);
 
 /* redirects.c */
 
-/* Reads what is to be guarded; the text is changed. */
+/* Reads what is to be guarded from now on; the text is changed. */
 void read_list(char *list);
 
 /* A link as it is now, or that it is no more. Removes at once what leads nowhere by that. */

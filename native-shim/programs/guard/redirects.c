@@ -50,12 +50,14 @@ void read_list(char *list)
 {
 	char *lines, *line = strtok_r(list, "\n", &lines);
 
+	redirect_count = 0;
 	for (; line && redirect_count < MOST_REDIRECTS; line = strtok_r(NULL, "\n", &lines)) {
 		struct redirect *redirect = &redirects[redirect_count];
 		char *words, *kind = strtok_r(line, " ", &words), *at = strtok_r(NULL, " ", &words), *word;
 
 		if (!kind || !at)
 			continue;
+		*redirect = (struct redirect){ 0 };
 		if (strcmp(kind, "chain") == 0) {
 			snprintf(redirect->chain, sizeof(redirect->chain), "%s", at);
 		} else if ((word = strtok_r(NULL, " ", &words))) {
