@@ -4,8 +4,8 @@
  *
  * Standard input tells of the redirects, in lists of lines. An empty line ends a list, and the last whole one counts:
  *
- *   filter DEVICE PREF IFB...    tc's filters of that preference at the ingress hook of DEVICE
- *   chain CHAIN IFB...           a chain of nft's table netdev headgate
+ *   filter DEVICE PREF KIND HANDLE IFB...   a filter of tc's at the ingress hook of DEVICE; handle 0: all of that preference
+ *   chain CHAIN IFB...                      a chain of nft's table netdev headgate
  *
  * DEVICE and IFB are `:INDEX`, or the name of one that may not be there yet. As long as somebody at the other end of standard
  * input says something, be it the same list again, nothing is done. At its end, however that came, and when nothing has come for

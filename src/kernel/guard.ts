@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { HeadgateError } from '../model/index.ts';
+import type { EntryFilter } from '../shape/index.ts';
 import { GUARD } from './built.ts';
 import { getSocketPeer } from './peer.ts';
 
@@ -14,9 +15,9 @@ const TELL_AGAIN_MS = 2000;
 /** A device by its index, which stays; by its name where it may not be there yet. */
 export type DeviceRef = number | string;
 
-/** Where a redirect of ours can be taken away: tc's filters of a preference at the ingress hook, or a chain of our nft table of family netdev. */
+/** Where a redirect of ours can be taken away: a filter of tc's at the ingress hook, or a chain of our nft table of family netdev. */
 type Redirection =
-  | { readonly kind: 'filter'; readonly device: DeviceRef; readonly pref: number }
+  | { readonly kind: 'filter'; readonly device: DeviceRef; readonly filter: EntryFilter }
   | { readonly kind: 'chain'; readonly chain: string };
 
 /** A redirect, and the ifbs that it leads to. */
@@ -94,8 +95,13 @@ export const formatGuarded = (redirects: readonly GuardedRedirect[]): string =>
   [...redirects.map(formatRedirect), '', ''].join('\n');
 
 function formatRedirect(redirect: GuardedRedirect): string {
-  const at = redirect.kind === 'filter' ? [formatDevice(redirect.device), `${redirect.pref}`] : [redirect.chain];
-  return [redirect.kind, ...at, ...redirect.ifbs.map(formatDevice)].join(' ');
+  return [redirect.kind, ...formatPlace(redirect), ...redirect.ifbs.map(formatDevice)].join(' ');
+}
+
+function formatPlace(redirection: Redirection): string[] {
+  if (redirection.kind === 'chain') return [redirection.chain];
+  const { pref, kind, handle } = redirection.filter;
+  return [formatDevice(redirection.device), `${pref}`, kind, `${handle}`];
 }
 
 /** No name has a colon in it (dev_valid_name() in net/core/dev.c). */

@@ -6,7 +6,7 @@ import type { DatapathName } from '../../src/shape/index.ts';
 import { Gateway, WORLD } from './gateway.ts';
 import { PATIENCE, soon } from './soon.ts';
 
-const PARTS = ['devices', 'kept', 'guarded', 'hung', 'again', 'renamed', 'reload'] as const;
+const PARTS = ['devices', 'kept', 'guarded', 'hung', 'foreign', 'again', 'renamed', 'reload'] as const;
 export type LifePart = (typeof PARTS)[number];
 
 /** What up.test.ts and up-devices.test.ts say of `bpf`, of other datapaths: they come and go whole, whatever happens to devices. */
@@ -134,6 +134,30 @@ default local -> mine  remote -> mine  new -> mine
         expect(await gateway.snapshot()).toBe(before);
       },
     );
+
+    // What `map` makes stands elsewhere.
+    if (datapath !== 'map')
+      part('foreign', 'a filter of somebody else where ours lets packets in: up refuses; down leaves it', async () => {
+        const put = () =>
+          gateway.box.run(
+            'tc',
+            ...'filter add dev wan ingress protocol all pref 32736 u32 match u32 0 0xffffffff at 0 flowid :7'.split(
+              ' ',
+            ),
+          );
+        const theirs = async () => (await redirects('wan')).split('\n').filter((line) => line.includes(':7 '));
+        await gateway.box.run('tc', 'qdisc', 'add', 'dev', 'wan', 'clsact');
+        await put();
+        const exit = await gateway.headgate('up', '--datapath', datapath, '--device', 'wan', '--download', '50mbit');
+        expect(exit).toMatchObject({ status: 4, stderr: expect.stringContaining('not ours: pref 32736 u32.') });
+        expect(await theirs()).toHaveLength(1);
+        await gateway.box.run('tc', 'qdisc', 'del', 'dev', 'wan', 'clsact');
+        await up();
+        await put();
+        expect((await program!.stop('SIGTERM')).status).toBe(0);
+        expect(await theirs()).toHaveLength(1);
+        expect(await redirects('wan')).not.toContain('goto');
+      });
 
     part('again', 'killed and started again it goes on in place, and knows the flows that are there', async () => {
       const before = await gateway.snapshot();

@@ -9,7 +9,7 @@
 bool open_removals(void);
 
 /* Both ask the kernel and wait for its answer; 0 or errno. */
-int del_filter(int ifindex, uint32_t pref);
+int del_filter(int ifindex, uint32_t pref, const char *kind, uint32_t handle);
 int del_chain(const char *chain);
 
 /* redirects.c */

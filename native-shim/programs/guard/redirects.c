@@ -21,7 +21,8 @@ struct device {
 
 struct redirect {
 	struct device at;
-	uint32_t pref;
+	uint32_t pref, handle;
+	char kind[16]; /* IFNAMSIZ, which is the most (struct tcf_proto_ops) */
 	char chain[MOST_CHAIN]; /* empty: a filter */
 	struct device ifbs[MOST_IFBS];
 	int count;
@@ -63,6 +64,10 @@ void read_list(char *list)
 		} else if ((word = strtok_r(NULL, " ", &words))) {
 			redirect->at = read_device(at);
 			redirect->pref = (uint32_t)atoi(word);
+			if ((word = strtok_r(NULL, " ", &words)))
+				snprintf(redirect->kind, sizeof(redirect->kind), "%s", word);
+			if ((word = strtok_r(NULL, " ", &words)))
+				redirect->handle = (uint32_t)strtoul(word, NULL, 10);
 		}
 		while (redirect->count < MOST_IFBS && (word = strtok_r(NULL, " ", &words)))
 			redirect->ifbs[redirect->count++] = read_device(word);
@@ -72,9 +77,10 @@ void read_list(char *list)
 
 static void cut(struct redirect *redirect)
 {
-	int error = redirect->chain[0] ? del_chain(redirect->chain) : del_filter(redirect->at.index, redirect->pref);
+	int error = redirect->chain[0] ? del_chain(redirect->chain)
+				       : del_filter(redirect->at.index, redirect->pref, redirect->kind, redirect->handle);
 
-	/* EINVAL: the hook has gone. */
+	/* EINVAL: the hook has gone, or what is there is of another kind. */
 	redirect->gone = !error || error == ENOENT || error == ENODEV || error == EINVAL;
 	redirect->due = !redirect->gone;
 }
