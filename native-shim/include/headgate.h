@@ -16,7 +16,7 @@
 
 #include <stdint.h>
 
-#define HG_ABI 6 /* changes with every change of a record or a function; hg_abi() returns it */
+#define HG_ABI 7 /* changes with every change of a record or a function; hg_abi() returns it */
 
 /* What happened, where, and the kernel's own words for it (extended ACK), when it said any. */
 struct hg_error {
@@ -181,11 +181,11 @@ struct hg_tc_stat { /* 96 bytes: one qdisc or one class */
 
 struct hg_source_stats {
 	uint64_t records;  /* put into the ring so far */
-	uint64_t overruns; /* ENOBUFS seen so far; by_ring: events that found no room in the kernel's ring */
+	uint64_t overruns; /* ENOBUFS seen so far; with a ring: events that found no room in the kernel's ring */
 	uint64_t ring_full; /* times the thread had to wait for the owner */
 	uint32_t receive_buffer; /* SO_RCVBUF as the kernel reports it: twice what it grants */
 	uint32_t waiting; /* records in the ring now */
-	uint32_t by_ring; /* 1: the kernel copies events into a ring; 0: it queues them at the socket */
+	uint32_t ring_bytes; /* of the ring that the kernel copies events into; 0: it queues them at the socket */
 	uint32_t pad;
 };
 

@@ -257,7 +257,7 @@ HG_EXPORT struct hg_source *hg_conntrack_open(const char *netns, uint32_t groups
 
 	if (fd < 0)
 		return NULL;
-	feed = copier ? hg_event_ring_open(fd, copier, receive_buffer, no_loopback) : NULL;
+	feed = copier ? hg_event_ring_open(fd, copier, receive_buffer, most_buffer, no_loopback) : NULL;
 	if (!feed && no_loopback)
 		status = hg_filter_loopback(fd, error);
 	for (size_t i = 0; status == 0 && i < sizeof(table) / sizeof(table[0]); i++)

@@ -3,9 +3,12 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <linux/bpf.h>
+#include <linux/membarrier.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "../bpf/copy-events.h"
@@ -13,13 +16,23 @@
 
 #define ROUND 512 /* records read before the doorbell has its turn */
 #define FREED 64  /* records read before the kernel is told of the room */
-#define MOST_BYTES (64u << 20)
+#define MOST_BYTES (32u << 20)
+
+struct ring {
+	struct hg_ring_reader reader;
+	struct bpf_object *object; /* NULL: there is none */
+	int fd;
+};
 
 struct event_ring {
 	struct hg_feed feed; /* first: the source knows this alone */
-	struct hg_ring_reader reader;
-	struct bpf_object *object;
+	struct ring now;
+	struct ring larger; /* what the kernel writes to, while `now` is read to its end */
+	int socket;
+	char *path;
 	size_t page;
+	size_t most; /* it does not grow beyond so many bytes */
+	bool no_loopback;
 };
 
 /* What the kernel could not copy until `lost` was read came before the events that stood at the ring's end then or later: so the
@@ -77,44 +90,28 @@ int hg_ring_read(struct hg_ring_reader *r, struct hg_source *source, bool *left)
 	return status;
 }
 
-static int read_feed(struct hg_feed *feed, struct hg_source *source, bool *left)
-{
-	return hg_ring_read(&((struct event_ring *)feed)->reader, source, left);
-}
-
 static void unmap(const void *memory, size_t bytes)
 {
 	if (memory)
 		munmap((void *)(uintptr_t)memory, bytes);
 }
 
-static void close_feed(struct hg_feed *feed)
+static void close_ring(struct ring *ring, size_t page)
 {
-	struct event_ring *ring = (struct event_ring *)feed;
-
-	unmap(ring->reader.lost, ring->page);
-	unmap(ring->reader.consumer, ring->page);
-	unmap(ring->reader.producer, ring->page + 2 * ring->reader.size);
+	unmap(ring->reader.lost, page);
+	unmap(ring->reader.consumer, page);
+	unmap(ring->reader.producer, page + 2 * ring->reader.size);
 	bpf_object__close(ring->object);
-	free(ring);
+	memset(ring, 0, sizeof(*ring));
 }
 
-static int silent(enum libbpf_print_level level, const char *format, va_list args)
-{
-	(void)level, (void)format, (void)args;
-	return 0;
-}
-
-static bool load(const struct event_ring *ring, uint32_t bytes, bool no_loopback)
+static bool load(const struct event_ring *events, struct ring *ring, size_t bytes)
 {
 	struct bpf_map *constants = bpf_object__find_map_by_name(ring->object, ".rodata");
-	struct bpf_map *events = bpf_object__find_map_by_name(ring->object, "events");
-	uint32_t size = (uint32_t)ring->page;
+	struct bpf_map *map = bpf_object__find_map_by_name(ring->object, "events");
 
-	while (size < bytes && size < MOST_BYTES)
-		size *= 2;
-	return constants && events && bpf_map__set_max_entries(events, size) == 0 &&
-	       bpf_map__set_initial_value(constants, &no_loopback, sizeof(no_loopback)) == 0 &&
+	return constants && map && bpf_map__set_max_entries(map, (uint32_t)bytes) == 0 &&
+	       bpf_map__set_initial_value(constants, &events->no_loopback, sizeof(events->no_loopback)) == 0 &&
 	       bpf_object__load(ring->object) == 0;
 }
 
@@ -125,7 +122,7 @@ static void *map_at(int fd, size_t bytes, int protection, size_t offset)
 	return memory == MAP_FAILED ? NULL : memory;
 }
 
-static bool map_ring(struct event_ring *ring)
+static bool map_ring(struct ring *ring, size_t page)
 {
 	struct bpf_map *events = bpf_object__find_map_by_name(ring->object, "events");
 	struct bpf_map *variables = bpf_object__find_map_by_name(ring->object, ".bss");
@@ -133,16 +130,17 @@ static bool map_ring(struct event_ring *ring)
 
 	if (!events || !variables)
 		return false;
-	ring->feed.fd = bpf_map__fd(events);
+	ring->fd = bpf_map__fd(events);
 	r->size = bpf_map__max_entries(events);
-	r->lost = map_at(bpf_map__fd(variables), ring->page, PROT_READ, 0);
-	r->consumer = map_at(ring->feed.fd, ring->page, PROT_READ | PROT_WRITE, 0);
-	r->producer = map_at(ring->feed.fd, ring->page + 2 * r->size, PROT_READ, ring->page);
-	r->data = (const uint8_t *)r->producer + ring->page;
+	r->lost = map_at(bpf_map__fd(variables), page, PROT_READ, 0);
+	r->consumer = map_at(ring->fd, page, PROT_READ | PROT_WRITE, 0);
+	r->producer = map_at(ring->fd, page + 2 * r->size, PROT_READ, page);
+	r->data = (const uint8_t *)r->producer + page;
 	return r->lost && r->consumer && r->producer;
 }
 
-static bool attach(struct event_ring *ring, int fd)
+/* In place of the filter that is there, if there is one. */
+static bool attach(const struct ring *ring, int fd)
 {
 	struct bpf_program *program = bpf_object__find_program_by_name(ring->object, "copy_events");
 	int program_fd = program ? bpf_program__fd(program) : -1;
@@ -150,19 +148,100 @@ static bool attach(struct event_ring *ring, int fd)
 	return program_fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_ATTACH_BPF, &program_fd, sizeof(program_fd)) == 0;
 }
 
-struct hg_feed *hg_event_ring_open(int fd, const char *object, uint32_t bytes, bool no_loopback)
+/* False: all is as before. */
+static bool open_ring(const struct event_ring *events, struct ring *ring, size_t bytes)
 {
-	struct event_ring *ring = calloc(1, sizeof(*ring));
+	ring->object = bpf_object__open_file(events->path, NULL);
+	if (ring->object && load(events, ring, bytes) && map_ring(ring, events->page) && attach(ring, events->socket))
+		return true;
+	close_ring(ring, events->page);
+	return false;
+}
 
-	if (!ring)
+static bool membarrier(int command)
+{
+	return syscall(SYS_membarrier, command, 0, 0) >= 0;
+}
+
+/* Has the kernel write to a ring twice as large. Once the barrier is over, which is a synchronize_rcu() (membarrier(2)), nobody writes
+ * to the old one any more: it is read to its end first, so that all events stay in their order. */
+static void grow(struct event_ring *events)
+{
+	size_t bytes = 2 * events->now.reader.size;
+
+	if (bytes > events->most)
+		return;
+	if (!membarrier(MEMBARRIER_CMD_GLOBAL) || !open_ring(events, &events->larger, bytes))
+		events->most = 0;
+	else
+		membarrier(MEMBARRIER_CMD_GLOBAL);
+}
+
+static void use(struct event_ring *events, struct ring ring)
+{
+	events->now = ring;
+	events->feed.fd = ring.fd;
+	atomic_store(&events->feed.bytes, (uint32_t)ring.reader.size);
+}
+
+static int read_feed(struct hg_feed *feed, struct hg_source *source, bool *left)
+{
+	struct event_ring *events = (struct event_ring *)feed;
+	uint64_t told = events->now.reader.told;
+	int status = hg_ring_read(&events->now.reader, source, left);
+
+	if (status == 0 && events->now.reader.told != told && !events->larger.object) {
+		grow(events);
+		status = hg_ring_read(&events->now.reader, source, left);
+	}
+	/* Nobody is woken any more by the old one: what is empty now is left now. */
+	if (status == 0 && events->larger.object && !*left) {
+		close_ring(&events->now, events->page);
+		use(events, events->larger);
+		events->larger = (struct ring){ 0 };
+		status = hg_ring_read(&events->now.reader, source, left);
+	}
+	return status;
+}
+
+static void close_feed(struct hg_feed *feed)
+{
+	struct event_ring *events = (struct event_ring *)feed;
+
+	close_ring(&events->now, events->page);
+	close_ring(&events->larger, events->page);
+	free(events->path);
+	free(events);
+}
+
+static int silent(enum libbpf_print_level level, const char *format, va_list args)
+{
+	(void)level, (void)format, (void)args;
+	return 0;
+}
+
+struct hg_feed *hg_event_ring_open(int fd, const char *object, uint32_t bytes, uint32_t most, bool no_loopback)
+{
+	struct event_ring *events = calloc(1, sizeof(*events));
+	struct ring ring = { 0 };
+	size_t size;
+
+	if (!events)
 		return NULL;
 	libbpf_set_print(silent);
-	ring->page = (size_t)sysconf(_SC_PAGESIZE);
-	ring->feed.read = read_feed;
-	ring->feed.close = close_feed;
-	ring->object = bpf_object__open_file(object, NULL);
-	if (ring->object && load(ring, bytes, no_loopback) && map_ring(ring) && attach(ring, fd))
-		return &ring->feed;
-	close_feed(&ring->feed);
+	size = events->page = (size_t)sysconf(_SC_PAGESIZE);
+	while (size < bytes && size < MOST_BYTES)
+		size *= 2;
+	events->feed.read = read_feed;
+	events->feed.close = close_feed;
+	events->socket = fd;
+	events->path = strdup(object);
+	events->most = most < MOST_BYTES ? most : MOST_BYTES;
+	events->no_loopback = no_loopback;
+	if (events->path && open_ring(events, &ring, size)) {
+		use(events, ring);
+		return &events->feed;
+	}
+	close_feed(&events->feed);
 	return NULL;
 }

@@ -7,8 +7,9 @@
 
 /* Has a filter copy what comes to a socket into a ring (bpf/copy-events.bpf.c, built, at `object`). From then on the
  * socket itself gets nothing: attach it before the first group is joined. NULL where that cannot be done, for want of CAP_BPF
- * or of a kernel from 5.8 on; then nothing has changed. The ring has `bytes`, rounded up to a power of two and whole pages. */
-struct hg_feed *hg_event_ring_open(int fd, const char *object, uint32_t bytes, bool no_loopback);
+ * or of a kernel from 5.8 on; then nothing has changed. The ring has `bytes`, rounded up to a power of two and whole pages;
+ * with each loss it doubles, up to `most` and 32 MiB. */
+struct hg_feed *hg_event_ring_open(int fd, const char *object, uint32_t bytes, uint32_t most, bool no_loopback);
 
 /* The reader alone, of a ring that is there already: the tests make one in memory. */
 struct hg_ring_reader {

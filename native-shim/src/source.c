@@ -475,7 +475,7 @@ HG_EXPORT void hg_source_get_stats(struct hg_source *s, struct hg_source_stats *
 		.ring_full = atomic_load(&s->stat_full),
 		.receive_buffer = s->receive_buffer,
 		.waiting = atomic_load(&s->head) - atomic_load(&s->tail),
-		.by_ring = s->feed != NULL,
+		.ring_bytes = s->feed ? atomic_load(&s->feed->bytes) : 0,
 	};
 }
 

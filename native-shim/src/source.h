@@ -3,6 +3,8 @@
 #ifndef HEADGATE_SOURCE_H
 #define HEADGATE_SOURCE_H
 
+#include <stdatomic.h>
+
 #include "internal.h"
 
 #define HG_SOURCE_END 1
@@ -23,7 +25,8 @@ struct hg_source_ops {
 
 /* Another way than the socket for messages to come: the thread waits for both, and reads this first. */
 struct hg_feed {
-	int fd; /* for poll(2) */
+	int fd; /* for poll(2), until the next read */
+	atomic_uint bytes; /* that it holds at most, now */
 	/* Hands some messages on (hg_source_receive), not all at once, and says whether some are left. 0 or -errno. */
 	int (*read)(struct hg_feed *feed, struct hg_source *source, bool *left);
 	void (*close)(struct hg_feed *feed);

@@ -71,7 +71,7 @@ static void open_ring(size_t size)
 		CHECK(mmap(t.data + i * size, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, memory, 0) != MAP_FAILED);
 	close(memory);
 	t.reader = (struct hg_ring_reader){ t.data, size, &t.consumer, &t.producer, &t.lost, 0, false, 0, 0 };
-	t.feed = (struct hg_feed){ eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), read_feed, close_feed };
+	t.feed = (struct hg_feed){ eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), (uint32_t)size, read_feed, close_feed };
 	CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0);
 	t.peer = pair[1];
 	t.source = hg_source_start_fed(&hg_conntrack_ops, NULL, pair[0], &t.feed, 64, &error);

@@ -18,7 +18,7 @@ const MAX_PAYLOADS = 64;
 export const DEFAULT_RING = 16_384;
 /** Bytes that wait in the kernel before it drops: 16,000 to 32,000 events in a ring, 6,000 at a socket. */
 export const DEFAULT_RECEIVE_BUFFER = 8 << 20;
-/** With every overrun the buffer of conntrack events doubles, up to this; a ring stays as it is. */
+/** With every overrun the buffer of conntrack events doubles, up to this; a ring, which holds more in as many bytes, up to half of it. */
 export const MOST_RECEIVE_BUFFER = 64 << 20;
 
 export interface SourceOptions {

@@ -90,7 +90,7 @@ export class Following {
     const running = runPipeline({
       demand,
       events: (groups) =>
-        conntrackEvents({ groups, opened: (getStats) => (this.#by = getStats().byRing ? 'ring' : 'socket') }),
+        conntrackEvents({ groups, opened: (getStats) => (this.#by = getStats().ringBytes ? 'ring' : 'socket') }),
       dump: () => conntrackDump(),
       read: () => {
         const { watch } = this.#followed.value.datapath.field;

@@ -58,7 +58,7 @@ it('tells of an overrun, reads the table anew, and then knows every flow of the 
   });
   const running = runPipeline({
     demand: NEVER.pipe(startWith({ groups: ['new', 'destroy'], counters: false, ticks: false, links: [] } as const)),
-    events: (groups) => conntrackEvents({ netns: ns.path, groups, receiveBuffer: 4096, ring: 64 }),
+    events: (groups) => conntrackEvents({ netns: ns.path, groups, receiveBuffer: 4096, mostBuffer: 4096, ring: 64 }),
     read: () => EMPTY,
     dump: () => conntrackDump({ netns: ns.path }),
     classifier,

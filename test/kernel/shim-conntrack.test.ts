@@ -188,7 +188,7 @@ describe('events', () => {
   it('are the same by the ring and by the socket, one by one', async () => {
     ns = await addTracked('ways', ['net.netfilter.nf_conntrack_acct=1', 'net.netfilter.nf_conntrack_timestamp=1']);
     const by: boolean[] = [];
-    const opened = (getStats: () => { byRing: boolean }) => by.push(getStats().byRing);
+    const opened = (getStats: () => { ringBytes?: number | undefined }) => by.push(getStats().ringBytes !== undefined);
     const [ring, socket] = [false, true].map((bySocket) => follow({ bySocket, opened })) as [Seen[], Seen[]];
     expect(by).toEqual([true, false]);
     await talk();
@@ -203,13 +203,41 @@ describe('events', () => {
 
   it('that found no room in the ring become an item that says how many, and those after it come', async () => {
     ns = await addTracked('full');
-    const seen = follow({ groups: ['new'], receiveBuffer: 4096, ring: 64 });
+    const seen = follow({ groups: ['new'], receiveBuffer: 4096, mostBuffer: 4096, ring: 64 });
     makeFlows(ns, 5000);
     await sendUdp(ns, '127.0.0.9', 7002);
     await soon(() => expect(seen.at(-1)!.original.destinationPort).toBe(7002));
     const lost = seen.filter(({ kind }) => kind === 'overrun').reduce((sum, { count }) => sum + count, 0);
     expect(lost).toBeGreaterThan(0);
     expect(seen.filter(({ kind }) => kind === 'new').length + lost).toBe(5001);
+  });
+
+  it('have the ring grow when they found no room, and stay in their order, none of them uncounted', async () => {
+    ns = await addTracked('wide');
+    const stats: (() => { overruns: number; ringBytes?: number | undefined })[] = [];
+    const opened = (getStats: (typeof stats)[number]) => stats.push(getStats);
+    const seen = follow({ receiveBuffer: 4096, mostBuffer: 1 << 20, ring: 64, opened });
+    const ringBytes = () => stats[0]!().ringBytes!;
+    expect(ringBytes()).toBe(4096);
+    let made = 0;
+    for (let storm = 0; storm < 40 && ringBytes() < 1 << 20; storm++) {
+      made += 5000;
+      makeFlows(ns, 5000);
+      await flush();
+    }
+    expect(ringBytes()).toBe(1 << 20);
+    await sendUdp(ns, '127.0.0.9', 7002);
+    await soon(() => expect(seen.at(-1)!.original.destinationPort).toBe(7002));
+    const lost = seen.filter(({ kind }) => kind === 'overrun').reduce((sum, { count }) => sum + count, 0);
+    const told = seen.filter(({ kind }) => kind === 'new' || kind === 'destroy');
+    expect(told.length + lost).toBe(2 * made + 1);
+    expect(lost).toBe(stats[0]!().overruns);
+    // Each storm counts its ports up, and is over when its flows end.
+    const begins = told.filter(({ kind, original }, i) => {
+      const before = told[i - 1];
+      return kind === 'new' && (before?.kind !== 'new' || before.original.sourcePort! >= original.sourcePort!);
+    });
+    expect(begins.length).toBeLessThanOrEqual(made / 5000 + 1);
   });
 
   it('that found no room become an item, and those after it come', async () => {

@@ -21,8 +21,8 @@ describe('devices that change under it', () => {
     await change();
     expect(await lost).toBeLessThanOrEqual(most);
   }
-  const state = (program: Program, wanted: string) =>
-    program.line((line) => line.includes('"kind":"link"') && line.includes(`"state":"${wanted}"`));
+  const state = (program: Program, wanted: string, reason = '') =>
+    program.line((line) => [`"kind":"link"`, `"state":"${wanted}"`, reason].every((part) => line.includes(part)));
 
   it('an ifb taken down: the filter goes, traffic passes unshaped; up again: it is steered again', async () => {
     const program = await gateway.up();
@@ -58,7 +58,7 @@ describe('devices that change under it', () => {
     await state(program, 'absent');
     expect(await gateway.box.run('ip', 'link', 'show')).not.toContain('hg-wan');
     await gateway.layWan();
-    await state(program, 'steering');
+    await state(program, 'steering', 'wan is back');
     expect(await gateway.ping(5)).toBe(0);
     expect((await gateway.link()).download!.packets.local).toBeGreaterThanOrEqual(5);
     expect((await program.stop('SIGTERM')).status).toBe(0);
@@ -76,7 +76,7 @@ describe('devices that change under it', () => {
     expect(await gateway.box.run('tc', 'qdisc', 'show', 'dev', 'wan9')).toBe(before.replace('wan', 'wan9'));
     expect(await gateway.box.run('ip', 'link', 'show')).not.toContain('hg-wan');
     await gateway.box.run('ip', 'link', 'set', 'wan9', 'name', 'wan');
-    await state(program, 'steering');
+    await state(program, 'steering', 'wan is back');
     expect(await gateway.ping(5)).toBe(0);
     expect((await gateway.link()).download!.packets.local).toBeGreaterThanOrEqual(5);
   });

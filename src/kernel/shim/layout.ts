@@ -183,7 +183,7 @@ export const SOURCE_STATS = layout('hg_source_stats', 40, {
   ring_full: u64(16),
   receive_buffer: u32(24),
   waiting: u32(28),
-  by_ring: u32(32),
+  ring_bytes: u32(32),
   pad: u32(36),
 });
 

@@ -7,7 +7,7 @@ import type { Records } from './records.ts';
 export interface SourceStats {
   /** Records put into the ring so far. */
   readonly records: number;
-  /** Times that the kernel had to drop messages; with {@link byRing}, how many it dropped. */
+  /** Times that the kernel had to drop messages; with a ring ({@link ringBytes}), how many it dropped. */
   readonly overruns: number;
   /** Times that the shim had to wait for JavaScript. */
   readonly ringFull: number;
@@ -15,8 +15,8 @@ export interface SourceStats {
   readonly receiveBuffer: number;
   /** Records in the ring now. */
   readonly waiting: number;
-  /** The kernel copies events into a ring, where it would else queue them at the socket. */
-  readonly byRing: boolean;
+  /** Of the ring that the kernel copies events into, where it would else queue them at the socket. */
+  readonly ringBytes: number | undefined;
 }
 
 /** One open source of the shim: a kernel socket, the thread that reads it, a ring, a doorbell. */
@@ -65,7 +65,7 @@ export class Source {
       ringFull: u64(f.ring_full.offset),
       receiveBuffer: bytes.getUint32(f.receive_buffer.offset, LITTLE_ENDIAN),
       waiting: bytes.getUint32(f.waiting.offset, LITTLE_ENDIAN),
-      byRing: bytes.getUint32(f.by_ring.offset, LITTLE_ENDIAN) !== 0,
+      ringBytes: bytes.getUint32(f.ring_bytes.offset, LITTLE_ENDIAN) || undefined,
     };
   }
 
