@@ -16,7 +16,7 @@
 
 #include <stdint.h>
 
-#define HG_ABI 7 /* changes with every change of a record or a function; hg_abi() returns it */
+#define HG_ABI 8 /* changes with every change of a record or a function; hg_abi() returns it */
 
 /* What happened, where, and the kernel's own words for it (extended ACK), when it said any. */
 struct hg_error {

@@ -3,7 +3,7 @@ import { HeadgateError } from '../../model/index.ts';
 import { SHIM_LIBRARY } from '../built.ts';
 
 /** HG_ABI of the header that the layouts were written from. */
-const ABI = 7;
+const ABI = 8;
 
 /** A C pointer as koffi hands it out; null for NULL. */
 export type Pointer = bigint;
