@@ -33,8 +33,14 @@ const SCENE: Scene = {
 };
 const WANTS: Evidence['wants'] = { links: [{ device: 'wan', download: 90e6, upload: 18e6 }], clock: false };
 
-const concerns = (readings: Partial<Readings>, wants: Partial<Evidence['wants']> = {}, scene: Partial<Scene> = {}) =>
+const concerns = (
+  readings: Partial<Readings>,
+  wants: Partial<Evidence['wants']> = {},
+  scene: Partial<Scene> = {},
+  hung?: number,
+) =>
   listConcerns({
+    hung,
     readings: { ...QUIET, ...readings },
     wants: { ...WANTS, ...wants },
     scene: { ...SCENE, ...scene },
@@ -49,6 +55,11 @@ it('nothing where nothing is, and where nothing could be read', () => {
     concerns({ devices: [{ name: 'wan' }], conntrack: {}, clock: undefined, receiveBuffer: { asked: 1 } }),
   ).toEqual([]);
   expect(concerns({}, { links: [] })).toEqual([]);
+});
+
+it('a service that hangs', () => {
+  expect(briefly({}, {}, {}, 4711)).toEqual(['problem service-hangs']);
+  expect(concerns({}, {}, {}, 4711)[0]!.what).toContain('pid 4711');
 });
 
 it('each says what to do, and problems come first', () => {
