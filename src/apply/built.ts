@@ -1,10 +1,9 @@
-import { isGone } from '../kernel/index.ts';
+import { isGone, isOurPrinted } from '../kernel/index.ts';
 import type { Policy } from '../language/index.ts';
 import type { Argv } from '../model/index.ts';
 import {
   ARRIVAL_FAMILY,
   formatHandle,
-  isOurFilter,
   MIRROR_FAMILIES,
   shaperMajor,
   TABLE,
@@ -129,18 +128,12 @@ async function listOurFilters(device: string, parent: string, told: RunThere): P
     text
       .split(/^filter /m)
       .filter((filter) => filter !== '')
-      .filter((filter) => parent !== 'ingress' || isOurs(filter))
+      .filter((filter) => parent !== 'ingress' || isOurPrinted(filter))
       .map(plainFilter)
       // Chains are told in the order in which they came to be.
       .sort()
       .join('\n')
   );
-}
-
-function isOurs(filter: string): boolean {
-  const pref = Number(/\bpref (\d+)/.exec(filter)?.[1]);
-  const kind = /\bpref \d+ (\w+)/.exec(filter)?.[1] ?? '';
-  return isOurFilter({ pref, kind, chain: Number(/\bchain (\d+)/.exec(filter)?.[1] ?? 0) });
 }
 
 /** Without the numbers that the kernel hands out. */

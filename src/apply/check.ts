@@ -34,7 +34,7 @@ export function checkLink(shape: LinkShape, scene: Scene, datapath: Pick<Datapat
   if (foreign.length > 0)
     throw new HeadgateError('HG_FILTER_TAKEN', {
       device,
-      found: [...new Set(foreign.map((f) => `pref ${f.pref} ${f.kind}`))].join(', '),
+      found: [...new Set(foreign.map((f) => `pref ${f.pref} ${f.bpfName ?? f.kind}`))].join(', '),
     });
 
   const chains = passedBy(shape, scene, { hook });

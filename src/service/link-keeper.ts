@@ -293,13 +293,19 @@ export class LinkKeeper {
   async #giveUp({ device, ifbs }: LinkShape, reason: string): Promise<void> {
     const said = this.#obstacle === reason;
     this.#obstacle = reason;
-    if (ifbs.length === 0) {
-      if (!said) this.#change(this.shape.ifbs.length === 0 ? 'open' : this.#state, reason);
-    } else if (!said || isRedirected(await inspect(), device)) await this.#open(reason);
+    // What others have put where ours is not stays.
+    const open =
+      ifbs.length > 0 &&
+      (await inspect().then(
+        (scene) => isRedirected(scene, device),
+        () => true,
+      ));
+    if (open) await this.#open(reason);
+    else if (!said) this.#change(ifbs.length > 0 || this.shape.ifbs.length === 0 ? 'open' : this.#state, reason);
   }
 
   #cut(): void {
-    if (this.#device) for (const pref of this.#datapath.entries) delIngressFilter(this.#device.index, pref);
+    if (this.#device) for (const filter of this.#datapath.entries) delIngressFilter(this.#device.index, filter);
   }
 
   /** Lets arriving packets pass, at once; then the rest goes. What cannot be removed is said: traffic hangs on it. */
