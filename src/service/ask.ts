@@ -5,7 +5,7 @@ import { getInstancePid, requestLocal } from '../kernel/index.ts';
 import { type ErrorCode, HeadgateError, isErrorCode } from '../model/index.ts';
 import { METRIC_FORMATS, type MetricFormat } from '../monitor/index.ts';
 import type { Unconfirmed } from './confirmation.ts';
-import type { LiveExplanation } from './explain-live.ts';
+import type { LiveExplanations } from './explain-live.ts';
 import type { FlowList } from './list-flows.ts';
 import type { ReloadResult } from './reload.ts';
 import type { WebAddress } from './serve-web.ts';
@@ -29,12 +29,11 @@ export const getServicePid = async (): Promise<number | undefined> =>
 export const requestStatus = (): Promise<Status> => ask('/status');
 
 /** Flows that the service knows by what is said of them, each with why it goes where it goes. @throws HeadgateError also HG_NO_FLOW, HG_USAGE */
-export const requestExplanation = (flow: string): Promise<readonly LiveExplanation[]> =>
+export const requestExplanation = (flow: string): Promise<LiveExplanations> =>
   ask(`/explain?${new URLSearchParams({ flow })}`);
 
 /** The same of every flow that has this end: `10.0.0.5:443`, `[2001:db8::1]:443`, or an address alone. */
-export const requestWhy = (end: string): Promise<readonly LiveExplanation[]> =>
-  ask(`/why?${new URLSearchParams({ end })}`);
+export const requestWhy = (end: string): Promise<LiveExplanations> => ask(`/why?${new URLSearchParams({ end })}`);
 
 /** Flows by a condition, in order: list-flows.ts. @throws HeadgateError also HG_USAGE */
 export const requestFlows = (parameters: URLSearchParams): Promise<FlowList> => ask(`/flows?${parameters}`);

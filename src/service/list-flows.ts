@@ -8,8 +8,9 @@ import {
   parseWhere,
   setContents,
 } from '../language/index.ts';
-import { type FlowFacts, formatEnd, HeadgateError, type Origin, protocolName } from '../model/index.ts';
+import { formatEnd, HeadgateError, type Origin, protocolName } from '../model/index.ts';
 import { type Counts, type FlowClassifier, type FlowView, type Reading, readingOf } from '../pipeline/index.ts';
+import { factsOf } from './flow-facts.ts';
 import { FLOW_ORDERS, type FlowOrder, MOST_LISTED } from './flow-orders.ts';
 
 /** Flows that are looked at in one go; between two, the event loop has its turn. */
@@ -124,23 +125,6 @@ function cut(ranked: Ranked[], limit: number): Ranked | undefined {
 
 const NAMES = new Intl.Collator('en', { numeric: true });
 const compare = (a: Key, b: Key): number => (typeof a === 'number' ? Number(b) - a : NAMES.compare(a, String(b)));
-
-/** What a flow has, with counters that were read for this alone. */
-function factsOf(flow: FlowView, reading: Reading | undefined): FlowFacts {
-  const { origin, protocol, local, remote, zone, nat, tcpState, age, idle, clock } = flow;
-  const { device, mac, dscp, helper, user, process, unit, cgroup, domains, p2p } = flow;
-  const { rate } = reading ?? {};
-  return {
-    ...{ origin, protocol, local, remote, zone, nat, tcpState, age, idle, clock },
-    ...{ device, mac, dscp, helper, user, process, unit, cgroup, domains, p2p },
-    bytes: reading?.bytes ?? flow.bytes,
-    packets: reading?.packets ?? flow.packets,
-    rate: (direction, window) =>
-      flow.rate(direction, window) ?? (rate && (direction === 'total' ? rate.in + rate.out : rate[direction])),
-    count: (of, by) => flow.count(of, by),
-    inSet: (set, address) => flow.inSet(set, address),
-  };
-}
 
 function listOne(flow: FlowView, queue: string, rule: string | undefined, reading: Reading | undefined): ListedFlow {
   const { origin, zone, age, tcpState, unit, process, domains } = flow;

@@ -1,6 +1,6 @@
 import type { FlowEvent, MonitorItem } from '../monitor/index.ts';
 import { describeItem } from '../monitor/index.ts';
-import type { ListedFlow, LiveExplanation } from '../service/index.ts';
+import type { ListedFlow, LiveExplanation, LiveExplanations } from '../service/index.ts';
 import { at, el, setText } from './dom.ts';
 import { duration } from './format.ts';
 import { ask, get } from './service.ts';
@@ -53,7 +53,7 @@ export class Story {
   async #explain(flow: Ends): Promise<void> {
     try {
       const text = `${flow.protocol} ${flow.local} -> ${flow.remote}`;
-      const [found] = await get<LiveExplanation[]>(`/explain?${new URLSearchParams({ flow: text })}`);
+      const [found] = (await get<LiveExplanations>(`/explain?${new URLSearchParams({ flow: text })}`)).flows;
       if (this.#flow !== flow || !found) return;
       const { queue, rule, classes, mark, rules, decided, filters } = found;
       const where = `It is in ${queue}, ${rule === null ? `by the default of its origin (${(found.facts as { origin: string }).origin})` : `by rule ${rule}`}, for ${duration(decided)}.`;

@@ -133,3 +133,41 @@ it('list the flows that are meant, and say why they are where they are', async (
   await reader.stop();
   expect(await program.stop('SIGTERM')).toEqual({ status: 0, signal: null });
 }, 240_000);
+
+it('knows of a flow what no rule had to look at, says what nobody knows, and how many there are', async () => {
+  const { box, inside, world } = gateway;
+  await box.run('sysctl', '-qw', 'net.netfilter.nf_conntrack_acct=1', 'net.netfilter.nf_conntrack_udp_timeout=600');
+  const file = join(gateway.folder, 'test.gate');
+  const text = `rule web when remote.port 443 -> mine\nrule big when bytes > 90KB -> seed\n`;
+  await writeFile(file, policy(`${text}rule slow when remote.port 443 and rate < 1mbit for 10s -> seed\n`));
+  const program = await gateway.up(file);
+  const [asking, serving] = [await Host.start(inside), await Host.start(world)];
+  await serving.sink(WORLD, 443);
+  await asking.tell(WORLD, 443, 100, { from: 6001, size: 1000 });
+  const why = async (...args: string[]) => {
+    const exit = await gateway.headgate('why', ...args);
+    expect(exit).toMatchObject({ status: 0 });
+    return exit;
+  };
+  // `web` comes first, so nobody watches what it carries; but `why` can ask.
+  await soon(async () => expect((await why(`${INSIDE}:6001`)).stdout).toMatch(/^-> web /m));
+  const { stdout } = await why(`${INSIDE}:6001`);
+  expect(stdout).toMatch(/^ {3}big +line \d +takes +bytes > 90kB \(it is [\d.]+(kB|B)\); too late, behind web$/m);
+  expect(stdout).toMatch(/^ {3}slow .* needs rate < 1mbit \(not known\), rate < 1mbit for 10s \(not known\)$/m);
+  expect(stdout).toMatch(/; then rule big comes next: seed$/m);
+  await asking.tell(WORLD, 443, 1, { from: 6002, size: 10 });
+  await soon(async () =>
+    expect((await why(`${INSIDE}:6002`)).stdout).toMatch(
+      /; then no other rule takes it, unless slow: not all is known$/m,
+    ),
+  );
+
+  // More than it explains.
+  for (let port = 6003; port < 6025; port++) await asking.tell(WORLD, 443, 1, { from: port, size: 10 });
+  await soon(async () => {
+    const many = await why(`${WORLD}:443`, '--json');
+    expect(JSON.parse(many.stdout)).toHaveLength(20);
+    expect(many.stderr).toBe('the first 20 of 24 flows\n');
+  });
+  expect(await program.stop('SIGTERM')).toEqual({ status: 0, signal: null });
+}, 240_000);
