@@ -36,7 +36,7 @@ export type Answers = Readonly<Record<string, Answer>>;
 
 /**
  * `/status`, `/service` (what of it needs no look at the kernel), `/policy`, `/explain?flow=`, `/why?end=`,
- * `/flows?where=&sort=&limit=`, `/events` (serve-events.ts) and `/metrics` (serve-metrics.ts).
+ * `/flows?where=&sort=&limit=&rates=1`, `/events` (serve-events.ts) and `/metrics` (serve-metrics.ts).
  */
 export function listAnswers(readable: Readable): Answers {
   const status = shareRunning(readable.status);

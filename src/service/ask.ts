@@ -26,7 +26,7 @@ export const getServicePid = async (): Promise<number | undefined> =>
   (await getInstancePid()) ?? (await requestService())?.pid;
 
 /** The whole status, of a service that lives. @throws HeadgateError HG_NOT_RUNNING, HG_FORBIDDEN */
-export const requestStatus = (): Promise<Status> => ask('/status');
+export const requestStatus = (signal?: AbortSignal): Promise<Status> => ask('/status', 'GET', undefined, signal);
 
 /** Flows that the service knows by what is said of them, each with why it goes where it goes. @throws HeadgateError also HG_NO_FLOW, HG_USAGE */
 export const requestExplanation = (flow: string): Promise<LiveExplanations> =>
@@ -36,7 +36,8 @@ export const requestExplanation = (flow: string): Promise<LiveExplanations> =>
 export const requestWhy = (end: string): Promise<LiveExplanations> => ask(`/why?${new URLSearchParams({ end })}`);
 
 /** Flows by a condition, in order: list-flows.ts. @throws HeadgateError also HG_USAGE */
-export const requestFlows = (parameters: URLSearchParams): Promise<FlowList> => ask(`/flows?${parameters}`);
+export const requestFlows = (parameters: URLSearchParams, signal?: AbortSignal): Promise<FlowList> =>
+  ask(`/flows?${parameters}`, 'GET', undefined, signal);
 
 /**
  * Has the service read its policy anew; where `confirm` ms are given, the policy before comes back unless it is confirmed
@@ -68,9 +69,14 @@ export async function requestMetrics(format: MetricFormat): Promise<string> {
 }
 
 /** @param timeout ms to the answer; absent: it may take long, from a service that says at once that it lives */
-async function ask<T>(path: string, method: 'GET' | 'POST' = 'GET', timeout?: number): Promise<T> {
-  if (timeout === undefined) await ask('/service', 'GET', PATIENCE_MS);
-  const response = await requestLocal(path, method, timeout);
+async function ask<T>(
+  path: string,
+  method: 'GET' | 'POST' = 'GET',
+  timeout?: number,
+  signal?: AbortSignal,
+): Promise<T> {
+  if (timeout === undefined) await ask('/service', 'GET', PATIENCE_MS, signal);
+  const response = await requestLocal(path, method, timeout, {}, signal);
   const answer = await readJson(response).catch((cause: Error) => {
     throw new HeadgateError('HG_NOT_RUNNING', {}, { cause });
   });

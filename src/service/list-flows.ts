@@ -21,6 +21,8 @@ export interface FlowQuery {
   readonly where?: Condition | undefined;
   readonly order: FlowOrder;
   readonly limit: number;
+  /** Rates are to be told, whatever the order. */
+  readonly rates: boolean;
 }
 
 /** A flow as it is listed. What the kernel does not count, or nobody has found out, is not there. */
@@ -52,7 +54,7 @@ export interface FlowList {
   readonly flows: readonly ListedFlow[];
 }
 
-/** Reads `where`, `sort` and `limit`. @throws HeadgateError HG_USAGE */
+/** Reads `where`, `sort`, `limit`, and `rates=1`. @throws HeadgateError HG_USAGE */
 export function readQuery(parameters: URLSearchParams, policy: Policy): FlowQuery {
   const text = parameters.get('where');
   const order = (parameters.get('sort') ?? 'bytes') as FlowOrder;
@@ -60,25 +62,27 @@ export function readQuery(parameters: URLSearchParams, policy: Policy): FlowQuer
   const limit = Number(parameters.get('limit') ?? 50);
   if (!Number.isInteger(limit) || limit < 1 || limit > MOST_LISTED)
     throw usage(`limit ${parameters.get('limit')}: a number from 1 to ${MOST_LISTED}`);
-  if (text === null) return { order, limit };
+  const rates = parameters.get('rates') === '1';
+  if (text === null) return { order, limit, rates };
   const { condition, diagnostics } = parseWhere(text, policy);
   if (!condition) {
     const [first] = diagnostics.filter(({ severity }) => severity === 'error');
     throw usage(`--where ${text}: ${first && formatFinding(first)}`);
   }
-  return { where: condition, order, limit };
+  return { where: condition, order, limit, rates };
 }
 
 const usage = (problem: string): HeadgateError => new HeadgateError('HG_USAGE', { problem, command: 'flows' });
 
 /** Rates are asked for: the counters have to be read twice. */
-export const needsRates = ({ where, order }: FlowQuery): boolean =>
+export const needsRates = ({ where, order, rates }: FlowQuery): boolean =>
+  rates ||
   order === 'rate' ||
   (where !== undefined && [...leavesOf(where)].some((leaf) => leaf.kind === 'measure' && leaf.measure === 'rate'));
 
 /** The flows that are meant, in order. */
 export async function listFlows(
-  { where, order, limit }: FlowQuery,
+  { where, order, limit }: Omit<FlowQuery, 'rates'>,
   policy: Policy,
   flows: Iterable<FlowView>,
   classifier: Pick<FlowClassifier, 'decisionOf' | 'table'>,

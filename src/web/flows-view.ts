@@ -45,7 +45,7 @@ export class FlowsView {
 
   /** Asks for the flows. A condition with a mistake is said, and what was there stays. */
   async read(): Promise<void> {
-    const parameters = new URLSearchParams({ sort: this.#sort.value, limit: String(MOST_FLOWS) });
+    const parameters = new URLSearchParams({ sort: this.#sort.value, limit: String(MOST_FLOWS), rates: '1' });
     if (this.#asked) parameters.set('where', this.#asked);
     const query = String(parameters);
     // Rows do not move away under who looks at one, unless he asks for others.
