@@ -82,7 +82,7 @@ function titleOf({ figures, paused, clock }: View): string {
     .join('  ');
 }
 
-function footOf({ typing, filter, problem, sort, help }: View, columns: number): string {
+function footOf({ typing, filter, problem, sort, help, list }: View, columns: number): string {
   if (typing) {
     const [before, behind, keys] = ['where: ', '_', '   Enter: apply  Esc: leave'];
     // The end is what is being typed.
@@ -91,6 +91,9 @@ function footOf({ typing, filter, problem, sort, help }: View, columns: number):
   }
   if (problem !== undefined) return problem;
   if (help) return 'any key: back';
+  const unknown = filter ? (list?.unknown ?? []) : [];
+  if (unknown.length > 0)
+    return `not known of every flow: ${unknown.join(', ')}  / where (${filter})  Esc: all  ? help`;
   return `q quit  p pause  s sort (${sort})  up/down scroll  ? help  / where${filter ? ` (${filter})` : ''}`;
 }
 

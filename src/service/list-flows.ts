@@ -3,6 +3,7 @@ import {
   type Condition,
   evaluate,
   formatFinding,
+  isKnown,
   leavesOf,
   type Policy,
   parseWhere,
@@ -52,6 +53,8 @@ export interface FlowList {
   readonly matched: number;
   /** The first of those. */
   readonly flows: readonly ListedFlow[];
+  /** Words of the condition that are not known of every flow: where one is not, what compares with it is false. */
+  readonly unknown: readonly string[];
 }
 
 /** Reads `where`, `sort`, `limit`, and `rates=1`. @throws HeadgateError HG_USAGE */
@@ -91,12 +94,18 @@ export async function listFlows(
   const sets = setContents(policy);
   const keyOf = KEYS[order];
   const first: Ranked[] = [];
+  const leaves = where ? [...leavesOf(where)] : [];
+  const unknown = new Set<string>();
   let matched = 0;
   /** Who comes behind it is not listed, and costs no more than a look. */
   let last: Ranked | undefined;
   const take = (flow: FlowView): void => {
     const reading = readingOf(readings, classifier.table, flow.row);
-    if (where && !evaluate(where, factsOf(flow, reading), sets)) return;
+    if (where) {
+      const facts = factsOf(flow, reading);
+      for (const leaf of leaves) if (!isKnown(leaf, facts)) unknown.add(wordOf(leaf));
+      if (!evaluate(where, facts, sets)) return;
+    }
     matched++;
     const { queue, rule } = classifier.decisionOf(flow.row);
     const key = keyOf(flow, reading, queue, rule?.name);
@@ -110,8 +119,10 @@ export async function listFlows(
     if (++total % MOST_IN_ONE_GO === 0) await setImmediate();
   }
   cut(first, limit);
-  return { total, matched, flows: first.map(({ flow }) => flow) };
+  return { total, matched, flows: first.map(({ flow }) => flow), unknown: [...unknown].sort() };
 }
+
+const wordOf = (leaf: Condition): string => (leaf.kind === 'measure' ? leaf.measure : leaf.kind);
 
 /** By what a flow is put in order. */
 type Key = number | string;

@@ -54,9 +54,10 @@ export class FlowsView {
     if (held) return;
     const problem = at('where-problem');
     try {
-      const { total, matched, flows } = await get<FlowList>(`/flows?${query}`);
+      const { total, matched, flows, unknown } = await get<FlowList>(`/flows?${query}`);
       const shown = matched > flows.length ? `, the first ${flows.length} of them here` : '';
-      setText(this.#summary, `${matched} of ${total} flows${shown}`);
+      const said = unknown.length > 0 ? `; not known of every flow: ${unknown.join(', ')}` : '';
+      setText(this.#summary, `${matched} of ${total} flows${shown}${said}`);
       setText(problem, '');
       this.#where.removeAttribute('aria-invalid');
       this.#shown = query;

@@ -162,6 +162,31 @@ it('knows of a flow what no rule had to look at, says what nobody knows, and how
     ),
   );
 
+  // What no rule asks for, nobody gathers.
+  const list = async (where: string) => {
+    const { status, stdout, stderr } = await gateway.headgate('flows', '--where', where);
+    expect(status).toBe(0);
+    const { matched, unknown } = JSON.parse((await gateway.headgate('flows', '--json', '--where', where)).stdout);
+    const warning = /not known of every flow: (.*);/.exec(stderr)?.[1];
+    return { matched, unknown, warning, lines: stdout.split('\n').length - 1 };
+  };
+  expect(await list('process "python3" or idle > 1ms and user root')).toMatchObject({
+    ...{ matched: 0, unknown: ['idle', 'process', 'user'], warning: 'idle, process, user' },
+  });
+  expect(await list('not p2p and bytes > 50KB')).toMatchObject({ matched: 1, unknown: ['p2p'], warning: 'p2p' });
+  expect(await list('origin local and bytes > 50KB')).toMatchObject({ matched: 1, unknown: [], warning: undefined });
+
+  // A flow of a protocol without a name is asked for as it is printed.
+  await box.run(...(['conntrack', '-I', '-p', '112', '-s', INSIDE, '-d', WORLD, '--timeout', '600'] as const));
+  const ask = (flow: string) => gateway.headgate('explain', '--live', flow);
+  await soon(async () =>
+    expect(await ask(`112 ${INSIDE} -> ${WORLD}`)).toMatchObject({
+      ...{ status: 0, stdout: expect.stringMatching(/^112 10\.0\.0\.2 -> 192\.0\.2\.2 origin local$/m) },
+    }),
+  );
+  const none = await ask(`256 ${INSIDE} -> ${WORLD}`);
+  expect(none).toMatchObject({ status: 2, stderr: expect.stringContaining('column 1: ') });
+
   // More than it explains.
   for (let port = 6003; port < 6025; port++) await asking.tell(WORLD, 443, 1, { from: port, size: 10 });
   await soon(async () => {

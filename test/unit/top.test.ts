@@ -26,7 +26,7 @@ const flow = (remote: string, more: Partial<ListedFlow> = {}): ListedFlow => ({
   ...{ protocol: 'tcp', local: '10.0.0.2:4000', remote, origin: 'local', queue: 'local', rate: { in: 1e6, out: 1e5 } },
   ...more,
 });
-const listOf = (...flows: ListedFlow[]) => ({ total: 500, matched: flows.length, flows });
+const listOf = (...flows: ListedFlow[]) => ({ total: 500, matched: flows.length, flows, unknown: [] as string[] });
 const view = (more: Partial<View> = {}): View => ({
   ...{ figures: figuresOf(now, before), list: undefined, sort: 'rate', filter: '', typing: false, paused: false },
   ...{ help: false, scroll: 0, clock: '10:02:11', ...more },
@@ -88,6 +88,8 @@ it('shows flows with what is known of them, scrolls, and says when there is none
   const none = drawFrame(view({ list: listOf(), filter: 'p2p' }), plain);
   expect(none[4]).toMatch(/^0 of 500 flows/);
   expect(none[5]).toBe('no flow meets the condition');
+  const blind = drawFrame(view({ list: { ...listOf(), unknown: ['p2p'] }, filter: 'p2p' }), plain);
+  expect(blind.at(-1)).toMatch(/^not known of every flow: p2p /);
 });
 
 it('shows what flows are sorted by beside their rates', () => {
