@@ -96,7 +96,7 @@ function watch(first: Status): Promise<void> {
         (error): Partial<View> => {
           // What was typed is no condition; the other questions tell of all else that may be wrong.
           if (!(error instanceof HeadgateError) || error.code !== 'HG_USAGE') throw error;
-          // What was typed is in sight; what is wrong with it is to be.
+          // It is one line: what was typed comes back with `/`.
           return { problem: error.message.replace(`--where ${filter}: `, '') };
         },
       );

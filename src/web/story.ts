@@ -115,7 +115,9 @@ function tellOne(item: MonitorItem): HTMLElement {
 
 function rowOf({ name, line, verdict, because, change }: LiveExplanation['rules'][number]): HTMLElement {
   const terms = (list: readonly { text: string; value?: string | undefined }[] | null) =>
-    (list ?? []).map(({ text, value }) => (value === undefined ? text : `${text} (it is ${value})`)).join('; ');
+    (list ?? [])
+      .map(({ text, value }) => `${text} (${value === undefined ? 'not known' : `it is ${value}`})`)
+      .join('; ');
   return el(
     'tr',
     { 'data-verdict': verdict },
