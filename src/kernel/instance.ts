@@ -7,7 +7,6 @@ import { getStatePath, inStateFolder, STATE_FOLDER } from './machine.ts';
 import { getSocketPeer } from './peer.ts';
 import { hasRight } from './rights.ts';
 import { type Peer, tryLock } from './shim/index.ts';
-import { delToken } from './token.ts';
 
 /**
  * In the abstract namespace of unix(7), of which each network namespace has its own: it is seen from where another /run
@@ -35,9 +34,8 @@ export async function acquireInstance(): Promise<(() => Promise<void>) | undefin
   }
   return async () => {
     name?.close();
-    // Socket and token may be those that a killed service has left. The lock is removed while it is held: whoever waits for it finds that
+    // The socket is one that a killed service has left. The lock is removed while it is held: whoever waits for it finds that
     // its file is no more, and makes a new one.
-    await delToken().catch(() => {});
     for (const ours of [await getSocketPath(), path]) await rm(ours, { force: true });
     await lock.close();
   };

@@ -19,5 +19,4 @@ export async function replaceToken(token: string): Promise<string> {
   return path;
 }
 
-/** Removes the token of a page that is no more. */
 export const delToken = async (): Promise<void> => rm(await getStatePath('token'), { force: true });

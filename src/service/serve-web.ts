@@ -1,6 +1,6 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { getFile, listenLoopback, pageFile, replaceToken } from '../kernel/index.ts';
+import { delToken, getFile, listenLoopback, pageFile, replaceToken } from '../kernel/index.ts';
 import { formatLoopback, HeadgateError, type Loopback } from '../model/index.ts';
 import { type Answers, fail, giveAnswer, readTarget } from './answers.ts';
 
@@ -91,13 +91,17 @@ export async function openWeb(at: Loopback): Promise<WebServer> {
   };
 
   const server = await listenLoopback(at, listener);
+  const close = async () => {
+    await server.close();
+    await delToken();
+  };
   try {
     const tokenFile = await replaceToken(token);
     const url = `http://${formatLoopback(server.at)}/#${token}`;
-    return { url, tokenFile, serve: (these) => (answers = these), close: () => server.close() };
+    return { url, tokenFile, serve: (these) => (answers = these), close };
   } catch (error) {
     // What cannot be written there may be what cannot be removed either.
-    await server.close().catch(() => {});
+    await close().catch(() => {});
     throw error;
   }
 }

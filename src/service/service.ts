@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { checkEffects, checkLink, checkMap, checkTable, runOperations, teardown, teardownOf } from '../apply/index.ts';
 import { factSources } from '../facts/index.ts';
-import { acquireInstance, delFiles, delToken, ensureRoot, Journal, replaceApplied } from '../kernel/index.ts';
+import { acquireInstance, delFiles, ensureRoot, Journal, replaceApplied } from '../kernel/index.ts';
 import type { ParsedPolicy, Policy } from '../language/index.ts';
 import { type Capabilities, formatMark, HeadgateError, type Loopback } from '../model/index.ts';
 import type { MonitorItem } from '../monitor/index.ts';
@@ -115,8 +115,6 @@ async function startWith(
     // A port that is taken is said before anything is touched.
     const web = options.web && (await openWeb(options.web));
     opened.add(() => web?.close());
-    // The key of a run that was killed opens nothing any more.
-    if (!web) await delToken().catch(() => {});
     const { done: recovered, scene } = await recover();
     const before = await getPolicyBefore(policy);
     const unconfirmed = before && policy;

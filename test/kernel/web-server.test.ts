@@ -153,24 +153,3 @@ it('says that there is no page where none was asked for', async () => {
   await gateway.up();
   expect(await gateway.headgate('web')).toMatchObject({ status: 1, stderr: expect.stringContaining('--web') });
 });
-
-it.each(['up', 'down', 'recover'])(
-  'leaves no key behind, also not that of one that was killed: %s',
-  async (next) => {
-    const token = await getStatePath('token', await gateway.box.getId());
-    const gone = () => expect(stat(token)).rejects.toThrow('ENOENT');
-    await gateway.killUnguarded(await gateway.up('--web', '127.0.0.1:8053'));
-    await stat(token);
-    if (next === 'up') {
-      const program = await gateway.up();
-      await gone();
-      await program.stop('SIGTERM');
-    } else expect(await gateway.headgate(next)).toMatchObject({ status: 0 });
-    await gone();
-    const program = await gateway.up('--web', '127.0.0.1:8053');
-    await stat(token);
-    await program.stop('SIGTERM');
-    await gone();
-  },
-  120_000,
-);
