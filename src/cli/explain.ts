@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { explainFlow, formatDiagnostic, formatExplanation, parseFlow, plainExplanation } from '../language/index.ts';
 import { HeadgateError } from '../model/index.ts';
+import { showExplained } from './explained.ts';
 import { note, print, printJson, wantsColor } from './output.ts';
 import { loadPolicyToLookAt } from './policy-file.ts';
 
@@ -52,7 +53,5 @@ Exit status: 0 it is decided; 1 other mistakes in the policy, or one in the flow
 
 async function explainLive(flow: string, json: boolean): Promise<void> {
   const { requestExplanation } = await import('../service/ask.ts');
-  const found = await requestExplanation(flow);
-  if (json) printJson(found);
-  else print(found.map(({ text }) => text).join('\n\n'));
+  showExplained(await requestExplanation(flow), json);
 }

@@ -20,7 +20,7 @@ export function addFlowsCommand(program: Command): void {
     .option('--where <condition>', 'those alone of which this holds: a condition as rules have it')
     .addOption(new Option('--sort <by>', 'the most first, names from A').choices(FLOW_ORDERS).default('bytes'))
     .option('--limit <n>', `so many at most, 1 to ${MOST_LISTED}`, '50')
-    .option('--json', 'print one JSON object: {total, matched, flows: [...]}')
+    .option('--json', 'print one JSON object: {total, matched, flows: [...], unknown}')
     .addHelpText(
       'after',
       `
@@ -43,9 +43,13 @@ Exit status: 0 listed; 2 the condition has a mistake; 3 neither; 6 headgate is n
 
 const HEAD = ['proto', 'local', '', 'remote', 'queue', 'rule', 'age', 'in', 'out', 'in/s', 'out/s'];
 
-function show({ total, matched, flows }: FlowList): void {
+function show({ total, matched, flows, unknown }: FlowList): void {
   if (flows.length > 0) print(table(HEAD, flows.map(rowOf), new Set([6, 7, 8, 9, 10])));
   note(`${matched} of ${total} flows${matched > flows.length ? `, the first ${flows.length}` : ''}`);
+  if (unknown.length > 0)
+    note(
+      `headgate: warning: not known of every flow: ${unknown.join(', ')}; where it is not, those comparisons are false`,
+    );
 }
 
 const rowOf = ({ protocol, local, remote, origin, queue, rule, age, bytes, rate }: ListedFlow): string[] => [

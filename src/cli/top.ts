@@ -54,8 +54,11 @@ function watch(first: Status): Promise<void> {
 
   return new Promise((resolve, reject) => {
     let ended = false;
+    // Who has left waits for no answer.
+    const asking = new AbortController();
     const leave = () => {
       ended = true;
+      asking.abort();
       for (const timer of timers) clearTimeout(timer);
       terminal.close();
     };
@@ -79,7 +82,7 @@ function watch(first: Status): Promise<void> {
       timers.add(timer);
     };
     const lookAtQueues = async () => {
-      const next = { status: await requestStatus(), at: performance.now() };
+      const next = { status: await requestStatus(asking.signal), at: performance.now() };
       if (!view.paused && !ended) change({ figures: figuresOf(next, look), clock: clock() });
       look = next;
     };
@@ -87,13 +90,14 @@ function watch(first: Status): Promise<void> {
       if (view.typing) return;
       const { sort, filter } = view;
       const where = filter === '' ? {} : { where: filter };
-      const parameters = new URLSearchParams({ sort, limit: String(MOST_FLOWS), ...where });
-      const more = await requestFlows(parameters).then(
+      const parameters = new URLSearchParams({ sort, rates: '1', limit: String(MOST_FLOWS), ...where });
+      const more = await requestFlows(parameters, asking.signal).then(
         (list): Partial<View> => ({ list, problem: undefined }),
         (error): Partial<View> => {
           // What was typed is no condition; the other questions tell of all else that may be wrong.
           if (!(error instanceof HeadgateError) || error.code !== 'HG_USAGE') throw error;
-          return { problem: error.message };
+          // It is one line: what was typed comes back with `/`.
+          return { problem: error.message.replace(`--where ${filter}: `, '') };
         },
       );
       if (!view.paused && !ended && view.filter === filter && view.sort === sort) change(more);

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { requestWhy } from '../service/ask.ts';
-import { print, printJson } from './output.ts';
+import { showExplained } from './explained.ts';
 
 export function addWhyCommand(program: Command): void {
   program
@@ -15,12 +15,10 @@ Examples:
   sudo headgate why 192.168.1.2:51413
   sudo headgate why [2001:db8::1]:443 --json
 
-At most 20 flows. For root, and members of the group headgate (docs/systemd).
+At most 20 flows; of more, standard error says how many there are. For root, and members of the group headgate (docs/systemd).
 Exit status: 0 there are some; 1 there is none; 2 that is no end; 3 neither; 6 headgate is not running`,
     )
     .action(async (end: string, { json }: { json?: boolean }) => {
-      const found = await requestWhy(end);
-      if (json) printJson(found);
-      else print(found.map(({ text }) => text).join('\n\n'));
+      showExplained(await requestWhy(end), json === true);
     });
 }

@@ -96,7 +96,8 @@ export async function giveToGroup(
 }
 
 /**
- * Asks the running service; where `timeout` ms are given, one that says nothing for so long counts as none.
+ * Asks the running service; where `timeout` ms are given, one that says nothing for so long counts as none, and so does one that
+ * is waited for no more (`signal`).
  *
  * @throws HeadgateError HG_NOT_RUNNING; HG_FORBIDDEN where this user may not ask
  */
@@ -105,10 +106,11 @@ export async function requestLocal(
   method: 'GET' | 'POST' = 'GET',
   timeout = 0,
   headers: Readonly<Record<string, string>> = {},
+  signal?: AbortSignal,
 ): Promise<IncomingMessage> {
   const socketPath = await getSocketPath();
   return new Promise((resolve, reject) => {
-    const request = httpRequest({ socketPath, path, method, timeout, headers, agent: false }, resolve);
+    const request = httpRequest({ socketPath, path, method, timeout, headers, agent: false, signal }, resolve);
     request.once('timeout', () => request.destroy(new Error('it does not answer')));
     request.once('error', (cause: NodeJS.ErrnoException) =>
       reject(

@@ -43,8 +43,18 @@ function leave(winner: RuleExplanation, rules: readonly RuleExplanation[]): stri
   if (!winner.needs || winner.needs.length === 0) return undefined;
   const next = rules.find(({ verdict, rule }) => verdict === 'takes' && rule.queue !== undefined);
   const then = next ? `rule ${next.rule.name} comes next: ${next.rule.queue}` : 'no other rule takes it';
-  return `it would leave that with ${formatNeeds(winner.needs)}; then ${then}`;
+  const before = next ? rules.slice(0, rules.indexOf(next)) : rules;
+  const unsure = before.filter(
+    ({ verdict, rule, needs }) => verdict === 'fails' && rule.queue && needs?.every(mayHold),
+  );
+  const unless =
+    unsure.length > 0 ? `, unless ${unsure.map(({ rule }) => rule.name).join(', ')}: not all is known` : '';
+  return `it would leave that with ${formatNeeds(winner.needs)}; then ${then}${unless}`;
 }
+
+/** For all that is known, it may be met. */
+const mayHold = (need: Need): boolean =>
+  'oneOf' in need ? need.oneOf.some((way) => way.every(mayHold)) : need.value === undefined;
 
 /** A term as it came out. What it says already is not said again. */
 function given(term: Term): string {

@@ -35,6 +35,8 @@ function takeProtocol(cursor: Cursor): Token | undefined {
   if (cursor.accept('protocol')) {
     const { kind } = cursor.peek();
     if (kind === 'literal' || (kind === 'word' && !cursor.atStatement)) return cursor.take();
+  } else if (token.kind === 'literal' && /^\d+$/.test(token.text)) {
+    return cursor.take();
   } else if (token.kind === 'word' && !RESERVED.has(token.text)) {
     cursor.take();
     if (isProtocolWord(token.text)) return token;

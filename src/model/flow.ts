@@ -109,7 +109,7 @@ export interface FlowFacts {
   /** The dynamic set has this address now. */
   readonly inSet?: ((set: string, address: Address) => boolean) | undefined;
   /** For how long, in ms, the condition that a `for` waits on has held for this flow; 0 where it does not. `timer` numbers them. */
-  readonly held?: ((timer: number) => number) | undefined;
+  readonly held?: ((timer: number) => number | undefined) | undefined;
 }
 
 /** `total` is both together. */

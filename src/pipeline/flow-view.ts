@@ -156,9 +156,11 @@ export class FlowView implements FlowFacts {
     return this.#around.clock;
   }
 
-  held(timer: number): number {
+  held(timer: number): number | undefined {
     const since = this.#memory?.heldSince.get(timer);
-    return since === undefined ? 0 : this.#around.now - since;
+    if (since !== undefined) return this.#around.now - since;
+    // Whether it holds, nobody looks while no rule waits for it.
+    return this.#memory?.watch.held.some((one) => one.timer === timer) ? 0 : undefined;
   }
 
   get device(): string | undefined {

@@ -1,5 +1,6 @@
 import { stripVTControlCharacters } from 'node:util';
-import { formatRate, type Origin, type Rate } from '../model/index.ts';
+import { formatDuration } from '../language/index.ts';
+import { formatRate, formatSizeInShort, type Origin, type Rate } from '../model/index.ts';
 import type { FlowList, ListedFlow } from '../service/index.ts';
 import type { Figures, QueueFigure } from './figures.ts';
 
@@ -49,6 +50,8 @@ const SGR: Readonly<Record<Paint, readonly [number, number]>> = {
 const QUEUE_FIGURES = 46;
 const MOST_NAME = 16;
 const LEAST_BAR = 4;
+/** Columns of a terminal. */
+const MUCH_ROOM = 100;
 
 /**
  * The whole screen: at most `rows` lines of at most `columns` columns each. The queues come first, for they are what one
@@ -58,8 +61,9 @@ export function drawFrame(view: View, style: Style): string[] {
   const paint = (text: string, ...how: Paint[]): string =>
     style.color ? how.reduce((inner, one) => `\u001b[${SGR[one][0]}m${inner}\u001b[${SGR[one][1]}m`, text) : text;
   const within = (text: string): string => cut(text, style.columns);
-  const lines = [paint(within(titleOf(view)), 'bold'), ...drawQueues(view.figures?.queues ?? [], style, paint)];
-  const foot = paint(within(footOf(view)), view.problem === undefined ? 'dim' : 'red');
+  const queues = view.help ? [] : drawQueues(view.figures?.queues ?? [], style, paint);
+  const lines = [paint(within(titleOf(view)), 'bold'), ...queues];
+  const foot = paint(within(footOf(view, style.columns)), view.problem === undefined ? 'dim' : 'red');
   const body = view.help ? HELP.map(within) : drawFlows(view, style, style.rows - lines.length - 1, paint);
   const room = Math.max(0, style.rows - 1);
   const shown = [...lines, ...body].slice(0, room);
@@ -78,11 +82,19 @@ function titleOf({ figures, paused, clock }: View): string {
     .join('  ');
 }
 
-function footOf({ typing, filter, problem, sort, help }: View): string {
-  if (typing) return `where: ${filter}_   Enter: apply  Esc: leave`;
+function footOf({ typing, filter, problem, sort, help, list }: View, columns: number): string {
+  if (typing) {
+    const [before, behind, keys] = ['where: ', '_', '   Enter: apply  Esc: leave'];
+    // The end is what is being typed.
+    const shown = filter.slice(-Math.max(1, columns - before.length - behind.length));
+    return `${before}${shown}${behind}${columns < before.length + shown.length + behind.length + keys.length ? '' : keys}`;
+  }
   if (problem !== undefined) return problem;
   if (help) return 'any key: back';
-  return `q quit  p pause  s sort (${sort})  / where${filter ? ` (${filter})` : ''}  up/down scroll  ? help`;
+  const unknown = filter ? (list?.unknown ?? []) : [];
+  if (unknown.length > 0)
+    return `not known of every flow: ${unknown.join(', ')}  / where (${filter})  Esc: all  ? help`;
+  return `q quit  p pause  s sort (${sort})  up/down scroll  ? help  / where${filter ? ` (${filter})` : ''}`;
 }
 
 const HELP = [
@@ -169,18 +181,32 @@ const COLUMNS: readonly {
   readonly head: string;
   readonly width: number;
   readonly from: number;
+  /** Its width where there is much room. */
+  readonly wide?: number;
+  /** Shown only while they are sorted by it. */
+  readonly sort?: Sort;
   readonly of: (flow: ListedFlow) => string;
 }[] = [
-  { head: 'opened', width: 7, from: 60, of: ({ origin }) => origin },
-  { head: 'queue', width: 9, from: 50, of: ({ queue }) => queue },
-  { head: 'rule', width: 20, from: 100, of: ({ rule = '' }) => rule },
-  { head: 'in', width: -9, from: 30, of: ({ rate }) => short(rate?.in) },
-  { head: 'out', width: -9, from: 40, of: ({ rate }) => short(rate?.out) },
+  { head: 'opened', width: 6, from: 60, of: ({ origin }) => origin },
+  { head: 'queue', width: 8, from: 50, of: ({ queue }) => queue },
+  { head: 'rule', width: 10, wide: 20, from: 80, of: ({ rule = '-' }) => rule },
+  {
+    ...{ head: 'bytes', width: -7, from: 50, sort: 'bytes' },
+    of: ({ bytes }) => (bytes ? formatSizeInShort(bytes.in + bytes.out) : '-'),
+  },
+  {
+    ...{ head: 'age', width: -7, from: 50, sort: 'age' },
+    of: ({ age }) => (age === undefined ? '-' : formatDuration(Math.round(age / 1000) * 1000)),
+  },
+  { head: 'in', width: -8, from: 30, of: ({ rate }) => short(rate?.in) },
+  { head: 'out', width: -8, from: 40, of: ({ rate }) => short(rate?.out) },
 ];
 
-function drawFlows({ list, scroll, filter }: View, style: Style, room: number, paint: Painter): string[] {
+function drawFlows({ list, scroll, filter, sort }: View, style: Style, room: number, paint: Painter): string[] {
   if (room < 2 || list === undefined) return [];
-  const columns = COLUMNS.filter(({ from }) => style.columns >= from);
+  const columns = COLUMNS.filter(({ from, sort: only = sort }) => style.columns >= from && only === sort).map(
+    (column) => ({ ...column, width: style.columns >= MUCH_ROOM ? (column.wide ?? column.width) : column.width }),
+  );
   const first = columns.reduce((left, { width }) => left - Math.abs(width) - 1, style.columns);
   const line = (who: string, cell: (column: (typeof COLUMNS)[number]) => string): string =>
     [cut(who, first).padEnd(first), ...columns.map((column) => align(cell(column), column.width))].join(' ');
@@ -192,7 +218,7 @@ function drawFlows({ list, scroll, filter }: View, style: Style, room: number, p
   ];
   if (list.flows.length === 0) lines.push(cut(filter ? 'no flow meets the condition' : 'no flows', style.columns));
   for (const flow of list.flows.slice(scroll, scroll + room - 1)) {
-    const who = [flow.protocol, flow.domains?.[0], flow.remote, flow.process ?? flow.unit, flow.local]
+    const who = [flow.protocol, flow.domains?.[0], flow.process ?? flow.unit, flow.remote, flow.local]
       .filter((part) => part !== undefined)
       .join(' ');
     lines.push(

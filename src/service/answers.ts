@@ -4,7 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { HeadgateError } from '../model/index.ts';
 import type { Family, FlowEvent } from '../monitor/index.ts';
 import type { MonitorStream } from '../monitor/stream.ts';
-import type { LiveExplanation } from './explain-live.ts';
+import type { LiveExplanations } from './explain-live.ts';
 import type { PolicyView } from './get-policy.ts';
 import type { FlowList } from './list-flows.ts';
 import { serveEvents } from './serve-events.ts';
@@ -18,9 +18,9 @@ export interface Readable {
   readonly service: () => ServiceStatus;
   readonly policy: () => PolicyView;
   /** @throws HeadgateError HG_NO_FLOW, HG_USAGE */
-  readonly explain: (flow: string) => Promise<readonly LiveExplanation[]>;
+  readonly explain: (flow: string) => Promise<LiveExplanations>;
   /** @throws HeadgateError HG_NO_FLOW, HG_USAGE */
-  readonly why: (end: string) => Promise<readonly LiveExplanation[]>;
+  readonly why: (end: string) => Promise<LiveExplanations>;
   /** @throws HeadgateError HG_USAGE */
   readonly flows: (parameters: URLSearchParams) => Promise<FlowList>;
   readonly stream: MonitorStream;
@@ -36,7 +36,7 @@ export type Answers = Readonly<Record<string, Answer>>;
 
 /**
  * `/status`, `/service` (what of it needs no look at the kernel), `/policy`, `/explain?flow=`, `/why?end=`,
- * `/flows?where=&sort=&limit=`, `/events` (serve-events.ts) and `/metrics` (serve-metrics.ts).
+ * `/flows?where=&sort=&limit=&rates=1`, `/events` (serve-events.ts) and `/metrics` (serve-metrics.ts).
  */
 export function listAnswers(readable: Readable): Answers {
   const status = shareRunning(readable.status);

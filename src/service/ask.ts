@@ -5,7 +5,7 @@ import { getInstancePid, requestLocal } from '../kernel/index.ts';
 import { type ErrorCode, HeadgateError, isErrorCode } from '../model/index.ts';
 import { METRIC_FORMATS, type MetricFormat } from '../monitor/index.ts';
 import type { Unconfirmed } from './confirmation.ts';
-import type { LiveExplanation } from './explain-live.ts';
+import type { LiveExplanations } from './explain-live.ts';
 import type { FlowList } from './list-flows.ts';
 import type { ReloadResult } from './reload.ts';
 import type { WebAddress } from './serve-web.ts';
@@ -26,18 +26,18 @@ export const getServicePid = async (): Promise<number | undefined> =>
   (await getInstancePid()) ?? (await requestService())?.pid;
 
 /** The whole status, of a service that lives. @throws HeadgateError HG_NOT_RUNNING, HG_FORBIDDEN */
-export const requestStatus = (): Promise<Status> => ask('/status');
+export const requestStatus = (signal?: AbortSignal): Promise<Status> => ask('/status', 'GET', undefined, signal);
 
 /** Flows that the service knows by what is said of them, each with why it goes where it goes. @throws HeadgateError also HG_NO_FLOW, HG_USAGE */
-export const requestExplanation = (flow: string): Promise<readonly LiveExplanation[]> =>
+export const requestExplanation = (flow: string): Promise<LiveExplanations> =>
   ask(`/explain?${new URLSearchParams({ flow })}`);
 
 /** The same of every flow that has this end: `10.0.0.5:443`, `[2001:db8::1]:443`, or an address alone. */
-export const requestWhy = (end: string): Promise<readonly LiveExplanation[]> =>
-  ask(`/why?${new URLSearchParams({ end })}`);
+export const requestWhy = (end: string): Promise<LiveExplanations> => ask(`/why?${new URLSearchParams({ end })}`);
 
 /** Flows by a condition, in order: list-flows.ts. @throws HeadgateError also HG_USAGE */
-export const requestFlows = (parameters: URLSearchParams): Promise<FlowList> => ask(`/flows?${parameters}`);
+export const requestFlows = (parameters: URLSearchParams, signal?: AbortSignal): Promise<FlowList> =>
+  ask(`/flows?${parameters}`, 'GET', undefined, signal);
 
 /**
  * Has the service read its policy anew; where `confirm` ms are given, the policy before comes back unless it is confirmed
@@ -71,9 +71,14 @@ export async function requestMetrics(format: MetricFormat): Promise<string> {
 }
 
 /** @param timeout ms to the answer; absent: it may take long, from a service that says at once that it lives */
-async function ask<T>(path: string, method: 'GET' | 'POST' = 'GET', timeout?: number): Promise<T> {
-  if (timeout === undefined) await ensureAlive();
-  const response = await requestLocal(path, method, timeout);
+async function ask<T>(
+  path: string,
+  method: 'GET' | 'POST' = 'GET',
+  timeout?: number,
+  signal?: AbortSignal,
+): Promise<T> {
+  if (timeout === undefined) await ensureAlive(signal);
+  const response = await requestLocal(path, method, timeout, {}, signal);
   const answer = await readJson(response).catch((cause: Error) => {
     throw new HeadgateError('HG_NOT_RUNNING', {}, { cause });
   });
@@ -82,7 +87,7 @@ async function ask<T>(path: string, method: 'GET' | 'POST' = 'GET', timeout?: nu
 }
 
 /** @throws HeadgateError HG_NOT_RUNNING, also of one that hangs */
-const ensureAlive = (): Promise<unknown> => ask('/service', 'GET', PATIENCE_MS);
+const ensureAlive = (signal?: AbortSignal): Promise<unknown> => ask('/service', 'GET', PATIENCE_MS, signal);
 
 function errorOf(answer: unknown): Error {
   const { code, message, hint: _, ...fields } = (answer as { error: Record<string, string | number> }).error;

@@ -9,8 +9,9 @@ import {
   plainExplanation,
 } from '../language/index.ts';
 import { type End, type FlowFacts, HeadgateError, parseEnd, sameAddress } from '../model/index.ts';
-import type { FlowClassifier, FlowView } from '../pipeline/index.ts';
+import { type FlowClassifier, type FlowView, type Reading, readingOf } from '../pipeline/index.ts';
 import { classOf, DOWNLOAD_MAJOR, formatHandle, UPLOAD_MAJOR } from '../shape/index.ts';
+import { factsOf } from './flow-facts.ts';
 
 /** Flows that are explained; a flow that was written without its ports may be many. */
 export const MOST_EXPLAINED = 20;
@@ -85,31 +86,46 @@ export function meantByEnd(text: string): IsMeant {
   };
 }
 
-/** Explains the flows that are meant by `text`, {@link MOST_EXPLAINED} at most. @throws HeadgateError HG_NO_FLOW */
+/** Flows that are explained. */
+export interface LiveExplanations {
+  /** Those that are meant. */
+  readonly matched: number;
+  /** The first {@link MOST_EXPLAINED} of those. */
+  readonly flows: readonly LiveExplanation[];
+}
+
+/** Explains the flows that are meant by `text`, with what `readings` have of their counters. @throws HeadgateError HG_NO_FLOW */
 export function explainThose(
   text: string,
   isOne: IsMeant,
   asked: Asked,
   flows: Iterable<FlowView>,
   classifier: Classified,
-): LiveExplanation[] {
+  readings: ReadonlyMap<number, Reading>,
+): LiveExplanations {
   const found: LiveExplanation[] = [];
+  let matched = 0;
   for (const flow of flows) {
-    if (!isOne(flow)) continue;
-    found.push(explainOne(flow, asked, classifier));
-    if (found.length === MOST_EXPLAINED) break;
+    if (!isOne(flow) || ++matched > MOST_EXPLAINED) continue;
+    found.push(explainOne(flow, asked, classifier, readingOf(readings, classifier.table, flow.row)));
   }
-  if (found.length === 0) throw new HeadgateError('HG_NO_FLOW', { flow: text });
-  return found;
+  if (matched === 0) throw new HeadgateError('HG_NO_FLOW', { flow: text });
+  return { matched, flows: found };
 }
 
-function explainOne(flow: FlowView, { policy, filters }: Asked, classifier: Classified): LiveExplanation {
+function explainOne(
+  flow: FlowView,
+  { policy, filters }: Asked,
+  classifier: Classified,
+  reading: Reading | undefined,
+): LiveExplanation {
   const { row, origin, protocol, zone, age } = flow;
   const current = classifier.decisionOf(row).rule;
   const mark = classifier.table.classOf(row);
   const decided = Math.max(0, Math.round(classifier.live.now - classifier.table.decidedOf(row)));
   const [local, remote] = [flow.local, flow.remote].map(({ address, port }) => ({ address, port })) as [End, End];
-  const explanation = explainFlow(policy, flow, current);
+  // What the pipeline has read, it was decided by.
+  const explanation = explainFlow(policy, factsOf(flow, flow.bytes ? undefined : reading), current);
   const number = classOf(policy, explanation.decision.queue);
   const classes = [formatHandle(DOWNLOAD_MAJOR, number), formatHandle(UPLOAD_MAJOR, number)] as const;
   const began = age === undefined ? 'it was there before anybody looked' : `it began ${inShort(age)} ago`;

@@ -32,6 +32,11 @@ export interface Followed {
   readonly datapath: Datapath;
 }
 
+/** What is read of the kernel's counters for who asks about flows; `rates`: twice, over a second. */
+export type Read = 'nothing' | 'counters' | 'rates';
+
+type Readings = ReadonlyMap<number, Reading>;
+
 /** Follows flows as far as the policy, the datapath, or somebody who reads of flows needs it. */
 export class Following {
   readonly #sides: Sides;
@@ -154,19 +159,12 @@ export class Following {
   }
 
   /** Does something with every flow; where none is followed, with what the kernel's table has now. */
-  async withFlows<T>(act: (flows: Iterable<FlowView>, classifier: FlowClassifier) => T): Promise<T> {
-    const classifier = await this.#knowing();
-    // Where no rule is by time, nobody else looks at the clock.
-    classifier.live.setTime();
-    return act(classifier.flows(), classifier);
-  }
-
-  /** The same with what the kernel has counted of each; `rates`: over a second, which it takes. */
-  async withCounters<T>(
-    rates: boolean,
-    act: (flows: Iterable<FlowView>, classifier: FlowClassifier, readings: ReadonlyMap<number, Reading>) => Promise<T>,
+  async withFlows<T>(
+    read: Read,
+    act: (flows: Iterable<FlowView>, classifier: FlowClassifier, readings: Readings) => T | Promise<T>,
   ): Promise<T> {
-    const { classifier, readings } = await (rates ? this.#reading : this.#counting)();
+    const { classifier, readings } = await this.#readers[read]();
+    // Where no rule is by time, nobody else looks at the clock.
     classifier.live.setTime();
     return act(classifier.flows(), classifier, readings);
   }
@@ -174,14 +172,17 @@ export class Following {
   /** Each flow that is followed, as it stands when it is taken; `counted`: with what the kernel has counted of it. */
   async known(counted: boolean): Promise<Iterable<FlowEvent>> {
     if (!counted) return this.#classifier.known();
-    const { classifier, readings } = await this.#counting();
+    const { classifier, readings } = await this.#readers.counters();
     return classifier.known(readings);
   }
 
-  readonly #counting = shareRunning(() => this.#count(false));
-  readonly #reading = shareRunning(() => this.#count(true));
+  readonly #readers: Readonly<Record<Read, () => Promise<{ classifier: FlowClassifier; readings: Readings }>>> = {
+    nothing: async () => ({ classifier: await this.#knowing(), readings: new Map() }),
+    counters: shareRunning(() => this.#count(false)),
+    rates: shareRunning(() => this.#count(true)),
+  };
 
-  async #count(rates: boolean): Promise<{ classifier: FlowClassifier; readings: ReadonlyMap<number, Reading> }> {
+  async #count(rates: boolean): Promise<{ classifier: FlowClassifier; readings: Readings }> {
     const classifier = await this.#knowing();
     return { classifier, readings: await readCounters(classifier.table, () => conntrackDump(), rates) };
   }

@@ -1,7 +1,7 @@
 export * from './ask.ts';
 export { bestDatapath, prepareDatapath, type WriteFiles } from './datapath.ts';
 export { DEFAULT_DEADLINE_MS } from './deadline.ts';
-export type { LiveExplanation } from './explain-live.ts';
+export type { LiveExplanation, LiveExplanations } from './explain-live.ts';
 export type { PolicyView } from './get-policy.ts';
 export * from './get-status.ts';
 export { guarded } from './guarding.ts';

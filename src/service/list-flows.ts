@@ -3,13 +3,15 @@ import {
   type Condition,
   evaluate,
   formatFinding,
+  isKnown,
   leavesOf,
   type Policy,
   parseWhere,
   setContents,
 } from '../language/index.ts';
-import { type FlowFacts, formatEnd, HeadgateError, type Origin, protocolName } from '../model/index.ts';
+import { formatEnd, HeadgateError, type Origin, protocolName } from '../model/index.ts';
 import { type Counts, type FlowClassifier, type FlowView, type Reading, readingOf } from '../pipeline/index.ts';
+import { factsOf } from './flow-facts.ts';
 import { FLOW_ORDERS, type FlowOrder, MOST_LISTED } from './flow-orders.ts';
 
 /** Flows that are looked at in one go; between two, the event loop has its turn. */
@@ -20,6 +22,8 @@ export interface FlowQuery {
   readonly where?: Condition | undefined;
   readonly order: FlowOrder;
   readonly limit: number;
+  /** Rates are to be told, whatever the order. */
+  readonly rates: boolean;
 }
 
 /** A flow as it is listed. What the kernel does not count, or nobody has found out, is not there. */
@@ -49,9 +53,11 @@ export interface FlowList {
   readonly matched: number;
   /** The first of those. */
   readonly flows: readonly ListedFlow[];
+  /** Words of the condition that are not known of every flow: where one is not, what compares with it is false. */
+  readonly unknown: readonly string[];
 }
 
-/** Reads `where`, `sort` and `limit`. @throws HeadgateError HG_USAGE */
+/** Reads `where`, `sort`, `limit`, and `rates=1`. @throws HeadgateError HG_USAGE */
 export function readQuery(parameters: URLSearchParams, policy: Policy): FlowQuery {
   const text = parameters.get('where');
   const order = (parameters.get('sort') ?? 'bytes') as FlowOrder;
@@ -59,25 +65,27 @@ export function readQuery(parameters: URLSearchParams, policy: Policy): FlowQuer
   const limit = Number(parameters.get('limit') ?? 50);
   if (!Number.isInteger(limit) || limit < 1 || limit > MOST_LISTED)
     throw usage(`limit ${parameters.get('limit')}: a number from 1 to ${MOST_LISTED}`);
-  if (text === null) return { order, limit };
+  const rates = parameters.get('rates') === '1';
+  if (text === null) return { order, limit, rates };
   const { condition, diagnostics } = parseWhere(text, policy);
   if (!condition) {
     const [first] = diagnostics.filter(({ severity }) => severity === 'error');
     throw usage(`--where ${text}: ${first && formatFinding(first)}`);
   }
-  return { where: condition, order, limit };
+  return { where: condition, order, limit, rates };
 }
 
 const usage = (problem: string): HeadgateError => new HeadgateError('HG_USAGE', { problem, command: 'flows' });
 
 /** Rates are asked for: the counters have to be read twice. */
-export const needsRates = ({ where, order }: FlowQuery): boolean =>
+export const needsRates = ({ where, order, rates }: FlowQuery): boolean =>
+  rates ||
   order === 'rate' ||
   (where !== undefined && [...leavesOf(where)].some((leaf) => leaf.kind === 'measure' && leaf.measure === 'rate'));
 
 /** The flows that are meant, in order. */
 export async function listFlows(
-  { where, order, limit }: FlowQuery,
+  { where, order, limit }: Omit<FlowQuery, 'rates'>,
   policy: Policy,
   flows: Iterable<FlowView>,
   classifier: Pick<FlowClassifier, 'decisionOf' | 'table'>,
@@ -86,12 +94,18 @@ export async function listFlows(
   const sets = setContents(policy);
   const keyOf = KEYS[order];
   const first: Ranked[] = [];
+  const leaves = where ? [...leavesOf(where)] : [];
+  const unknown = new Set<string>();
   let matched = 0;
   /** Who comes behind it is not listed, and costs no more than a look. */
   let last: Ranked | undefined;
   const take = (flow: FlowView): void => {
     const reading = readingOf(readings, classifier.table, flow.row);
-    if (where && !evaluate(where, factsOf(flow, reading), sets)) return;
+    if (where) {
+      const facts = factsOf(flow, reading);
+      for (const leaf of leaves) if (!isKnown(leaf, facts)) unknown.add(wordOf(leaf));
+      if (!evaluate(where, facts, sets)) return;
+    }
     matched++;
     const { queue, rule } = classifier.decisionOf(flow.row);
     const key = keyOf(flow, reading, queue, rule?.name);
@@ -105,8 +119,10 @@ export async function listFlows(
     if (++total % MOST_IN_ONE_GO === 0) await setImmediate();
   }
   cut(first, limit);
-  return { total, matched, flows: first.map(({ flow }) => flow) };
+  return { total, matched, flows: first.map(({ flow }) => flow), unknown: [...unknown].sort() };
 }
+
+const wordOf = (leaf: Condition): string => (leaf.kind === 'measure' ? leaf.measure : leaf.kind);
 
 /** By what a flow is put in order. */
 type Key = number | string;
@@ -124,23 +140,6 @@ function cut(ranked: Ranked[], limit: number): Ranked | undefined {
 
 const NAMES = new Intl.Collator('en', { numeric: true });
 const compare = (a: Key, b: Key): number => (typeof a === 'number' ? Number(b) - a : NAMES.compare(a, String(b)));
-
-/** What a flow has, with counters that were read for this alone. */
-function factsOf(flow: FlowView, reading: Reading | undefined): FlowFacts {
-  const { origin, protocol, local, remote, zone, nat, tcpState, age, idle, clock } = flow;
-  const { device, mac, dscp, helper, user, process, unit, cgroup, domains, p2p } = flow;
-  const { rate } = reading ?? {};
-  return {
-    ...{ origin, protocol, local, remote, zone, nat, tcpState, age, idle, clock },
-    ...{ device, mac, dscp, helper, user, process, unit, cgroup, domains, p2p },
-    bytes: reading?.bytes ?? flow.bytes,
-    packets: reading?.packets ?? flow.packets,
-    rate: (direction, window) =>
-      flow.rate(direction, window) ?? (rate && (direction === 'total' ? rate.in + rate.out : rate[direction])),
-    count: (of, by) => flow.count(of, by),
-    inSet: (set, address) => flow.inSet(set, address),
-  };
-}
 
 function listOne(flow: FlowView, queue: string, rule: string | undefined, reading: Reading | undefined): ListedFlow {
   const { origin, zone, age, tcpState, unit, process, domains } = flow;

@@ -200,8 +200,9 @@ async function startWith(
     const classifiers = shareRunning(() => listClassifiers(links.shapes, datapath));
     const explain = async (text: string, isMeant: IsMeant) => {
       const filters = await classifiers();
-      return following.withFlows((...known) =>
-        explainThose(text, isMeant, { policy: changes.policy, filters }, ...known),
+      const { policy } = changes;
+      return following.withFlows(policy.needs.counters ? 'counters' : 'nothing', (...known) =>
+        explainThose(text, isMeant, { policy, filters }, ...known),
       );
     };
     const answers = listAnswers({
@@ -212,7 +213,9 @@ async function startWith(
       why: (end) => explain(end, meantByEnd(end)),
       flows: (parameters) => {
         const query = readQuery(parameters, changes.policy);
-        return following.withCounters(needsRates(query), (...known) => listFlows(query, changes.policy, ...known));
+        return following.withFlows(needsRates(query) ? 'rates' : 'counters', (...known) =>
+          listFlows(query, changes.policy, ...known),
+        );
       },
       stream,
       known: (counted) => following.known(counted),

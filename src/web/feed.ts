@@ -23,6 +23,8 @@ export class Feed {
   async open(filter: URLSearchParams): Promise<void> {
     this.#filter = filter;
     this.#session = undefined;
+    // It is resumed when somebody sees the page.
+    if (document.hidden) return this.pause();
     const { signal } = this.#begin();
     // The first answer says whether the filter is good; whatever else fails is tried again.
     const first = await this.#request(signal).catch((error) => {

@@ -45,7 +45,7 @@ export class FlowsView {
 
   /** Asks for the flows. A condition with a mistake is said, and what was there stays. */
   async read(): Promise<void> {
-    const parameters = new URLSearchParams({ sort: this.#sort.value, limit: String(MOST_FLOWS) });
+    const parameters = new URLSearchParams({ sort: this.#sort.value, limit: String(MOST_FLOWS), rates: '1' });
     if (this.#asked) parameters.set('where', this.#asked);
     const query = String(parameters);
     // Rows do not move away under who looks at one, unless he asks for others.
@@ -54,9 +54,10 @@ export class FlowsView {
     if (held) return;
     const problem = at('where-problem');
     try {
-      const { total, matched, flows } = await get<FlowList>(`/flows?${query}`);
+      const { total, matched, flows, unknown } = await get<FlowList>(`/flows?${query}`);
       const shown = matched > flows.length ? `, the first ${flows.length} of them here` : '';
-      setText(this.#summary, `${matched} of ${total} flows${shown}`);
+      const said = unknown.length > 0 ? `; not known of every flow: ${unknown.join(', ')}` : '';
+      setText(this.#summary, `${matched} of ${total} flows${shown}${said}`);
       setText(problem, '');
       this.#where.removeAttribute('aria-invalid');
       this.#shown = query;

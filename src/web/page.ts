@@ -20,7 +20,7 @@ takeToken();
 const connection = new Connection();
 const rates = new Rates();
 const links = new LinksView();
-const story = new Story();
+const story = new Story(connection);
 const text = new PolicyText();
 let policy: PolicyView | undefined;
 
@@ -40,10 +40,7 @@ const readStatus = async (): Promise<void> => {
 };
 const statusAgain = repeat(STATUS_MS, connection, readStatus);
 
-const feed = new Feed(connection, (items) => {
-  ticker.add(items);
-  story.add(items);
-});
+const feed = new Feed(connection, (items) => ticker.add(items));
 const ticker = new Ticker(feed, (flow) => story.open(flow));
 void ticker.open();
 

@@ -1,12 +1,15 @@
-import type { FlowEvent, MonitorItem } from '../monitor/index.ts';
+import type { MonitorItem } from '../monitor/index.ts';
 import { describeItem } from '../monitor/index.ts';
-import type { ListedFlow, LiveExplanation } from '../service/index.ts';
+import type { ListedFlow, LiveExplanation, LiveExplanations } from '../service/index.ts';
+import { type Connection, repeat } from './connection.ts';
 import { at, el, setText } from './dom.ts';
 import { duration } from './format.ts';
-import { ask, get } from './service.ts';
+import { ask, get, Refused } from './service.ts';
 
 type Ends = Pick<ListedFlow, 'protocol' | 'local' | 'remote'>;
-type Told = FlowEvent & Pick<MonitorItem, 'seq' | 'time'>;
+
+/** Ms between two looks at the flow whose story is open. */
+const STORY_MS = 2000;
 
 const VERDICTS: Readonly<Record<string, string>> = {
   decides: 'decides',
@@ -14,13 +17,21 @@ const VERDICTS: Readonly<Record<string, string>> = {
   fails: 'does not take it',
 };
 
-/** Of one flow: why it is where it is, what of each rule holds for it, and everything that the event stream told of it. */
+/**
+ * Of one flow: why it is where it is, what of each rule holds for it, and everything that the event stream told of it. While it is
+ * open it asks for itself, whatever the filter of the events is.
+ */
 export class Story {
   readonly #dialog = at<HTMLDialogElement>('story');
   #flow: Ends | undefined;
-  #last = 0;
+  /** Items up to this one were told: `SESSION-SEQ`. */
+  #since = '0';
+  /** Of the rules in sight. */
+  #rules = '';
+  readonly #again: () => void;
 
-  constructor() {
+  constructor(connection: Connection) {
+    this.#again = repeat(STORY_MS, connection, () => this.#read());
     at('story-close').addEventListener('click', () => this.#dialog.close());
     this.#dialog.addEventListener('close', () => {
       this.#flow = undefined;
@@ -29,62 +40,63 @@ export class Story {
 
   open(flow: Ends): void {
     this.#flow = flow;
-    this.#last = 0;
+    this.#since = '0';
+    this.#rules = '';
     setText(at('story-title'), `${flow.protocol} ${flow.local} and ${flow.remote}`);
     setText(at('story-now'), 'asking …');
+    setText(at('story-age'), '');
     at('story-rules').replaceChildren();
     at('story-filters').replaceChildren();
     at('story-events').replaceChildren();
     this.#dialog.showModal();
-    void this.#explain(flow);
-    void this.#recall(flow);
+    this.#again();
   }
 
-  /** What comes while it is open. */
-  add(items: readonly MonitorItem[]): void {
+  async #read(): Promise<void> {
     const flow = this.#flow;
-    if (!flow) return;
-    const its = items.filter((item): item is Told & MonitorItem => isOf(flow, item) && item.seq > this.#last);
-    if (its.length === 0) return;
-    this.#tell(its);
-    void this.#explain(flow);
+    if (flow) await Promise.all([this.#explain(flow), this.#hear(flow)]);
   }
 
   async #explain(flow: Ends): Promise<void> {
     try {
-      const text = `${flow.protocol} ${flow.local} -> ${flow.remote}`;
-      const [found] = await get<LiveExplanation[]>(`/explain?${new URLSearchParams({ flow: text })}`);
+      const ends = `${flow.protocol} ${flow.local} -> ${flow.remote}`;
+      const [found] = (await get<LiveExplanations>(`/explain?${new URLSearchParams({ flow: ends })}`)).flows;
       if (this.#flow !== flow || !found) return;
       const { queue, rule, classes, mark, rules, decided, filters } = found;
-      const where = `It is in ${queue}, ${rule === null ? `by the default of its origin (${(found.facts as { origin: string }).origin})` : `by rule ${rule}`}, for ${duration(decided)}.`;
+      const where = `It is in ${queue}, ${rule === null ? `by the default of its origin (${(found.facts as { origin: string }).origin})` : `by rule ${rule}`}.`;
       const how = `Class ${classes[0]} arriving, ${classes[1]} leaving; ${mark === 0 ? 'no class in its mark' : `class ${mark} in its mark`}.`;
       setText(at('story-now'), `${where} ${how}`);
-      at('story-rules').replaceChildren(...rules.map(rowOf));
+      setText(at('story-age'), `So for ${duration(decided)}.`);
+      const text = JSON.stringify(rules);
+      if (text !== this.#rules) at('story-rules').replaceChildren(...rules.map(rowOf));
+      this.#rules = text;
       at('story-filters').replaceChildren(...filters.map((one) => el('li', {}, el('code', {}, one))));
       at('story-rules-none').hidden = rules.length > 0;
     } catch (error) {
-      if (this.#flow === flow)
-        setText(at('story-now'), `It is there no more, or nobody could say: ${(error as Error).message}`);
+      if (!(error instanceof Refused) || error.status !== 409) throw error;
+      if (this.#flow !== flow) return;
+      setText(at('story-now'), `It is there no more: ${error.message}`);
+      setText(at('story-age'), '');
     }
   }
 
-  async #recall(flow: Ends): Promise<void> {
+  /** What was told of it since the last look. */
+  async #hear(flow: Ends): Promise<void> {
     const address = flow.remote.replace(/^\[(.*)\](:\d+)?$/, '$1').replace(/^([^:]*):\d+$/, '$1');
-    const parameters = new URLSearchParams({ since: '0', follow: '0', kind: 'flow.*', address });
-    const text = await (await ask(`/events?${parameters}`).catch(() => undefined))?.text();
-    if (this.#flow !== flow || !text) return;
-    const items = text.trim().split('\n');
-    this.#tell(
-      items
-        .map((line) => JSON.parse(line) as MonitorItem)
-        .filter((item): item is Told & MonitorItem => isOf(flow, item)),
-    );
-  }
-
-  #tell(items: readonly (Told & MonitorItem)[]): void {
-    const fresh = items.filter(({ seq }) => seq > this.#last);
-    this.#last = fresh.at(-1)?.seq ?? this.#last;
-    at('story-events').append(...fresh.map(tellOne));
+    const first = this.#since === '0';
+    const parameters = new URLSearchParams({ since: this.#since, follow: '0', kind: 'flow.*', address });
+    const text = await (await ask(`/events?${parameters}`)).text();
+    if (this.#flow !== flow) return;
+    const items = text
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as MonitorItem);
+    for (const item of items)
+      if (item.kind === 'stream') this.#since = `${item.session}-${Math.max(item.newest, items.at(-1)!.seq)}`;
+    const its = items.filter((item) => item.kind === 'gap' || isOf(flow, item));
+    // What was before its beginning was not about it.
+    if (first && its[0]?.kind === 'gap' && its[1]?.kind === 'flow.new') its.shift();
+    at('story-events').append(...its.map(tellOne));
     at('story-events-none').hidden = at('story-events').childElementCount > 0;
   }
 }
@@ -92,8 +104,8 @@ export class Story {
 const isOf = ({ protocol, local, remote }: Ends, item: MonitorItem): boolean =>
   'remote' in item && item.remote === remote && item.local === local && item.protocol === protocol;
 
-function tellOne(item: Told & MonitorItem): HTMLElement {
-  const because = (item.because ?? []).map(({ term, value }) =>
+function tellOne(item: MonitorItem): HTMLElement {
+  const because = (('because' in item && item.because) || []).map(({ term, value }) =>
     value === undefined ? term : `${term}, it is ${value}`,
   );
   const entry = el('li', {}, el('time', { datetime: item.time }, item.time.slice(11, 23)), ' ', describeItem(item));
@@ -103,7 +115,9 @@ function tellOne(item: Told & MonitorItem): HTMLElement {
 
 function rowOf({ name, line, verdict, because, change }: LiveExplanation['rules'][number]): HTMLElement {
   const terms = (list: readonly { text: string; value?: string | undefined }[] | null) =>
-    (list ?? []).map(({ text, value }) => (value === undefined ? text : `${text} (it is ${value})`)).join('; ');
+    (list ?? [])
+      .map(({ text, value }) => `${text} (${value === undefined ? 'not known' : `it is ${value}`})`)
+      .join('; ');
   return el(
     'tr',
     { 'data-verdict': verdict },

@@ -133,3 +133,66 @@ it('list the flows that are meant, and say why they are where they are', async (
   await reader.stop();
   expect(await program.stop('SIGTERM')).toEqual({ status: 0, signal: null });
 }, 240_000);
+
+it('knows of a flow what no rule had to look at, says what nobody knows, and how many there are', async () => {
+  const { box, inside, world } = gateway;
+  await box.run('sysctl', '-qw', 'net.netfilter.nf_conntrack_acct=1', 'net.netfilter.nf_conntrack_udp_timeout=600');
+  const file = join(gateway.folder, 'test.gate');
+  const text = `rule web when remote.port 443 -> mine\nrule big when bytes > 90KB -> seed\n`;
+  await writeFile(file, policy(`${text}rule slow when remote.port 443 and rate < 1mbit for 10s -> seed\n`));
+  const program = await gateway.up(file);
+  const [asking, serving] = [await Host.start(inside), await Host.start(world)];
+  await serving.sink(WORLD, 443);
+  await asking.tell(WORLD, 443, 100, { from: 6001, size: 1000 });
+  const why = async (...args: string[]) => {
+    const exit = await gateway.headgate('why', ...args);
+    expect(exit).toMatchObject({ status: 0 });
+    return exit;
+  };
+  // `web` comes first, so nobody watches what it carries; but `why` can ask.
+  await soon(async () => expect((await why(`${INSIDE}:6001`)).stdout).toMatch(/^-> web /m));
+  const { stdout } = await why(`${INSIDE}:6001`);
+  expect(stdout).toMatch(/^ {3}big +line \d +takes +bytes > 90kB \(it is [\d.]+(kB|B)\); too late, behind web$/m);
+  expect(stdout).toMatch(/^ {3}slow .* needs rate < 1mbit \(not known\), rate < 1mbit for 10s \(not known\)$/m);
+  expect(stdout).toMatch(/; then rule big comes next: seed$/m);
+  await asking.tell(WORLD, 443, 1, { from: 6002, size: 10 });
+  await soon(async () =>
+    expect((await why(`${INSIDE}:6002`)).stdout).toMatch(
+      /; then no other rule takes it, unless slow: not all is known$/m,
+    ),
+  );
+
+  // What no rule asks for, nobody gathers.
+  const list = async (where: string) => {
+    const { status, stdout, stderr } = await gateway.headgate('flows', '--where', where);
+    expect(status).toBe(0);
+    const { matched, unknown } = JSON.parse((await gateway.headgate('flows', '--json', '--where', where)).stdout);
+    const warning = /not known of every flow: (.*);/.exec(stderr)?.[1];
+    return { matched, unknown, warning, lines: stdout.split('\n').length - 1 };
+  };
+  expect(await list('process "python3" or idle > 1ms and user root')).toMatchObject({
+    ...{ matched: 0, unknown: ['idle', 'process', 'user'], warning: 'idle, process, user' },
+  });
+  expect(await list('not p2p and bytes > 50KB')).toMatchObject({ matched: 1, unknown: ['p2p'], warning: 'p2p' });
+  expect(await list('origin local and bytes > 50KB')).toMatchObject({ matched: 1, unknown: [], warning: undefined });
+
+  // A flow of a protocol without a name is asked for as it is printed.
+  await box.run(...(['conntrack', '-I', '-p', '112', '-s', INSIDE, '-d', WORLD, '--timeout', '600'] as const));
+  const ask = (flow: string) => gateway.headgate('explain', '--live', flow);
+  await soon(async () =>
+    expect(await ask(`112 ${INSIDE} -> ${WORLD}`)).toMatchObject({
+      ...{ status: 0, stdout: expect.stringMatching(/^112 10\.0\.0\.2 -> 192\.0\.2\.2 origin local$/m) },
+    }),
+  );
+  const none = await ask(`256 ${INSIDE} -> ${WORLD}`);
+  expect(none).toMatchObject({ status: 2, stderr: expect.stringContaining('column 1: ') });
+
+  // More than it explains.
+  for (let port = 6003; port < 6025; port++) await asking.tell(WORLD, 443, 1, { from: port, size: 10 });
+  await soon(async () => {
+    const many = await why(`${WORLD}:443`, '--json');
+    expect(JSON.parse(many.stdout)).toHaveLength(20);
+    expect(many.stderr).toBe('the first 20 of 24 flows\n');
+  });
+  expect(await program.stop('SIGTERM')).toEqual({ status: 0, signal: null });
+}, 240_000);

@@ -25,6 +25,7 @@ const TOP = HEADGATE.join(' ');
 
 beforeAll(async () => {
   gateway = await Gateway.build();
+  await gateway.box.run('sysctl', '-qw', 'net.netfilter.nf_conntrack_acct=1');
   socket = `${gateway.folder}/tmux`;
   await gateway.serve(gateway.world, 'udp', WORLD, 5000);
   await gateway.serve(gateway.inside, 'udp', INSIDE, 51413);
@@ -63,6 +64,11 @@ it('shows queues and their rates, takes keys and another size, and gives the ter
 
   // The flows that it asked for itself, by a condition, and what is no condition.
   await shows(/^udp 192\.0\.2\.2:5000 10\.0\.0\.2:\d+ +local +local /m);
+  // By whatever they are sorted, their rates are there.
+  await keys('s');
+  await shows(/ +bytes +in +out$/m);
+  await shows(/^udp 192\.0\.2\.2:5000 .* local +local +- +\d\S*B +\d\S*bit +\d\S*bit$/m);
+  await keys('s', 's', 's');
   await keys('/');
   await keys('-l', 'remote.port 5001');
   await shows(/^where: remote\.port 5001_/m);
@@ -72,7 +78,7 @@ it('shows queues and their rates, takes keys and another size, and gives the ter
   await shows(/^\d+ of \d+ flows/m);
   await shows(/^udp 192\.0\.2\.2:5000 /m);
   await keys('/', 'x', 'Enter');
-  await shows(/^--where remote\.port 5000x: column 13: .* no unit/m);
+  await shows(/^column 13: .* no unit/m);
   // Esc takes both away, the condition and what is wrong with it.
   await keys('Escape');
   await shows(/^q quit/m);
@@ -114,6 +120,22 @@ it('shows queues and their rates, takes keys and another size, and gives the ter
   process.kill(pid, 'SIGTERM');
   await shows(end);
   expect(await modes()).toBe(before);
+});
+
+it('is left at once, also while the service hangs, and ends when that says nothing', async () => {
+  const { pid } = (await gateway.status()).service!;
+  for (const key of ['q', undefined]) {
+    const end = await type(`${TOP} top`);
+    await shows(/^\d+ flows/m);
+    process.kill(pid, 'SIGSTOP');
+    try {
+      if (key) await keys(key);
+      await shows(end);
+    } finally {
+      process.kill(pid, 'SIGCONT');
+    }
+    expect(end.exec(await screen())![1]).toBe(key ? '0' : '6');
+  }
 });
 
 it('ends with the service, and says so on a terminal that is as it was; without a terminal it says what to do', async () => {

@@ -114,6 +114,22 @@ describe('explaining a flow', () => {
     `);
   });
 
+  test.each([
+    ['bytes > 1MB', true],
+    ['bytes > 1MB and remote.port 80', false],
+    ['remote.port 80 or bytes > 1MB and origin local', true],
+    ['(remote.port 80 or age > 5s) and (local.port 9 or tcp and local.port 8)', false],
+    ['rate > 1mbit for 10s', true],
+  ])('says that "%s" may take it of which not all is known: %s', (when, may) => {
+    const text = POLICY.replace(
+      'rule look ',
+      `rule first when tcp -> fast\nrule open when ${when} -> rest\nrule look `,
+    );
+    const said = formatExplanation(explainFlow(read(text), flow('tcp 10.0.0.1:4 -> 1.1.1.1:5 origin local')));
+    expect(said.endsWith('; then no other rule takes it, unless open, bulk: not all is known')).toBe(may);
+    expect(said.endsWith('; then no other rule takes it, unless bulk: not all is known')).toBe(!may);
+  });
+
   test('names every branch of an "or" that would do', () => {
     const chosen = read(
       POLICY.replace(

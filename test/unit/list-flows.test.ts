@@ -1,7 +1,7 @@
 // The list of flows: its order, its most, and what it does not take for a flow's, on flows of made-up records.
 
 import { expect, it } from 'vitest';
-import { parsePolicy } from '../../src/language/index.ts';
+import { parsePolicy, parseWhere } from '../../src/language/index.ts';
 import { DEFAULT_MARK_FIELD, parseAddress, parsePrefix } from '../../src/model/index.ts';
 import { FlowClassifier, type Reading, Sides } from '../../src/pipeline/index.ts';
 import { FLOW_ORDERS, MOST_LISTED } from '../../src/service/flow-orders.ts';
@@ -63,6 +63,21 @@ it('is cut to the first of all, whatever the order, and others have their turn m
     expect(all).toMatchObject({ total: 6000, matched: 6000 });
     for (const limit of [1, 7, 300]) expect((await list(limit)).flows).toEqual(all.flows.slice(0, limit));
   }
+});
+
+it('says of which words of the condition not everything is known', async () => {
+  const { classifier, readings } = flowsOf(3);
+  const unknownOf = async (text: string) => {
+    const where = parseWhere(text, policy).condition!;
+    const query = { where, order: 'bytes', limit: 9 } as const;
+    return (await listFlows(query, policy, classifier.flows(), classifier, readings)).unknown;
+  };
+  expect(await unknownOf('not p2p or device lan and dscp 0 and count(flows by local) > 1')).toEqual([
+    ...['count', 'device', 'dscp', 'p2p'],
+  ]);
+  expect(await unknownOf('bytes.in > 1MB and tcp and remote.port 5 and rate > 1mbit and zone 0')).toEqual([]);
+  readings.clear();
+  expect(await unknownOf('bytes.in > 1MB or rate > 1mbit')).toEqual(['bytes', 'rate']);
 });
 
 it('leaves out what nobody knows: when a flow began that was there before, and what another one of its row has carried', async () => {

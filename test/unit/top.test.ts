@@ -26,7 +26,7 @@ const flow = (remote: string, more: Partial<ListedFlow> = {}): ListedFlow => ({
   ...{ protocol: 'tcp', local: '10.0.0.2:4000', remote, origin: 'local', queue: 'local', rate: { in: 1e6, out: 1e5 } },
   ...more,
 });
-const listOf = (...flows: ListedFlow[]) => ({ total: 500, matched: flows.length, flows });
+const listOf = (...flows: ListedFlow[]) => ({ total: 500, matched: flows.length, flows, unknown: [] as string[] });
 const view = (more: Partial<View> = {}): View => ({
   ...{ figures: figuresOf(now, before), list: undefined, sort: 'rate', filter: '', typing: false, paused: false },
   ...{ help: false, scroll: 0, clock: '10:02:11', ...more },
@@ -77,17 +77,45 @@ it('shows flows with what is known of them, scrolls, and says when there is none
   const list = listOf(
     flow('192.0.2.1:443'),
     flow('192.0.2.2:443', { domains: ['cdn.example.org'], process: 'curl', origin: 'remote' }),
-    flow('192.0.2.3:443', { rate: undefined }),
+    flow('192.0.2.3:443', { rate: undefined, rule: 'seeders' }),
   );
   const lines = drawFrame(view({ list }), plain);
-  expect(lines[4]).toMatch(/^500 flows +opened +queue +in +out$/);
-  expect(lines[5]).toMatch(/^tcp 192\.0\.2\.1:443 10\.0\.0\.2:4000 +local +local +1mbit +100kbit$/);
-  expect(lines[6]).toMatch(/^tcp cdn\.example\.org 192\.0\.2\.2:443 curl 1.*~ remote /);
-  expect(lines[7]).toMatch(/ - +-$/);
+  expect(lines[4]).toMatch(/^500 flows +opened +queue +rule +in +out$/);
+  expect(lines[5]).toMatch(/^tcp 192\.0\.2\.1:443 10\.0\.0\.2:4000 +local +local +- +1mbit +100kbit$/);
+  expect(lines[6]).toMatch(/^tcp cdn\.example\.org curl 192\.0\.2.*~ remote /);
+  expect(lines[7]).toMatch(/ seeders +- +-$/);
   expect(drawFrame(view({ list, scroll: 2 }), plain)[5]).toMatch(/^tcp 192\.0\.2\.3:443/);
   const none = drawFrame(view({ list: listOf(), filter: 'p2p' }), plain);
   expect(none[4]).toMatch(/^0 of 500 flows/);
   expect(none[5]).toBe('no flow meets the condition');
+  const blind = drawFrame(view({ list: { ...listOf(), unknown: ['p2p'] }, filter: 'p2p' }), plain);
+  expect(blind.at(-1)).toMatch(/^not known of every flow: p2p /);
+});
+
+it('shows what flows are sorted by beside their rates', () => {
+  const list = listOf(flow('192.0.2.1:443', { bytes: { in: 2e6, out: 1e6 }, age: 81_234, rule: 'a'.repeat(15) }));
+  const shown = (sort: View['sort'], columns = 80) =>
+    drawFrame(view({ list, sort }), { ...plain, columns })
+      .slice(4, 6)
+      .map((line) => line.replace(/ +/g, ' '));
+  const who = 'tcp 192.0.2.1:443 10.0.0.2:4000 local local';
+  expect(shown('rate')).toEqual(['500 flows opened queue rule in out', `${who} aaaaaaaaa~ 1mbit 100kbit`]);
+  expect(shown('queue')).toEqual(shown('rate'));
+  expect(shown('bytes', 100)).toEqual([
+    '500 flows opened queue rule bytes in out',
+    `${who} ${'a'.repeat(15)} 3MB 1mbit 100kbit`,
+  ]);
+  expect(shown('age', 100)[1]).toBe(`${who} ${'a'.repeat(15)} 81s 1mbit 100kbit`);
+});
+
+it('shows every key in 80 by 24 however many queues there are, and the end of a condition that is too long', () => {
+  const many = { status: status(...Array.from({ length: 30 }, (_, i) => queue(`q${i}`, i, 0))), at: 1 };
+  const help = drawFrame(view({ figures: figuresOf(many), help: true }), plain);
+  expect(help.join('\n')).toMatch(/q, Ctrl-C[\s\S]*Ctrl-Z[\s\S]*any key: back$/);
+  const filter = `remote.port in { ${Array.from({ length: 40 }, (_, i) => i).join(', ')} }`;
+  const foot = drawFrame(view({ filter, typing: true }), plain).at(-1)!;
+  expect(foot).toMatch(/^where: .*, 38, 39 }_$/);
+  expect(foot).toHaveLength(80);
 });
 
 it('sends nothing to the terminal that others wrote to move it', () => {
