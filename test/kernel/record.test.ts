@@ -71,6 +71,10 @@ it(
     await soon(async () => expect((await recorded()).match(/"recording"/g)?.length).toBe(2));
     await gateway.ask(inside, 'udp', WORLD, 5000, 200, 6002);
     await has(/:6002"/);
+    // Lines count by those before them: two runs in one file would say each other's flows.
+    const third = await gateway.headgate('record', recording);
+    expect(third).toMatchObject({ status: 2, stderr: expect.stringContaining('another run writes to it') });
+    expect((await recorded()).match(/"recording"/g)?.length).toBe(2);
     expect(await second.stop('SIGINT')).toEqual({ status: 0, signal: null });
     // It goes on, and has carried what was asked.
     expect(await recorded()).toMatch(/^\["c",\d+,0,[1-9]\d*,[1-9]\d*,1,1\]$/m);
