@@ -112,3 +112,21 @@ it('ends when nobody reads any more, and when the device goes', async () => {
   expect(await closed).toEqual([0, null]);
   expect(said).toContain('went');
 });
+
+it('ends with the command that has started it, also by kill -9, with and without a filter between', async () => {
+  const captures = async () => {
+    const pids = (await gateway.box.run('ip', 'netns', 'pids', gateway.box.name)).split('\n').filter(Boolean);
+    const names = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')));
+    return names.filter((name) => /^(capture|tcpdump)\n$/.test(name)).length;
+  };
+  for (const filter of [[], ['udp']]) {
+    const file = join(gateway.folder, 'killed.pcap');
+    const argv = ['env', ...HEADGATE, 'capture', 'local', ...filter, '--write', file, '--force'] as const;
+    const program = Program.start('headgate capture', argv, { netns: gateway.box.name });
+    await soon(async () => expect((await readFile(file).catch(() => '')).length).toBeGreaterThanOrEqual(24));
+    expect(await captures()).toBe(1 + filter.length);
+    expect(await program.stop('SIGKILL')).toEqual({ status: null, signal: 'SIGKILL' });
+    await soon(async () => expect(await captures()).toBe(0));
+    await rm(file);
+  }
+});
