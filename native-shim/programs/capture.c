@@ -10,7 +10,8 @@
  * they would; what waits here for a slow reader is dropped by the kernel, and counted.
  *
  * Ends at SIGINT or SIGTERM, when nobody reads any more of either output (who has started it may be killed), or when a device goes down or away. Its last line on standard error:
- * `PACKETS DROPPED REASON`, the reason one of `stopped`, `unread` and `gone`. Status 1: it could not begin, or not write; the last line says why.
+ * `PACKETS DROPPED REASON`, the reason one of `stopped`, `unread` and `gone`; or with status 1 `unwritten PROBLEM`, where a disk is full: then PACKETS
+ * are those that were whole there before. Status 1 without that: it could not begin; the last line says why.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -195,9 +196,9 @@ int main(int argc, char **argv)
 	struct pollfd fds[MOST_QUEUES + 2];
 	struct sigaction action = { .sa_handler = stop };
 	uint32_t snaplen = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 0;
-	int count = (argc - 2) / 2;
+	int count = (argc - 2) / 2, problem = 0;
 	struct file_header header = { NANOSECONDS, 2, 4, 0, 0, snaplen + sizeof(struct sll2) + sizeof(struct vlan), LINKTYPE_LINUX_SLL2 };
-	unsigned long long packets = 0, dropped = 0;
+	unsigned long long packets = 0, dropped = 0, written = 0;
 	const char *reason = NULL;
 
 	if (argc < 4 || argc % 2 || count > MOST_QUEUES || snaplen < 1 || snaplen > MOST_SNAPLEN) {
@@ -220,6 +221,7 @@ int main(int argc, char **argv)
 	fwrite(&header, sizeof(header), 1, stdout);
 	/* Whoever reads on a terminal, or follows a file, wants each packet now: what is there is written before we wait. */
 	while (!fflush(stdout) && !reason) {
+		written = packets;
 		if (wait_for_input(fds, count + 2))
 			return fail("ppoll");
 		if (stopped)
@@ -243,13 +245,17 @@ int main(int argc, char **argv)
 	}
 	/* Stopped while nobody read: what was half written is cut short. */
 	if (ferror(stdout) && errno != EPIPE && !stopped)
-		return fail("standard output");
+		problem = errno;
 	for (int i = 0; i < count; i++) {
 		struct tpacket_stats stats;
 		socklen_t size = sizeof(stats);
 
 		if (!getsockopt(fds[i].fd, SOL_PACKET, PACKET_STATISTICS, &stats, &size))
 			dropped += stats.tp_drops;
+	}
+	if (problem) {
+		fprintf(stderr, "%llu %llu unwritten %s\n", written, dropped, strerror(problem));
+		return 1;
 	}
 	fprintf(stderr, "%llu %llu %s\n", packets, dropped, reason ? reason : stopped ? "stopped" : "unread");
 	return 0;

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { openLines } from '../kernel/index.ts';
-import { formatSizeInShort } from '../model/index.ts';
+import { formatSizeInShort, HeadgateError } from '../model/index.ts';
 import type { MonitorItem } from '../monitor/index.ts';
 import { RECORDING_START, Recorder } from '../replay/recorder.ts';
 import { openEvents } from './event-lines.ts';
@@ -27,6 +27,11 @@ For root, and members of the group headgate (docs/systemd).
 Exit status: 0 headgate was stopped, or Ctrl-C; 2 the file cannot be written, is no recording, or another headgate record writes to it; 3 neither; 6 it is not running, or was killed`,
     )
     .action(async (file: string) => {
+      if (file === '-')
+        throw new HeadgateError('HG_USAGE', {
+          command: 'record',
+          problem: 'it writes to a file; ./- is one of that name',
+        });
       const { each, stop } = await openEvents(new URLSearchParams({ known: '1' }));
       const out = await openLines(file, RECORDING_START).catch((error: Error) => {
         stop();

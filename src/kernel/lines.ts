@@ -1,6 +1,6 @@
-import { createReadStream } from 'node:fs';
 import { HeadgateError } from '../model/index.ts';
 import { fileProblem } from './file-problem.ts';
+import { openText } from './get-text.ts';
 
 /** Lines of a text that comes in pieces. Throws what the source does, which the iterator of node:readline waits through for ever. */
 export async function* linesOf(input: AsyncIterable<string>): AsyncGenerator<string> {
@@ -13,11 +13,10 @@ export async function* linesOf(input: AsyncIterable<string>): AsyncGenerator<str
   if (rest !== '') yield rest;
 }
 
-/** Lines of a file of any size, or of standard input (`-`). @throws HeadgateError HG_FILE */
+/** Lines of a file of any size, or of standard input: {@link openText}. @throws HeadgateError HG_FILE */
 export async function* readLines(file: string): AsyncGenerator<string> {
-  const input = file === '-' ? process.stdin : createReadStream(file);
   try {
-    yield* linesOf(input.setEncoding('utf8'));
+    yield* linesOf((await openText(file)).setEncoding('utf8'));
   } catch (cause) {
     throw new HeadgateError('HG_FILE', { file, problem: fileProblem(cause) }, { cause });
   }

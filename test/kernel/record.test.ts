@@ -114,6 +114,7 @@ it(
     expect(twice).toMatchObject({ status: 2, stderr: expect.stringContaining('only one file') });
     const nowhere = await gateway.headgate('record', '/nowhere/x');
     expect(nowhere).toMatchObject({ status: 2, stderr: expect.stringContaining('its folder does not exist') });
+    expect(await gateway.headgate('record', '-')).toMatchObject({ status: 2 });
     // A policy is no recording, and stays what it is.
     const before = await readFile(other, 'utf8');
     expect(await gateway.headgate('record', other)).toMatchObject({ status: 2 });
