@@ -14,6 +14,10 @@ export interface Comparison {
   readonly losses: number;
   /** Lines that could not be read. */
   readonly torn: number;
+  /** Flows of which nobody told what they carried: they count 0 bytes, and rules that look at counters do not take them. */
+  readonly uncounted: number;
+  /** Flows of whose beginning nobody told: their time is counted from when they were first told of. */
+  readonly unbegun: number;
   /** Words of the rules that a recording does not tell. */
   readonly unknown: readonly string[];
   /** By the name of the queue that each flow was in last. */
@@ -50,6 +54,7 @@ export function compare(recording: Recording, policy: Policy, against?: Policy |
   const rules = [...new Set([...policy.rules.map(({ name }) => name), ...(before?.hits.keys() ?? [])])];
   return {
     ...{ flows: recording.flows, losses: recording.losses, torn: recording.torn },
+    ...{ uncounted: recording.uncounted, unbegun: recording.unbegun },
     unknown: [...new Set([...after.unknown, ...(before?.unknown ?? [])])].sort(),
     queues: queues.map((queue) => ({
       queue,

@@ -37,6 +37,8 @@ export class Recording {
   #events = 0;
   /** Flows of whose counters there is one reading, and no end. */
   listed = false;
+  /** Flows of which the first news was of their middle or their end. */
+  unbegun = 0;
   /** Gaps and overruns. */
   losses = 0;
   /** Lines that could not be read: the last one of a run that was killed. */
@@ -115,6 +117,13 @@ export class Recording {
 
   beganOf(flow: number): number {
     return this.#began[flow]!;
+  }
+
+  /** Flows of which nobody told what they carried. */
+  get uncounted(): number {
+    let count = 0;
+    for (let flow = 0; flow < this.#flows; flow++) if (Number.isNaN(this.#totals[flow * 4]!)) count++;
+    return count;
   }
 
   /** Both directions, all told; 0 where that is not known. */

@@ -352,6 +352,24 @@ describe('what conntrack prints', () => {
     ]);
   });
 
+  it('says of which flows it was told no beginning, and what they carried', async () => {
+    const counters = '<counters><packets>1</packets><bytes>50</bytes></counters>';
+    const ended = await read([xml('destroy', '08', counters)], '10.0.0.0/8');
+    expect(compare(ended, policy)).toMatchObject({
+      ...{ flows: 1, unbegun: 1, uncounted: 0 },
+      rules: [{ rule: 'web', after: 1 }],
+    });
+    const middle = await read([xml('update', '08'), xml('update', '09'), xml('destroy', '10')], '10.0.0.0/8');
+    expect(compare(middle, policy)).toMatchObject({ flows: 1, unbegun: 1, uncounted: 1, rules: [{ after: 0 }] });
+    expect(middle.beganOf(0)).toBeNaN();
+    // Between hosts of this side, as ever.
+    const inside = await read([xml('destroy', '08', counters)], '0.0.0.0/0');
+    expect(inside).toMatchObject({ flows: 0, unbegun: 0 });
+    // One of ours that ended with the service: what went on has no counts.
+    const open = await read(record([1, begin(1)], [2, begin(2)], [3, end(1, 10)]));
+    expect(compare(open, policy)).toMatchObject({ flows: 2, unbegun: 0, uncounted: 1 });
+  });
+
   it('as a list, with or without counters, of both families', async () => {
     const recording = await read(
       [
