@@ -32,7 +32,7 @@ Exit status: 0 headgate was stopped, or Ctrl-C; 2 the file cannot be written, is
           command: 'record',
           problem: 'it writes to a file; ./- is one of that name',
         });
-      const { each, stop } = await openEvents(new URLSearchParams({ known: '1' }));
+      const { each, stop } = await openEvents(new URLSearchParams({ known: 'counted' }));
       const out = await openLines(file, RECORDING_START).catch((error: Error) => {
         stop();
         throw error;

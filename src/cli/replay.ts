@@ -28,7 +28,7 @@ export function addReplayCommand(program: Command): void {
     )
     .option(
       '--json',
-      'print one JSON object: {flows, queues, rules, moves, changes, unknown, uncounted, unbegun, losses, torn}',
+      'print one JSON object: {flows, runs, queues, rules, moves, changes, unknown, uncounted, unbegun, losses, torn}',
     )
     .addHelpText(
       'after',
@@ -65,7 +65,7 @@ function readPrefix(text: string): Prefix {
 const RIGHT = new Set([1, 2, 3, 4]);
 
 function show(comparison: Comparison, before: string): void {
-  const { flows, queues, rules, moves, changes } = comparison;
+  const { flows, runs, queues, rules, moves, changes } = comparison;
   const sum = (one: { flows: number; bytes: number } | undefined) =>
     one ? [String(one.flows), formatSizeInShort(one.bytes)] : ['-', '-'];
   print(
@@ -90,6 +90,10 @@ function show(comparison: Comparison, before: string): void {
     );
   if (queues.some((one) => one.before) && moves.length === 0) print(`no flow moves, of ${flows}, against ${before}`);
   if (changes > 0) print(`${changes} times a flow went from one rule to another`);
+  if (runs > 1)
+    note(
+      `${runs} runs of record are in it: a flow that went on from one to the next counts in each, with what it carried there`,
+    );
   for (const warning of listWarnings(comparison)) note(`headgate: warning: ${warning}`);
 }
 

@@ -99,6 +99,19 @@ it(
       /^3 flows move from seed to mine, 3 of them yours/m,
     );
 
+    // Gone on with once more, while a flow of before goes on: its bytes are not counted again.
+    const bytesOf = async () => {
+      const { queues, runs } = JSON.parse(await replay('--policy', file, '--json'));
+      return [runs, queues[0].after.bytes];
+    };
+    const [, bytes] = await bytesOf();
+    const fourth = record();
+    await soon(async () =>
+      expect((await recorded()).match(/^\["n",.*:6002".*,[1-9]\d*,[1-9]\d*,1,1\]$/gm)?.length).toBe(1),
+    );
+    expect(await fourth.stop('SIGINT')).toEqual({ status: 0, signal: null });
+    expect(await bytesOf()).toEqual([3, bytes]);
+
     const listed = await box.run('conntrack', '-L', '-p', 'udp');
     const input = join(folder, 'list.txt');
     await writeFile(input, listed);

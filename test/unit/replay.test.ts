@@ -180,6 +180,20 @@ describe('a recording', () => {
     });
   });
 
+  it('has of a flow that was there what it carried since, in each run that goes on in the file', async () => {
+    const known = (bytesIn: number) => [1, { ...end(1, bytesIn), kind: 'flow.known' } as MonitorEvent] as const;
+    const lines = record(known(1_000_000), [2, end(1, 1_000_600)]);
+    expect(lines[2]).toBe('["n",1000,"tcp","10.0.0.2:1001","192.0.2.1:443","local",0,-1,0,1000000,100,10,10]');
+    const recording = await read([...record([1, begin(1)], [2, end(1, 1_000_000)]), ...lines]);
+    expect([0, 1].map((i) => recording.bytesOf(i))).toEqual([1_000_100, 600]);
+    // Rules look at what it has carried in all, from the moment that it was told of.
+    const compared = compare(recording, policyOf('rule big when bytes.in > 999KB for 500ms -> bulk'));
+    expect(compared).toMatchObject({ flows: 2, runs: 2, rules: [{ after: 1 }] });
+    const totals = new Float64Array(4);
+    recording.readTotals(1, recording.timeOf(2) + 500, totals);
+    expect([...totals]).toEqual([1_000_300, 100, 10, 10]);
+  });
+
   it('has a flow once, however often the kernel’s table is read anew while it lasts', () => {
     const known = (queue: string) => begin(1, { kind: 'flow.known', queue });
     const lines = record([1, begin(1)], [2, known('local')], [3, known('bulk')], [4, end(1, 7)], [5, known('local')]);
