@@ -30,7 +30,10 @@ export async function openLines(file: string, start: string): Promise<LineFile> 
     failed(new Error(problem));
   };
   if (!tryLock(handle.fd)) await refuse('another run writes to it');
-  let { size } = await handle.stat();
+  const status = await handle.stat();
+  // One that nobody reads would be waited for without end.
+  if (status.isFIFO()) await refuse('it is a FIFO');
+  let { size } = status;
   const add = async (text: string) => {
     await handle.appendFile(text).catch(async (cause) => {
       // Some of it may be there.

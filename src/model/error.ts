@@ -17,7 +17,7 @@ export const ERRORS = {
   HG_WRITE: {
     exit: 2,
     message: 'cannot write {file}: {problem}',
-    hint: 'Mend that, or name another file. What was there before still is.',
+    hint: 'Mend that, or name another file.',
   },
   HG_FILE_EXISTS: {
     exit: 4,

@@ -128,6 +128,8 @@ it(
     const nowhere = await gateway.headgate('record', '/nowhere/x');
     expect(nowhere).toMatchObject({ status: 2, stderr: expect.stringContaining('its folder does not exist') });
     expect(await gateway.headgate('record', '-')).toMatchObject({ status: 2 });
+    await box.run('mkfifo', join(folder, 'fifo'));
+    expect(await gateway.headgate('record', join(folder, 'fifo'))).toMatchObject({ status: 2 });
     // A policy is no recording, and stays what it is.
     const before = await readFile(other, 'utf8');
     expect(await gateway.headgate('record', other)).toMatchObject({ status: 2 });
