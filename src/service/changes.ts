@@ -141,7 +141,7 @@ export class Changes {
     const record = writeApplied({ ...this.#inForce, unconfirmed: tried.refused });
     await replaceApplied(record).catch(stream.warn('the record'));
     try {
-      following.replace(to);
+      await following.replace(to);
     } catch (error) {
       stream.warn('the flows')(error);
     }

@@ -127,7 +127,7 @@ async function startWith(
     const effects = effectOperations(policy, shapes);
     checkTable(scene);
     checkEffects(policy, scene, capabilities);
-    const { field, warnings } = await chooseMarksHere(policy, name, scene.field);
+    const { field, warnings } = await chooseMarksHere(policy, name, scene);
 
     opened.add(() => (keep ? undefined : delFiles()));
     const found = await findInForce({ datapath: name, field }, scene, capabilities);
@@ -158,8 +158,15 @@ async function startWith(
     const finishing = new Finishing((about, error) => warn(about)(error));
     opened.add(() => finishing.hurry());
     const rest = from && !same ? await links.exclusively(() => links.change(from, wanted, capabilities, journal)) : [];
-    opened.add(await links.keepDeadline());
-    await replaceApplied(writeApplied({ policy, datapath: name, generation, unconfirmed }));
+    opened.add(links.keepDeadline());
+    const tables = new TableKeeper(
+      (event) => stream.emit(event),
+      () => following.refill(),
+    );
+    await Promise.all([
+      replaceApplied(writeApplied({ policy, datapath: name, generation, unconfirmed })),
+      links.exclusively(() => tables.become(wanted)),
+    ]);
     // Until then whoever finds the journal takes it back.
     const oldFiles = inForce?.prepared.files.filter((path) => !prepared.files.includes(path)) ?? [];
     const settleStart = () => finishing.begin(rest, journal, oldFiles);
@@ -168,11 +175,6 @@ async function startWith(
     const sources = factSources(links.sides);
     const following = new Following(stream, links.sides, wanted, sources, inForce !== undefined);
     opened.add(() => following.close());
-    const tables = new TableKeeper(
-      (event) => stream.emit(event),
-      () => following.refill(),
-    );
-    await links.exclusively(() => tables.become(wanted));
     links.keep(tables);
     const confirmation = new Confirmation((event) => stream.emit(event));
     opened.add(() => confirmation.close());
