@@ -9,8 +9,9 @@
  * stand in one file; its filter in eBPF takes the packets of the class and copies SNAPLEN bytes of each at most. The packets go on as
  * they would; what waits here for a slow reader is dropped by the kernel, and counted.
  *
- * Ends at SIGINT or SIGTERM, when nobody reads any more, or when a device goes down or away. Its last line on standard error:
- * `PACKETS DROPPED REASON`, the reason one of `stopped`, `unread` and `gone`. Status 1: it could not begin, or not write; the last line says why.
+ * Ends at SIGINT or SIGTERM, when nobody reads any more of either output (who has started it may be killed), or when a device goes down or away. Its last line on standard error:
+ * `PACKETS DROPPED REASON`, the reason one of `stopped`, `unread` and `gone`; or with status 1 `unwritten PROBLEM`, where a disk is full: then PACKETS
+ * are those that were whole there before. Status 1 without that: it could not begin; the last line says why.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -191,13 +192,13 @@ int main(int argc, char **argv)
 {
 	static unsigned char data[MOST_SNAPLEN];
 	static char room[1 << 18];
-	/* The last one is the reader's end, whose going away is an error of it. */
-	struct pollfd fds[MOST_QUEUES + 1];
+	/* The last ones are the outputs, of which an error says that their reader has gone: it may be a file that is written to. */
+	struct pollfd fds[MOST_QUEUES + 2];
 	struct sigaction action = { .sa_handler = stop };
 	uint32_t snaplen = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 0;
-	int count = (argc - 2) / 2;
+	int count = (argc - 2) / 2, problem = 0;
 	struct file_header header = { NANOSECONDS, 2, 4, 0, 0, snaplen + sizeof(struct sll2) + sizeof(struct vlan), LINKTYPE_LINUX_SLL2 };
-	unsigned long long packets = 0, dropped = 0;
+	unsigned long long packets = 0, dropped = 0, written = 0;
 	const char *reason = NULL;
 
 	if (argc < 4 || argc % 2 || count > MOST_QUEUES || snaplen < 1 || snaplen > MOST_SNAPLEN) {
@@ -215,15 +216,17 @@ int main(int argc, char **argv)
 			return fail(device);
 	}
 	fds[count] = (struct pollfd){ STDOUT_FILENO, 0, 0 };
+	fds[count + 1] = (struct pollfd){ STDERR_FILENO, 0, 0 };
 	setvbuf(stdout, room, _IOFBF, sizeof(room));
 	fwrite(&header, sizeof(header), 1, stdout);
 	/* Whoever reads on a terminal, or follows a file, wants each packet now: what is there is written before we wait. */
 	while (!fflush(stdout) && !reason) {
-		if (wait_for_input(fds, count + 1))
+		written = packets;
+		if (wait_for_input(fds, count + 2))
 			return fail("ppoll");
 		if (stopped)
 			reason = "stopped";
-		else if (fds[count].revents)
+		else if (fds[count].revents || fds[count + 1].revents)
 			reason = "unread";
 		for (int i = 0; i < count; i++) {
 			int taken = 0;
@@ -242,13 +245,17 @@ int main(int argc, char **argv)
 	}
 	/* Stopped while nobody read: what was half written is cut short. */
 	if (ferror(stdout) && errno != EPIPE && !stopped)
-		return fail("standard output");
+		problem = errno;
 	for (int i = 0; i < count; i++) {
 		struct tpacket_stats stats;
 		socklen_t size = sizeof(stats);
 
 		if (!getsockopt(fds[i].fd, SOL_PACKET, PACKET_STATISTICS, &stats, &size))
 			dropped += stats.tp_drops;
+	}
+	if (problem) {
+		fprintf(stderr, "%llu %llu unwritten %s\n", written, dropped, strerror(problem));
+		return 1;
 	}
 	fprintf(stderr, "%llu %llu %s\n", packets, dropped, reason ? reason : stopped ? "stopped" : "unread");
 	return 0;

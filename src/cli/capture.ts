@@ -1,6 +1,8 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import type { FileHandle } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
+import { pipeline } from 'node:stream/promises';
 import type { Command } from 'commander';
 import { inMs, setPrograms } from '../apply/index.ts';
 import {
@@ -8,6 +10,7 @@ import {
   CAPTURED_MAP,
   checkPacketFilter,
   ensureRoot,
+  fileProblem,
   listFilters,
   noTool,
   openNew,
@@ -57,17 +60,20 @@ Examples:
 Packets are copied as they leave the queue, and go on as they would: what the queue drops is not seen. Only the priority that an
 application set is lost meanwhile on the way up, so 802.1p of a VLAN device is 0. A reader who is
 too slow loses copies, and is told how many. Ends at Ctrl-C, or when the queue's device goes, as when a reload makes the tree anew.
-Exit status: 0 it was stopped, or the device went; 2 wrong usage, or no filter; 3 there is no such queue, or no tcpdump; 4 the file is there; 5 the capture failed`,
+Exit status: 0 it was stopped, or the device went; 2 wrong usage, no filter, or what it writes to is full; 3 there is no such queue, or no tcpdump; 4 the file is there; 5 the capture failed`,
     )
     .action(async (queue: string, filter: string[], options: Options) => {
       ensureRoot('reading packets');
+      if (options.write === '-')
+        throw usage('without --write it writes to standard output; --write ./- is a file of that name');
       const snaplen = snaplenOf(options.snaplen);
       const places = placesOf(await getStatusHere(), queue, options);
       // The form that the capture writes.
       await checkPacketFilter(filter, ['-i', 'any', '-y', 'LINUX_SLL2'], 'capture');
       const file = options.write === undefined ? undefined : await openNew(options.write, options.force);
       const forget = await askClassifiers(places.map(({ device }) => device));
-      const ended = await capture(places, snaplen, filter, file?.fd).finally(forget);
+      const name = options.write ?? 'standard output';
+      const ended = await capture(places, snaplen, filter, name, file).finally(forget);
       await file?.close();
       if (options.json && options.write !== undefined) printJson({ file: options.write, ...ended });
       else note(describe(ended, options.write));
@@ -78,9 +84,10 @@ Exit status: 0 it was stopped, or the device went; 2 wrong usage, or no filter; 
 function snaplenOf(text: string): number {
   const bytes = /^\d+$/.test(text) ? Number(text) : 0;
   if (bytes >= 1 && bytes <= MOST_SNAPLEN) return bytes;
-  const problem = `--snaplen ${text}: write a number of bytes, at most ${MOST_SNAPLEN}`;
-  throw new HeadgateError('HG_USAGE', { command: 'capture', problem });
+  throw usage(`--snaplen ${text}: write a number of bytes, at most ${MOST_SNAPLEN}`);
 }
+
+const usage = (problem: string): HeadgateError => new HeadgateError('HG_USAGE', { command: 'capture', problem });
 
 /** Where the queue is: a device, and 8 digits of the class. */
 interface Place {
@@ -139,14 +146,15 @@ interface Ended {
   readonly reason: 'stopped' | 'unread' | 'gone';
 }
 
-/** @throws HeadgateError HG_NO_TOOL, or HG_KERNEL where it cannot be done */
+/** `name` is what errors call where it writes to. @throws HeadgateError HG_NO_TOOL, HG_WRITE, or HG_KERNEL where it cannot be done */
 async function capture(
   places: readonly Place[],
   snaplen: number,
   filter: readonly string[],
-  file: number | undefined,
+  name: string,
+  file: FileHandle | undefined,
 ): Promise<Ended> {
-  const out = file ?? 'inherit';
+  const out = file?.fd ?? 'inherit';
   const onTerminal = file === undefined && process.stdout.isTTY;
   const decoded = onTerminal || filter.length > 0;
   const argv = [CAPTURE, String(snaplen), ...places.flatMap((place) => [place.device, place.class])] as const;
@@ -157,9 +165,10 @@ async function capture(
     const [status, said] = await Promise.all([
       endOf(child, CAPTURE),
       lastLine(child),
-      decoded ? decode(child, onTerminal, out, filter) : undefined,
+      decoded ? decode(child, onTerminal, filter, name, file) : undefined,
     ]);
-    const [, packets, dropped, reason] = /^(\d+) (\d+) (\w+)$/.exec(said) ?? [];
+    const [, packets, dropped, reason, problem] = /^(\d+) (\d+) (\w+)(?: (.+))?$/.exec(said) ?? [];
+    if (problem !== undefined) throw unwritten(name, `${problem}; ${packets} packets are whole in it`);
     if (status !== 0 || reason === undefined)
       throw new HeadgateError('HG_KERNEL', { command: argv.join(' '), problem: said || `it ended with ${status}` });
     return { packets: Number(packets), dropped: Number(dropped), reason: reason as Ended['reason'] };
@@ -173,16 +182,23 @@ async function capture(
 async function decode(
   child: ChildProcess,
   onTerminal: boolean,
-  out: number | 'inherit',
   filter: readonly string[],
+  name: string,
+  file: FileHandle | undefined,
 ): Promise<void> {
   const form = onTerminal ? ['-n', '-l'] : ['-U', '-w', '-'];
   const argv = ['tcpdump', '-Z', 'root', ...form, '-r', '-', '--', ...filter] as const;
-  const tcpdump = start(argv, { stdio: [child.stdout, out, 'inherit'] });
-  const status = await endOf(tcpdump, 'tcpdump').finally(() => child.kill('SIGINT'));
-  if (status !== 0 && status !== undefined)
-    throw new HeadgateError('HG_KERNEL', { command: argv.join(' '), problem: `it ended with status ${status}` });
+  const tcpdump = start(argv, { stdio: [child.stdout, file ? 'pipe' : 'inherit', 'inherit'] });
+  // It does not look whether what it writes is written (4.99).
+  const written = file && pipeline(tcpdump.stdout!, file.createWriteStream());
+  const [status] = await Promise.all([
+    endOf(tcpdump, 'tcpdump'),
+    written?.catch((error: unknown) => Promise.reject(unwritten(name, fileProblem(error)))),
+  ]).finally(() => child.kill('SIGINT'));
+  if (status !== 0 && status !== undefined) throw unwritten(name, `tcpdump ended with status ${status}`);
 }
+
+const unwritten = (file: string, problem: string): HeadgateError => new HeadgateError('HG_WRITE', { file, problem });
 
 /** Its exit status; undefined where a signal ended it. @throws HeadgateError HG_NO_TOOL */
 async function endOf(child: ChildProcess, tool: string): Promise<number | undefined> {

@@ -9,18 +9,20 @@ export interface EventLines {
    *
    * @throws HeadgateError HG_NOT_RUNNING where the stream broke off, as where `take` does not understand a line: it was cut
    */
-  each(take: (line: string) => void | Promise<void>): Promise<boolean>;
+  each(take: (line: string) => unknown): Promise<boolean>;
   /** Ends it as Ctrl-C does. */
   stop(): void;
+  /** Is aborted by either: what `take` waits for may end by it, too. */
+  readonly stopped: AbortSignal;
 }
 
 /** @throws HeadgateError as {@link requestEvents} does */
 export async function openEvents(parameters: URLSearchParams): Promise<EventLines> {
   const response = await requestEvents(parameters);
-  let asked = false;
+  const asked = new AbortController();
   const stop = () => {
-    asked = true;
     response.destroy();
+    asked.abort();
   };
   process.once('SIGINT', stop);
   process.once('SIGTERM', stop);
@@ -28,11 +30,11 @@ export async function openEvents(parameters: URLSearchParams): Promise<EventLine
     try {
       for await (const line of linesOf(response.setEncoding('utf8'))) await take(line);
     } catch (error) {
-      if (!asked) throw new HeadgateError('HG_NOT_RUNNING', {}, { cause: error });
+      if (!asked.signal.aborted) throw new HeadgateError('HG_NOT_RUNNING', {}, { cause: error });
     }
     // A stream that broke off can also just end: complete says which.
-    if (!asked && !response.complete) throw new HeadgateError('HG_NOT_RUNNING');
-    return asked;
+    if (!asked.signal.aborted && !response.complete) throw new HeadgateError('HG_NOT_RUNNING');
+    return asked.signal.aborted;
   };
-  return { each, stop };
+  return { each, stop, stopped: asked.signal };
 }

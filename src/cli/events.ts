@@ -1,8 +1,11 @@
+import { once } from 'node:events';
 import type { Command } from 'commander';
 import { HeadgateError } from '../model/index.ts';
 import { formatItem, type MonitorItem } from '../monitor/index.ts';
 import { openEvents } from './event-lines.ts';
-import { print } from './output.ts';
+
+/** How long a reader has to take what was printed, once we are told to end. */
+const GRACE_MS = 500;
 
 interface EventsOptions {
   json?: boolean;
@@ -41,9 +44,16 @@ Flows are told while somebody reads of them (docs/monitoring.md). For root, and 
 Exit status: 0 headgate was stopped, or Ctrl-C, or all is printed; 2 no such filter; 3 neither; 6 it is not running, or was killed`,
     )
     .action(async (options: EventsOptions) => {
-      const { each, stop } = await openEvents(parametersOf(options));
-      process.stdout.once('error', stop);
-      await each((line) => show(line, options.json === true));
+      const { each, stop, stopped } = await openEvents(parametersOf(options));
+      const { stdout } = process;
+      stdout.once('error', stop);
+      // Whoever takes nothing from us keeps nobody who was told to end.
+      stopped.addEventListener('abort', () => void setTimeout(() => process.exit(), GRACE_MS).unref());
+      await each((line) => {
+        const text = textOf(line, options.json === true);
+        // Where the reader is slow, we read no further: the service tells us what we missed, and nothing is kept here.
+        if (text !== undefined && !stdout.write(`${text}\n`)) return once(stdout, 'drain', { signal: stopped });
+      });
     });
 }
 
@@ -61,12 +71,9 @@ function parametersOf({ since, filter, follow }: EventsOptions): URLSearchParams
   return parameters;
 }
 
-function show(line: string, json: boolean): void {
-  if (json) {
-    print(line);
-    return;
-  }
+/** What is printed of an item; undefined: what says where the stream begins is for programs. */
+function textOf(line: string, json: boolean): string | undefined {
+  if (json) return line;
   const item = JSON.parse(line) as MonitorItem;
-  // What says where the stream begins is for programs.
-  if (item.kind !== 'stream' && item.kind !== 'flows') print(formatItem(item));
+  return item.kind === 'stream' || item.kind === 'flows' ? undefined : formatItem(item);
 }

@@ -29,7 +29,8 @@ Examples:
 --live asks the service what it knows of that flow, which rule holds it, and its queue; ports may be left out, and either end
 may come first. With --json it prints an array. It is for root, and members of the group headgate (docs/systemd).
 A policy whose only errors are expect lines that do not hold is explained, too.
-Exit status: 0 it is decided; 1 other mistakes in the policy, or one in the flow, or no such flow runs; 2 the file cannot be read; 6 headgate is not running`,
+Exit status: 0 it is decided; 1 other mistakes in the policy, or one in --flow, or no such flow runs; 2 the file cannot be read, or what --live has is no flow;
+3 --live, and neither root nor in the group; 6 headgate is not running`,
     )
     .action(async (file: string | undefined, { flow, live, json }: ExplainOptions) => {
       if (live !== undefined && file === undefined && flow === undefined) return explainLive(live, json === true);

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
-import { openLines } from '../kernel/files.ts';
-import { formatSizeInShort } from '../model/index.ts';
+import { openLines } from '../kernel/index.ts';
+import { formatSizeInShort, HeadgateError } from '../model/index.ts';
 import type { MonitorItem } from '../monitor/index.ts';
 import { RECORDING_START, Recorder } from '../replay/recorder.ts';
 import { openEvents } from './event-lines.ts';
@@ -24,10 +24,15 @@ Examples:
 Some 100 bytes a flow with IPv4, 130 with IPv6: two million are 200 to 250 MB. What is in the file stays whole when this is
 killed, or the disk is full; as Ctrl-C ends it, it adds what flows that go on have carried. Flows are followed while it runs.
 For root, and members of the group headgate (docs/systemd).
-Exit status: 0 headgate was stopped, or Ctrl-C; 2 the file cannot be written, or is no recording; 3 neither; 6 it is not running, or was killed`,
+Exit status: 0 headgate was stopped, or Ctrl-C; 2 the file cannot be written, is no recording, or another headgate record writes to it; 3 neither; 6 it is not running, or was killed`,
     )
     .action(async (file: string) => {
-      const { each, stop } = await openEvents(new URLSearchParams({ known: '1' }));
+      if (file === '-')
+        throw new HeadgateError('HG_USAGE', {
+          command: 'record',
+          problem: 'it writes to a file; ./- is one of that name',
+        });
+      const { each, stop } = await openEvents(new URLSearchParams({ known: 'counted' }));
       const out = await openLines(file, RECORDING_START).catch((error: Error) => {
         stop();
         throw error;

@@ -26,7 +26,10 @@ export function addReplayCommand(program: Command): void {
       '--inside <prefix...>',
       'for what conntrack printed, which does not tell: addresses on this side (default: the private ones)',
     )
-    .option('--json', 'print one JSON object: {flows, queues, rules, moves, changes, unknown, losses, torn}')
+    .option(
+      '--json',
+      'print one JSON object: {flows, runs, queues, rules, moves, changes, unknown, uncounted, unbegun, losses, torn}',
+    )
     .addHelpText(
       'after',
       `
@@ -61,7 +64,8 @@ function readPrefix(text: string): Prefix {
 
 const RIGHT = new Set([1, 2, 3, 4]);
 
-function show({ flows, queues, rules, moves, changes, unknown, losses, torn }: Comparison, before: string): void {
+function show(comparison: Comparison, before: string): void {
+  const { flows, runs, queues, rules, moves, changes } = comparison;
   const sum = (one: { flows: number; bytes: number } | undefined) =>
     one ? [String(one.flows), formatSizeInShort(one.bytes)] : ['-', '-'];
   print(
@@ -86,8 +90,19 @@ function show({ flows, queues, rules, moves, changes, unknown, losses, torn }: C
     );
   if (queues.some((one) => one.before) && moves.length === 0) print(`no flow moves, of ${flows}, against ${before}`);
   if (changes > 0) print(`${changes} times a flow went from one rule to another`);
-  if (unknown.length > 0)
-    note(`headgate: warning: a recording does not tell ${unknown.join(', ')}: those comparisons are false`);
-  if (losses > 0) note(`headgate: warning: ${losses} gaps in the recording: flows may be missing`);
-  if (torn > 0) note(`headgate: warning: ${torn} lines could not be read`);
+  if (runs > 1)
+    note(
+      `${runs} runs of record are in it: a flow that went on from one to the next counts in each, with what it carried there`,
+    );
+  for (const warning of listWarnings(comparison)) note(`headgate: warning: ${warning}`);
+}
+
+/** What it cannot know. */
+function* listWarnings({ flows, unknown, uncounted, unbegun, losses, torn }: Comparison): Generator<string> {
+  if (unknown.length > 0) yield `a recording does not tell ${unknown.join(', ')}: those comparisons are false`;
+  if (uncounted > 0)
+    yield `of ${uncounted} of ${flows} flows nobody told what they carried (they went on at its end, or the kernel does not count): 0 bytes here, and comparisons with bytes, packets, rates are false`;
+  if (unbegun > 0) yield `of ${unbegun} of ${flows} flows nobody told the beginning: how old they were is not known`;
+  if (losses > 0) yield `${losses} gaps in the recording: flows may be missing`;
+  if (torn > 0) yield `${torn} lines could not be read`;
 }

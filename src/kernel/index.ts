@@ -10,6 +10,7 @@ export * from './guard.ts';
 export { acquireInstance, delLeftovers, getInstancePid } from './instance.ts';
 export * from './journal.ts';
 export * from './kernel-modules.ts';
+export * from './line-file.ts';
 export * from './local-socket.ts';
 export * from './loopback-socket.ts';
 export * from './machine.ts';

@@ -7,6 +7,7 @@ import { getStatePath, inStateFolder, STATE_FOLDER } from './machine.ts';
 import { getSocketPeer } from './peer.ts';
 import { hasRight } from './rights.ts';
 import { type Peer, tryLock } from './shim/index.ts';
+import { delToken } from './token.ts';
 
 /**
  * In the abstract namespace of unix(7), of which each network namespace has its own: it is seen from where another /run
@@ -32,6 +33,8 @@ export async function acquireInstance(): Promise<(() => Promise<void>) | undefin
     await lock.close();
     return undefined;
   }
+  // A killed service's page had a key that opens nothing any more. Where it cannot be removed, that keeps nobody from the place.
+  await delToken().catch(() => {});
   return async () => {
     name?.close();
     // The socket is one that a killed service has left. The lock is removed while it is held: whoever waits for it finds that

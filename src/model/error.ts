@@ -17,7 +17,7 @@ export const ERRORS = {
   HG_WRITE: {
     exit: 2,
     message: 'cannot write {file}: {problem}',
-    hint: 'Mend that, or name another file. What was there before still is.',
+    hint: 'Mend that, or name another file.',
   },
   HG_FILE_EXISTS: {
     exit: 4,
@@ -33,7 +33,7 @@ export const ERRORS = {
   HG_FORBIDDEN: {
     exit: 3,
     message: 'the running service refuses {what} to user {uid}.',
-    hint: 'Root may ask and change everything; members of the group headgate may ask: status, events, explain --live.',
+    hint: 'Root may ask and change everything; members of the group headgate may ask everything, and change nothing.',
   },
   HG_NO_TOOL: { exit: 3, message: '{tool} is not installed.', hint: 'On Debian: apt-get install {package}' },
   HG_NO_SHIM: { exit: 3, message: 'the native shim cannot be loaded: {problem}', hint: 'Build it: npm run build' },
@@ -205,8 +205,12 @@ export class HeadgateError extends Error {
 
   constructor(code: ErrorCode, fields: Record<string, string | number> = {}, options?: ErrorOptions) {
     const entry = ERRORS[code];
+    // What is empty leaves no second space.
     const fill = (template: string) =>
-      template.replace(/\{(\w+)\}/g, (whole, name: string) => String(fields[name] ?? whole));
+      template.replace(/( ?)\{(\w+)\}/g, (_, space: string, name: string) => {
+        const value = String(fields[name] ?? `{${name}}`);
+        return value === '' ? '' : space + value;
+      });
     super(fill(entry.message), options);
     this.name = 'HeadgateError';
     this.code = code;

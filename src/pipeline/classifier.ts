@@ -200,8 +200,9 @@ export class FlowClassifier {
     if (own && rule?.until) own.current = this.#policy.rules[table.ruleOf(row)];
     this.#settle(row, own);
     const now = this.decisionOf(row);
-    if (now.rule?.name !== rule?.name) this.#options.decided?.(now.rule, view.origin);
-    if (now.queue !== queue) this.#emit('flow.update', row, undefined, { queue, rule: rule?.name });
+    const turned = now.rule?.name !== rule?.name;
+    if (turned) this.#options.decided?.(now.rule, view.origin);
+    if (turned || now.queue !== queue) this.#emit('flow.update', row, undefined, { queue, rule: rule?.name });
   }
 
   /** A flow as conntrack has it. True: it was not in the table. */

@@ -7,13 +7,19 @@ interface Sum {
   bytes: number;
 }
 
-/** What would change for a recording's flows between two policies; bytes are those of flows that have ended, and were counted. */
+/** What would change for a recording's flows between two policies; bytes are what flows that were counted have carried while it was recorded. */
 export interface Comparison {
   readonly flows: number;
+  /** Times that recording began: a flow that went on from one run to the next counts in each. */
+  readonly runs: number;
   /** Gaps and overruns in it: flows that nobody heard of are not there. */
   readonly losses: number;
   /** Lines that could not be read. */
   readonly torn: number;
+  /** Flows of which nobody told what they carried: they count 0 bytes, and rules that look at counters do not take them. */
+  readonly uncounted: number;
+  /** Flows of whose beginning nobody told: their time is counted from when they were first told of. */
+  readonly unbegun: number;
   /** Words of the rules that a recording does not tell. */
   readonly unknown: readonly string[];
   /** By the name of the queue that each flow was in last. */
@@ -49,7 +55,8 @@ export function compare(recording: Recording, policy: Policy, against?: Policy |
   const queues = [...new Set([...after.queues, ...(before?.queues ?? [])])];
   const rules = [...new Set([...policy.rules.map(({ name }) => name), ...(before?.hits.keys() ?? [])])];
   return {
-    ...{ flows: recording.flows, losses: recording.losses, torn: recording.torn },
+    ...{ flows: recording.flows, runs: recording.runs, losses: recording.losses, torn: recording.torn },
+    ...{ uncounted: recording.uncounted, unbegun: recording.unbegun },
     unknown: [...new Set([...after.unknown, ...(before?.unknown ?? [])])].sort(),
     queues: queues.map((queue) => ({
       queue,

@@ -71,7 +71,9 @@ export class ConntrackReader {
     const zone = Number(/<zone>(\d+)/.exec(text)?.[1] ?? 0);
     const entry = { protocol, zone, original, reply };
     if (type === 'new') this.#begin(key, entry, this.#time);
-    else if (type === 'destroy') this.#end(key, entry);
+    // Nobody told of its beginning: the log begins later, or has lost it.
+    else if (!this.#open.has(key) && this.#begin(key, entry, Number.NaN) !== undefined) this.#into.unbegun++;
+    if (type === 'destroy') this.#end(key, entry);
   }
 
   #entry(text: string): void {

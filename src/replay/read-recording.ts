@@ -28,6 +28,7 @@ export class RecordingReader {
   #begin({ version, time }: RecordingHead): void {
     if (version !== 1) throw new Error('another version');
     const into = this.#into;
+    into.runs++;
     // What the run before was in the middle of, nobody has followed since.
     for (let flow = this.#flows; flow < into.flows; flow++)
       if (into.isOpen(flow)) into.end(flow, this.#time, undefined);
@@ -48,7 +49,7 @@ export class RecordingReader {
     if (!(time >= this.#time)) throw new Error('no time');
     switch (line[0]) {
       case 'n': {
-        const [, , protocol, local, remote, origin, place, age = 0, zone = 0] = line;
+        const [, , protocol, local, remote, origin, place, age = 0, zone = 0, ...before] = line;
         const [one, other, at] = [readEnd(local), readEnd(remote), this.#placeOf(place)];
         if (one.address.length !== other.address.length) throw new Error('two families');
         const flow = into.add({
@@ -59,6 +60,8 @@ export class RecordingReader {
           ...{ zone, time, began: age < 0 ? Number.NaN : time - age },
         });
         into.setPlace(flow, at);
+        const [a, b, c, d] = before;
+        if (d !== undefined && before.every(Number.isFinite)) into.setBefore(flow, [a!, b!, c!, d]);
         break;
       }
       case 'u':

@@ -21,7 +21,7 @@ export interface RecordingHead {
  * in that of their `p`, from 0, within one run.
  *
  * - `p`: a queue, and the rule that leads there, which later lines name by number
- * - `n`: a flow begins: protocol, ends, origin, place; how old it was already, zone
+ * - `n`: a flow begins: protocol, ends, origin, place; how old it was already, zone, and what it had carried, as `e` has it
  * - `u`: it goes to another place
  * - `c`: recording ends, and it goes on: what it has carried, as `e` has it
  * - `e`: it ends: bytes in, bytes out, packets in, packets out, where the kernel counts
@@ -39,6 +39,7 @@ export type RecordedLine =
       place: number,
       age?: number,
       zone?: number,
+      ...before: number[],
     ]
   | readonly ['u', ms: number, flow: number, place: number]
   | readonly ['c' | 'e', ms: number, flow: number, ...counts: number[]]
@@ -86,7 +87,8 @@ export class Recorder {
       case 'flow.known': {
         const key = keyOf(item);
         const known = this.#flows.get(key);
-        if (known === undefined) return this.#begin(item);
+        // One that was there has carried something before: an earlier run in the same file may have that.
+        if (known === undefined) return this.#begin(item, item.kind === 'flow.known' ? countsOf(item) : []);
         // The longest known first.
         this.#flows.delete(key);
         this.#flows.set(key, known);
@@ -127,7 +129,7 @@ export class Recorder {
     }
   }
 
-  #begin(item: FlowItem): string[] {
+  #begin(item: FlowItem, counts: readonly number[] = []): string[] {
     const { kind, protocol, local, remote, origin, began, zone } = item;
     this.#flows.set(keyOf(item), this.#born++);
     for (const oldest of oldestOf(this.#flows, this.#most)) {
@@ -136,7 +138,8 @@ export class Recorder {
     }
     const [place, before] = this.#placeOf(item.queue, item.rule);
     const age = kind === 'flow.new' ? 0 : began ? Date.parse(item.time) - Date.parse(began) : -1;
-    const rest: [] | [number] | [number, number] = zone !== undefined ? [age, zone] : age !== 0 ? [age] : [];
+    const some = zone !== undefined || counts.length > 0;
+    const rest: number[] = some ? [age, zone ?? 0, ...counts] : age !== 0 ? [age] : [];
     return [...before, line('n', this.#passed(item), protocol, local, remote, origin, place, ...rest)];
   }
 
@@ -153,9 +156,7 @@ export class Recorder {
     const before = known ? [] : this.#begin(item);
     const flow = this.#flows.get(key)!;
     this.#flows.delete(key);
-    const { in: arrived, out: left } = item;
-    const counts = arrived && left ? [arrived.bytes, left.bytes, arrived.packets, left.packets] : [];
-    return [...before, line(how, this.#passed(item), flow, ...counts)];
+    return [...before, line(how, this.#passed(item), flow, ...countsOf(item))];
   }
 
   /** Ms since the line before; what is rounded off is not lost. */
@@ -174,6 +175,10 @@ export class Recorder {
     return [place, [line('p', queue, rule ?? null)]];
   }
 }
+
+/** Bytes in, bytes out, packets in, packets out, where the kernel counts. */
+const countsOf = ({ in: arrived, out: left }: FlowItem): number[] =>
+  arrived && left ? [arrived.bytes, left.bytes, arrived.packets, left.packets] : [];
 
 const line = (...values: RecordedLine): string => JSON.stringify(values);
 

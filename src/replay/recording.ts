@@ -19,6 +19,8 @@ export interface RecordedFlow {
 /** Bytes in, bytes out, packets in, packets out. */
 export type Totals = readonly [number, number, number, number];
 
+const NOTHING: Totals = [0, 0, 0, 0];
+
 /** What was recorded, in columns: two million flows take some 400 MB. */
 export class Recording {
   /** Queue, and rule that led there; of recordings of ours alone. */
@@ -33,10 +35,16 @@ export class Recording {
   #last = new Int32Array(1024);
   #times = new Float64Array(2048);
   #happened = new Uint32Array(2048);
+  /** What flows had carried when they were told of, where that is known. */
+  readonly #before = new Map<number, Totals>();
   #flows = 0;
   #events = 0;
+  /** Times that recording began, 0 where conntrack printed it: a flow is in it once for each in which it was there. */
+  runs = 0;
   /** Flows of whose counters there is one reading, and no end. */
   listed = false;
+  /** Flows of which the first news was of their middle or their end. */
+  unbegun = 0;
   /** Gaps and overruns. */
   losses = 0;
   /** Lines that could not be read: the last one of a run that was killed. */
@@ -99,6 +107,11 @@ export class Recording {
     this.#totals.set(totals, flow * 4);
   }
 
+  /** What it had carried when it was told of. */
+  setBefore(flow: number, before: Totals): void {
+    this.#before.set(flow, before);
+  }
+
   /** Where it was last, by the policy that ran. */
   setPlace(flow: number, place: number): void {
     this.#last[flow] = place;
@@ -117,9 +130,17 @@ export class Recording {
     return this.#began[flow]!;
   }
 
-  /** Both directions, all told; 0 where that is not known. */
+  /** Flows of which nobody told what they carried. */
+  get uncounted(): number {
+    let count = 0;
+    for (let flow = 0; flow < this.#flows; flow++) if (Number.isNaN(this.#totals[flow * 4]!)) count++;
+    return count;
+  }
+
+  /** Both directions, from when it was told of; 0 where that is not known. */
   bytesOf(flow: number): number {
-    return this.#totals[flow * 4]! + this.#totals[flow * 4 + 1]! || 0;
+    const [arrived, left] = this.#before.get(flow) ?? NOTHING;
+    return this.#totals[flow * 4]! + this.#totals[flow * 4 + 1]! - arrived - left || 0;
   }
 
   /**
@@ -132,7 +153,8 @@ export class Recording {
     const to = this.#ended[flow]!;
     // Also where it has no end, or one at once.
     const part = time < to ? (time - from) / (to - from) : 1;
-    for (let i = 0; i < 4; i++) totals[i] = Math.floor(this.#totals[at + i]! * part);
+    const before = this.#before.get(flow) ?? NOTHING;
+    for (let i = 0; i < 4; i++) totals[i] = Math.floor(before[i]! + (this.#totals[at + i]! - before[i]!) * part);
     return true;
   }
 

@@ -2,12 +2,12 @@
 
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { readFile, rm } from 'node:fs/promises';
+import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { start } from '../../src/kernel/index.ts';
 import { Program } from '../../src/lab/index.ts';
-import { Gateway, HEADGATE, INSIDE, WAN, WORLD } from './gateway.ts';
+import { exitOf, Gateway, HEADGATE, INSIDE, WAN, WORLD } from './gateway.ts';
 import { soon } from './soon.ts';
 
 let gateway: Gateway;
@@ -83,7 +83,11 @@ it('says what is wrong, where, and what there is', async () => {
   const there = await gateway.headgate('capture', 'local', '--write', join(gateway.folder, 'queue.pcap'));
   expect(there).toMatchObject({ status: 4 });
   expect(there.stderr).toMatch(/queue\.pcap/);
-  expect(await gateway.headgate('capture', 'local', '--snaplen', '0')).toMatchObject({ status: 2 });
+  for (const wrong of [
+    ['--snaplen', '0'],
+    ['--write', '-'],
+  ])
+    expect(await gateway.headgate('capture', 'local', ...wrong)).toMatchObject({ status: 2 });
   const filter = await gateway.headgate(
     'capture',
     'local',
@@ -111,4 +115,49 @@ it('ends when nobody reads any more, and when the device goes', async () => {
   await gateway.box.run('ip', 'link', 'del', 'hg-wan');
   expect(await closed).toEqual([0, null]);
   expect(said).toContain('went');
+});
+
+it('ends with the command that has started it, also by kill -9, with and without a filter between', async () => {
+  const captures = async () => {
+    const pids = (await gateway.box.run('ip', 'netns', 'pids', gateway.box.name)).split('\n').filter(Boolean);
+    const names = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')));
+    return names.filter((name) => /^(capture|tcpdump)\n$/.test(name)).length;
+  };
+  for (const filter of [[], ['udp']]) {
+    const file = join(gateway.folder, 'killed.pcap');
+    const argv = ['env', ...HEADGATE, 'capture', 'local', ...filter, '--write', file, '--force'] as const;
+    const program = Program.start('headgate capture', argv, { netns: gateway.box.name });
+    await soon(async () => expect((await readFile(file).catch(() => '')).length).toBeGreaterThanOrEqual(24));
+    expect(await captures()).toBe(1 + filter.length);
+    expect(await program.stop('SIGKILL')).toEqual({ status: null, signal: 'SIGKILL' });
+    await soon(async () => expect(await captures()).toBe(0));
+    await rm(file);
+  }
+});
+
+/** Writes onto a disk of 64 kB that nobody else sees, and keeps what is there in the end: `sh -c … DISK KEPT COMMAND …`. */
+const SMALL_DISK = [
+  ...['kept=$1; shift; mount -t tmpfs -o size=64k none "$0" && "$@" --write "$0/f.pcap"'],
+  ...['status=$?; cp "$0/f.pcap" "$kept"; exit $status'],
+].join('\n');
+
+it.each([[[]], [['tcp']]])('says that the disk is full, with the filter %j', async (filter: string[]) => {
+  const [disk, kept] = [join(gateway.folder, 'disk'), join(gateway.folder, 'kept.pcap')];
+  await mkdir(disk, { recursive: true });
+  const inside = ['unshare', '--mount', 'sh', '-c', SMALL_DISK, disk, kept] as const;
+  const full = exitOf(gateway.box.name, ...inside, ...HEADGATE, 'capture', 'local', ...filter, '--json');
+  let ended = false;
+  void full.then(() => (ended = true));
+  await gateway.serve(gateway.world, 'tcp', WORLD, 5000 + filter.length);
+  await soon(async () => {
+    await gateway.ask(gateway.inside, 'tcp', WORLD, 5000 + filter.length, 100_000);
+    expect(ended).toBe(true);
+  });
+  const { status, stderr } = await full;
+  const { code, problem } = JSON.parse(stderr.split('\n').find((line) => line.startsWith('{'))!).error;
+  expect([status, code]).toEqual([2, 'HG_WRITE']);
+  const read = (await exitOf(undefined, 'tcpdump', '-n', '-r', kept)).stdout.split('\n').length - 1;
+  const [, whole] = /^(?:No space left on device; (\d+) packets are whole in it|the disk is full)$/.exec(problem)!;
+  expect(read).toBeGreaterThanOrEqual(Number(whole ?? 0));
+  expect(read).toBeGreaterThan(10);
 });

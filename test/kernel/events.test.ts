@@ -1,18 +1,19 @@
 // The event stream of `headgate up` to its readers: each item by the schema, on real traffic of both families; filters,
 // resuming, server-sent events; a reader that stands still under a storm. Shown on the machine's own kernel (6.18).
 
+import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { type IncomingMessage, request } from 'node:http';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { isDeepStrictEqual } from 'node:util';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { getStatePath } from '../../src/kernel/index.ts';
+import { getStatePath, start } from '../../src/kernel/index.ts';
 import type { MonitorItem } from '../../src/monitor/index.ts';
 import { itemSchema } from '../../src/monitor/schema.ts';
-import { type Exit, exitOf, Gateway, HEADGATE, INSIDE, WAN, WORLD } from './gateway.ts';
+import { type Exit, exitOf, Gateway, HEADGATE, INSIDE, memoryOf, WAN, WORLD } from './gateway.ts';
 import { Host } from './host.ts';
-import { soon } from './soon.ts';
+import { PATIENCE, soon } from './soon.ts';
 import { tool } from './tools.ts';
 
 const WORLD6 = '2001:db8::2';
@@ -231,5 +232,36 @@ it('tells a reader that stood still through a storm what it missed, and waits fo
   await soon(async () => expect(await readers()).toBe(2));
   for (const { close } of [late, reading]) close();
   await soon(async () => expect((await gateway.status()).service).toMatchObject({ follows: [] }));
+  expect(await program.stop('SIGTERM')).toEqual({ status: 0, signal: null });
+}, 120_000);
+
+it('is read by `headgate events` no faster than what it prints is taken, and ends where nobody takes it', async () => {
+  const { box } = gateway;
+  await box.run('sysctl', '-qw', 'net.netfilter.nf_conntrack_udp_timeout=600');
+  const program = await gateway.up();
+  // Nobody reads of what it prints until the storm is over.
+  const client = () => start(['env', ...HEADGATE, 'events', '--json'], { netns: box.name });
+  const readers = async () => (await gateway.headgate('metrics')).stdout;
+  const [slow, never] = [client(), client()];
+  await soon(async () => expect(await readers()).toMatch(/^headgate_stream_readers 2$/m));
+  const before = await memoryOf(never.pid!);
+  await box.run(FLOWS, '40000', '0', '20000');
+  await soon(async () =>
+    expect((await gateway.status()).service!.flows!.total).toBe(Number(await box.run('conntrack', '-C'))),
+  );
+  expect((await memoryOf(never.pid!)) - before).toBeLessThan(16e6);
+
+  const items: MonitorItem[] = [];
+  createInterface({ input: slow.stdout! }).on('line', (line) => items.push(JSON.parse(line)));
+  await soon(() => expect(items.at(-1)?.seq).toBeGreaterThan(40_000));
+  expect(items.find(({ kind }) => kind === 'gap')).toMatchObject({ reason: 'slow' });
+  expectWhole(items);
+  slow.kill('SIGINT');
+  expect(await once(slow, 'exit')).toEqual([0, null]);
+
+  const told = performance.now();
+  never.kill('SIGTERM');
+  expect(await once(never, 'exit')).toEqual([0, null]);
+  expect(performance.now() - told).toBeLessThan(5000 * PATIENCE);
   expect(await program.stop('SIGTERM')).toEqual({ status: 0, signal: null });
 }, 120_000);

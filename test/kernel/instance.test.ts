@@ -72,7 +72,13 @@ describe('the place of the one service', () => {
     const next = await gateway.up();
     await next.stop('SIGTERM');
     await expect(access(lock)).rejects.toMatchObject({ code: 'ENOENT' });
+    const token = await getStatePath('token', id);
+    await (await gateway.up('--web', '127.0.0.1:8053')).stop('SIGKILL');
+    await access(token);
     await (await gateway.up()).stop('SIGKILL');
+    await expect(access(token)).rejects.toMatchObject({ code: 'ENOENT' });
+    await (await gateway.up('--web', '127.0.0.1:8053')).stop('SIGKILL');
+    await access(token);
     await access(await getStatePath('sock', id));
     expect((await gateway.headgate('down')).status).toBe(0);
     const left = (await readdir(STATE_FOLDER)).filter((name) => name.startsWith(`${id}.`));

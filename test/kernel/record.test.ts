@@ -71,6 +71,10 @@ it(
     await soon(async () => expect((await recorded()).match(/"recording"/g)?.length).toBe(2));
     await gateway.ask(inside, 'udp', WORLD, 5000, 200, 6002);
     await has(/:6002"/);
+    // Lines count by those before them: two runs in one file would say each other's flows.
+    const third = await gateway.headgate('record', recording);
+    expect(third).toMatchObject({ status: 2, stderr: expect.stringContaining('another run writes to it') });
+    expect((await recorded()).match(/"recording"/g)?.length).toBe(2);
     expect(await second.stop('SIGINT')).toEqual({ status: 0, signal: null });
     // It goes on, and has carried what was asked.
     expect(await recorded()).toMatch(/^\["c",\d+,0,[1-9]\d*,[1-9]\d*,1,1\]$/m);
@@ -95,6 +99,19 @@ it(
       /^3 flows move from seed to mine, 3 of them yours/m,
     );
 
+    // Gone on with once more, while a flow of before goes on: its bytes are not counted again.
+    const bytesOf = async () => {
+      const { queues, runs } = JSON.parse(await replay('--policy', file, '--json'));
+      return [runs, queues[0].after.bytes];
+    };
+    const [, bytes] = await bytesOf();
+    const fourth = record();
+    await soon(async () =>
+      expect((await recorded()).match(/^\["n",.*:6002".*,[1-9]\d*,[1-9]\d*,1,1\]$/gm)?.length).toBe(1),
+    );
+    expect(await fourth.stop('SIGINT')).toEqual({ status: 0, signal: null });
+    expect(await bytesOf()).toEqual([3, bytes]);
+
     const listed = await box.run('conntrack', '-L', '-p', 'udp');
     const input = join(folder, 'list.txt');
     await writeFile(input, listed);
@@ -110,6 +127,9 @@ it(
     expect(twice).toMatchObject({ status: 2, stderr: expect.stringContaining('only one file') });
     const nowhere = await gateway.headgate('record', '/nowhere/x');
     expect(nowhere).toMatchObject({ status: 2, stderr: expect.stringContaining('its folder does not exist') });
+    expect(await gateway.headgate('record', '-')).toMatchObject({ status: 2 });
+    await box.run('mkfifo', join(folder, 'fifo'));
+    expect(await gateway.headgate('record', join(folder, 'fifo'))).toMatchObject({ status: 2 });
     // A policy is no recording, and stays what it is.
     const before = await readFile(other, 'utf8');
     expect(await gateway.headgate('record', other)).toMatchObject({ status: 2 });

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { getText, MAX_FILE_BYTES } from '../../src/kernel/index.ts';
+import { getText, MAX_FILE_BYTES, readLines } from '../../src/kernel/index.ts';
 import { packageFile } from '../../src/lab/index.ts';
 
 const CLI = packageFile('dist/cli/headgate.js');
@@ -15,8 +15,8 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-const problem = async (file: string): Promise<string> =>
-  getText(file).then(
+const problem = async (file: string, read: (file: string) => Promise<unknown> = getText): Promise<string> =>
+  read(file).then(
     () => 'none',
     (error: Error) => error.message,
   );
@@ -43,6 +43,10 @@ test('what is no regular file is refused at once', async () => {
   expect(await problem(folder)).toContain('it is a folder');
   expect(await problem(join(folder, 'none'))).toContain('no such file');
   expect(await problem(join(folder, 'loop'))).toContain('in a circle');
+  // Of a recording, too, which may be of any size.
+  const first = (file: string) => readLines(file).next();
+  expect(await problem(join(folder, 'fifo'), first)).toContain('it is a FIFO');
+  expect(await problem('/dev/zero', first)).toContain('it is no regular file');
 });
 
 test('standard input and what a shell has opened are read to their end, or to the bound', async () => {

@@ -67,5 +67,7 @@ describe('error catalogue', () => {
       expect(error.message + error.hint).not.toMatch(/\{\w+\}/);
       expect(error.exit).toBe(ERRORS[code].exit);
     }
+    const { hint } = new HeadgateError('HG_USAGE', { problem: 'no such path', command: '' });
+    expect(hint).toBe('headgate --help shows how it is called.');
   });
 });

@@ -134,7 +134,7 @@ default local -> local  remote -> remote  new -> new`,
 
 describe('classifier of flows', () => {
   it('says what it has decided of a flow that is new to it, and how it came, and when another rule takes it', () => {
-    const { classifier, decided } = bench();
+    const { classifier, decided, events } = bench();
     const replace = (rules: string) =>
       classifier.replacePolicy(
         parsePolicy(
@@ -155,7 +155,14 @@ default local -> local  remote -> seed  new -> local`,
     replace('rule seeders when origin remote -> seed');
     expect(decided.splice(0)).toEqual([[undefined, 'local', undefined]]);
     replace('rule seeders when origin remote -> seed  rule own when origin local -> local');
-    expect(decided).toEqual([['own', 'local', undefined]]);
+    expect(decided.splice(0)).toEqual([['own', 'local', undefined]]);
+    // Another rule with the same queue; what stays as it is is told of no more.
+    events.splice(0);
+    replace('rule seeders when origin remote -> seed  rule renamed when origin local -> local');
+    expect(decided).toEqual([['renamed', 'local', undefined]]);
+    expect(events).toMatchObject([
+      { kind: 'flow.update', queue: 'local', rule: 'renamed', before: { queue: 'local', rule: 'own' } },
+    ]);
   });
 
   it('marks a flow that a rule sends elsewhere, within our mask, with one write for a batch', () => {

@@ -180,6 +180,20 @@ describe('a recording', () => {
     });
   });
 
+  it('has of a flow that was there what it carried since, in each run that goes on in the file', async () => {
+    const known = (bytesIn: number) => [1, { ...end(1, bytesIn), kind: 'flow.known' } as MonitorEvent] as const;
+    const lines = record(known(1_000_000), [2, end(1, 1_000_600)]);
+    expect(lines[2]).toBe('["n",1000,"tcp","10.0.0.2:1001","192.0.2.1:443","local",0,-1,0,1000000,100,10,10]');
+    const recording = await read([...record([1, begin(1)], [2, end(1, 1_000_000)]), ...lines]);
+    expect([0, 1].map((i) => recording.bytesOf(i))).toEqual([1_000_100, 600]);
+    // Rules look at what it has carried in all, from the moment that it was told of.
+    const compared = compare(recording, policyOf('rule big when bytes.in > 999KB for 500ms -> bulk'));
+    expect(compared).toMatchObject({ flows: 2, runs: 2, rules: [{ after: 1 }] });
+    const totals = new Float64Array(4);
+    recording.readTotals(1, recording.timeOf(2) + 500, totals);
+    expect([...totals]).toEqual([1_000_300, 100, 10, 10]);
+  });
+
   it('has a flow once, however often the kernel’s table is read anew while it lasts', () => {
     const known = (queue: string) => begin(1, { kind: 'flow.known', queue });
     const lines = record([1, begin(1)], [2, known('local')], [3, known('bulk')], [4, end(1, 7)], [5, known('local')]);
@@ -350,6 +364,24 @@ describe('what conntrack prints', () => {
       { queue: 'seed', after: { flows: 0, bytes: 0 } },
       { queue: 'bulk', after: { flows: 1, bytes: 100 } },
     ]);
+  });
+
+  it('says of which flows it was told no beginning, and what they carried', async () => {
+    const counters = '<counters><packets>1</packets><bytes>50</bytes></counters>';
+    const ended = await read([xml('destroy', '08', counters)], '10.0.0.0/8');
+    expect(compare(ended, policy)).toMatchObject({
+      ...{ flows: 1, unbegun: 1, uncounted: 0 },
+      rules: [{ rule: 'web', after: 1 }],
+    });
+    const middle = await read([xml('update', '08'), xml('update', '09'), xml('destroy', '10')], '10.0.0.0/8');
+    expect(compare(middle, policy)).toMatchObject({ flows: 1, unbegun: 1, uncounted: 1, rules: [{ after: 0 }] });
+    expect(middle.beganOf(0)).toBeNaN();
+    // Between hosts of this side, as ever.
+    const inside = await read([xml('destroy', '08', counters)], '0.0.0.0/0');
+    expect(inside).toMatchObject({ flows: 0, unbegun: 0 });
+    // One of ours that ended with the service: what went on has no counts.
+    const open = await read(record([1, begin(1)], [2, begin(2)], [3, end(1, 10)]));
+    expect(compare(open, policy)).toMatchObject({ flows: 2, unbegun: 0, uncounted: 1 });
   });
 
   it('as a list, with or without counters, of both families', async () => {
