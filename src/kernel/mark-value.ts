@@ -69,8 +69,9 @@ export function* written(register: Register, value: Value): Generator<Use> {
   const partly = moved.filter((part) => !isWhole(part));
   const landing = partly.reduce((bits, { mask, shift }) => bits | move(mask, shift), 0);
   const bits = (value.bits | landing | (kept === 0 ? 0 : ~kept)) >>> 0;
-  const whole: WholeUse | undefined =
-    register === 'ct' ? (kept === 0 ? 'overwrites' : undefined) : moved.some(isWhole) ? 'restores' : undefined;
+  const copied = moved.some(isWhole);
+  const overwrites = kept === 0 || copied ? 'overwrites' : undefined;
+  const whole: WholeUse | undefined = register === 'ct' ? overwrites : copied ? 'restores' : undefined;
   if (bits !== 0 || whole) yield { of: register, bits, whole };
   for (const { of, mask } of partly) yield { of, bits: mask };
 }
