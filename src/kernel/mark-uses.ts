@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { type Argv, HeadgateError, listSoftwareUses, type MarkUse } from '../model/index.ts';
 import { TABLE, TABLE_COMMENT } from '../shape/index.ts';
 import { run, type Where } from './command.ts';
@@ -98,7 +99,9 @@ async function surveyIptables(xtables: boolean, where: Where): Promise<{ found: 
 
 /** Asking `ip xfrm` loads its module: where it has no socket of its own, nobody has made policies by it. */
 async function surveyXfrm(where: Where): Promise<{ uses: MarkUse[]; unseen: string[] }> {
-  const sockets = await run(['cat', '/proc/net/netlink'], where).catch(() => '');
+  const file = '/proc/thread-self/net/netlink';
+  const read = where.netns === undefined ? readFile(file, 'utf8') : run(['cat', file], where);
+  const sockets = await read.catch(() => '');
   if (!sockets.split('\n').some((line) => line.split(/\s+/)[1] === NETLINK_XFRM)) return { uses: [], unseen: [] };
   try {
     const policies = await run(['ip', 'xfrm', 'policy', 'list'], where);
