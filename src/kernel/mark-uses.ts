@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { type Argv, HeadgateError, listSoftwareUses, type MarkUse } from '../model/index.ts';
 import { TABLE, TABLE_COMMENT } from '../shape/index.ts';
 import { run, type Where } from './command.ts';
@@ -13,12 +14,13 @@ import {
 } from './mark-nft.ts';
 import { readRuleMarks } from './mark-routing.ts';
 import { readTcMarks } from './mark-tc.ts';
+import { readXfrmMarks } from './mark-xfrm.ts';
 import { listDevices, listQdiscs, type NetDevice, type Qdisc } from './netdev.ts';
 
 /** Who else uses marks in a network namespace. */
 export interface MarkSurvey {
   readonly uses: readonly MarkUse[];
-  /** What could not be looked at, as sentences. */
+  /** What could not be looked at, or is not understood, as phrases. */
   readonly unseen: readonly string[];
 }
 
@@ -29,21 +31,22 @@ interface Seen {
 }
 
 /**
- * Finds which bits of packets' and flows' marks others use: the rules of nft and iptables (both kinds), of routing and of
- * tc, and software that is known to use some, by its traces. BPF programs and sockets (SO_MARK) tell nothing of theirs.
+ * Finds which bits of packets' and flows' marks others use: the rules of nft and iptables (both kinds), of routing, of
+ * IPsec and of tc, and software that is known to use some, by its traces. BPF programs and sockets (SO_MARK) tell nothing of theirs.
  *
  * @throws HeadgateError HG_NO_TOOL, HG_KERNEL
  */
 export async function surveyMarks(where: Where = {}, seen: Seen = {}): Promise<MarkSurvey> {
-  const [nft, rules4, rules6, tc, devices] = await Promise.all([
-    surveyNft(where).catch((error): NftMarks & { readonly why: string } => {
+  const [nft, rules4, rules6, xfrm, tc, devices] = await Promise.all([
+    surveyNft(where).catch((error): NftMarks => {
       // One that was built without JSON.
       if (!(error instanceof HeadgateError) || error.code !== 'HG_KERNEL') throw error;
-      return { uses: [], names: [], xtables: false, why: error.message };
+      return { uses: [], names: [], xtables: false, unseen: [`rules of nft: ${error.message}`] };
     }),
     run(['ip', '-4', '-json', 'rule', 'show'], where),
     // A kernel without IPv6 has no rules of it.
     run(['ip', '-6', '-json', 'rule', 'show'], where).catch(() => ''),
+    surveyXfrm(where),
     surveyTc(seen.qdiscs ?? listQdiscs(where), where),
     seen.devices ?? listDevices(where),
   ]);
@@ -52,8 +55,8 @@ export async function surveyMarks(where: Where = {}, seen: Seen = {}): Promise<M
   const known = listSoftwareUses({ names, devices: devices.map(({ name }) => name) });
   const routing = [...readRuleMarks(rules4, 4), ...readRuleMarks(rules6, 6)].map((use) => named(use, known));
   return {
-    uses: [...nft.uses, ...tables.found.flatMap((t) => t.uses), ...routing, ...tc, ...known],
-    unseen: [...('why' in nft ? [`rules of nft: ${nft.why}`] : []), ...tables.unseen],
+    uses: [...nft.uses, ...tables.found.flatMap((t) => t.uses), ...routing, ...xfrm.uses, ...tc, ...known],
+    unseen: [...nft.unseen, ...tables.found.flatMap((t) => t.unseen), ...tables.unseen, ...xfrm.unseen],
   };
 }
 
@@ -64,15 +67,14 @@ function named(use: MarkUse, known: readonly MarkUse[]): MarkUse {
 }
 
 async function surveyNft(where: Where): Promise<NftMarks> {
-  // Elements of large sets take seconds to be written out; those of sets of marks are asked for.
-  const ruleset = await json(['nft', '-j', '-s', '-t', 'list', 'ruleset'], where);
+  // Marks can have names (/etc/iproute2/rt_marks): numbers are asked for. Elements of large sets take seconds to be written out; those of sets of marks are asked for.
+  const ruleset = await json(['nft', '-n', '-j', '-s', '-t', 'list', 'ruleset'], where);
   const elements = await Promise.all(
-    listMarkSets(ruleset).map(async (set): Promise<[string, readonly unknown[]]> => {
-      const listed = await json(['nft', '-j', 'list', set.kind, set.family, set.table, set.name], where).catch(
-        () => ({}),
-      );
-      const objects = ((listed as { nftables?: unknown[] }).nftables ?? []) as Record<string, { elem?: unknown[] }>[];
-      return [keyOfReference(set), objects.flatMap((object) => object[set.kind]?.elem ?? [])];
+    listMarkSets(ruleset).map(async (set): Promise<[string, readonly unknown[] | undefined]> => {
+      const argv = ['nft', '-n', '-j', 'list', set.kind, set.family, set.table, set.name] as const;
+      const listed = await json(argv, where).catch(() => undefined);
+      const objects = (listed as { nftables?: Record<string, { elem?: unknown[] }>[] } | undefined)?.nftables;
+      return [keyOfReference(set), objects?.flatMap((object) => object[set.kind]?.elem ?? [])];
     }),
   );
   const own = listFamilies(ruleset, TABLE).map(async (family) => {
@@ -100,6 +102,25 @@ async function surveyIptables(xtables: boolean, where: Where): Promise<{ found: 
   }
   return { found, unseen };
 }
+
+/** Asking `ip xfrm` loads its module: where it has no socket of its own, nobody has made policies by it. */
+async function surveyXfrm(where: Where): Promise<{ uses: MarkUse[]; unseen: string[] }> {
+  const file = '/proc/thread-self/net/netlink';
+  const read = where.netns === undefined ? readFile(file, 'utf8') : run(['cat', file], where);
+  const sockets = await read.catch(() => '');
+  if (!sockets.split('\n').some((line) => line.split(/\s+/)[1] === NETLINK_XFRM)) return { uses: [], unseen: [] };
+  try {
+    const policies = await run(['ip', 'xfrm', 'policy', 'list'], where);
+    const states = await run(['ip', 'xfrm', 'state', 'list', 'nokeys'], where);
+    return { uses: [...readXfrmMarks(policies, 'policy'), ...readXfrmMarks(states, 'state')], unseen: [] };
+  } catch (error) {
+    if (!(error instanceof HeadgateError)) throw error;
+    return { uses: [], unseen: [`policies of IPsec: ${error.message}`] };
+  }
+}
+
+/** Its number, as /proc/net/netlink writes it: linux/netlink.h. */
+const NETLINK_XFRM = '6';
 
 async function surveyTc(qdiscs: readonly Qdisc[] | Promise<readonly Qdisc[]>, where: Where): Promise<MarkUse[]> {
   const places = (await qdiscs).flatMap(({ device, kind, handle }): [string, string[]][] => {

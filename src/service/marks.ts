@@ -39,10 +39,11 @@ export function whyNotMarks({ marks, ...policy }: Policy, field: MarkField): str
   return highestClass(policy) > roomOf(field) ? 'its queues have no room in the bits of the mark' : undefined;
 }
 
-/** Nobody else uses the bits that are ours by default: so they can be cleared by somebody who does not know better. */
+/** Nobody else uses the bits that are ours by default, for certain: so they can be cleared by somebody who does not know better. */
 export async function defaultIsFree(): Promise<MarkField | undefined> {
-  const { uses }: MarkSurvey = await surveyMarks();
-  return uses.some(({ bits }) => (bits & DEFAULT_MARK_FIELD.mask) !== 0) ? undefined : DEFAULT_MARK_FIELD;
+  const { uses, unseen }: MarkSurvey = await surveyMarks();
+  const taken = unseen.length > 0 || uses.some(({ bits }) => (bits & DEFAULT_MARK_FIELD.mask) !== 0);
+  return taken ? undefined : DEFAULT_MARK_FIELD;
 }
 
 const sayUnseen = (what: string): string => `which bits of the mark are free is not known for certain: ${what}`;

@@ -40,6 +40,41 @@ describe('which bits are taken', () => {
     expect(await marksOf()).toContain(`mark=${0x01230000} `);
   });
 
+  it.each([
+    ['nft', 'ct state new meta mark set 0x5 ct mark set meta mark << 24'],
+    ['iptables', '--save-mark --nfmask 0xff --ctmask 0xff --left-shift-mark 24'],
+  ])('none that somebody shifts his own into (%s)', async (tool, what) => {
+    if (tool === 'nft') await rule(what);
+    else {
+      const add = (...args: string[]) => gateway.box.run('iptables-nft', '-t', 'mangle', '-A', 'PREROUTING', ...args);
+      await add('-j', 'MARK', '--set-mark', '5');
+      await add('-m', 'conntrack', '--ctstate', 'NEW', '-j', 'CONNMARK', ...what.split(' '));
+    }
+    await gateway.serve(gateway.world, 'udp', WORLD, 5000);
+    await gateway.ask(gateway.inside, 'udp', WORLD, 5000, 200, 6001);
+    expect(await marksOf()).toContain(`mark=${0x05000000} `);
+    await gateway.up(await policyFile(RULES.five));
+    await gateway.ask(gateway.inside, 'udp', WORLD, 5000, 200, 6000);
+    const { marks } = await gateway.status();
+    expect(Number(marks) & 0xff000000).toBe(0);
+    expect((await gateway.headgate('down')).status).toBe(0);
+    expect((await marksOf()).match(/ mark=\d+/g)).toEqual([` mark=${0x05000000}`, ` mark=${0x05000000}`]);
+  });
+
+  it('is said to be uncertain where a rule on marks is not understood, and what nobody knows any more is left alone', async () => {
+    await nft(
+      'table inet fw {\n  map m { type ipv4_addr : mark; flags dynamic; }\n  chain c {\n    update @m { ip saddr : ct mark }\n  }\n}\n',
+    );
+    await gateway.serve(gateway.world, 'udp', WORLD, 5000);
+    const program = await gateway.up(await policyFile(RULES.five));
+    await program.line((line) => says(line, 'nft table inet fw chain c, which is not understood: update @m'));
+    await gateway.ask(gateway.inside, 'udp', WORLD, 5000, 200, 6000);
+    await program.stop('SIGKILL');
+    await gateway.box.run('nft', 'delete', 'table', 'inet', 'headgate');
+    expect((await gateway.headgate('down')).status).toBe(0);
+    expect(await marksOf()).toContain(`mark=${4 << 24} `);
+  });
+
   it('the same again after a crash, so that flows keep their class; other ones are cleared first', async () => {
     await gateway.serve(gateway.world, 'udp', WORLD, 5000);
     await (await gateway.up(await policyFile(`marks 0x00fe0000\n${RULES.five}`))).stop('SIGKILL');
