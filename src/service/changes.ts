@@ -40,6 +40,8 @@ export class Changes {
   readonly #of: Changed;
   #inForce: InForce;
   #changed: Promise<unknown> = Promise.resolve();
+  /** A reload that has not begun to read, and that none has to confirm. */
+  #waiting: Promise<ReloadResult> | undefined;
   #stopping = false;
 
   constructor(inForce: InForce, of: Changed) {
@@ -55,14 +57,28 @@ export class Changes {
     return this.#inForce.shapes;
   }
 
-  /** Reads the policy anew and puts it in the place of the one in force. Never rejects. @param confirm ms in which it has to be confirmed */
-  async reload(confirm?: number): Promise<ReloadResult> {
-    const result = await this.#inTurn(() => this.#reload(confirm));
+  /**
+   * Reads the policy anew and puts it in the place of the one in force; where a reload waits for its turn already, it is that one.
+   * Never rejects.
+   *
+   * @param confirm ms in which it has to be confirmed; then it is one of its own
+   */
+  reload(confirm?: number): Promise<ReloadResult> {
+    if (confirm !== undefined) return this.#reloadInTurn(() => this.#reload(confirm));
+    this.#waiting ??= this.#reloadInTurn(() => {
+      this.#waiting = undefined;
+      return this.#reload(undefined);
+    });
+    return this.#waiting;
+  }
+
+  async #reloadInTurn(reload: () => Promise<ReloadResult>): Promise<ReloadResult> {
+    const result = await this.#inTurn(reload);
     const open = this.#of.links.status.links.flatMap(({ name, state }) => (state === 'open' ? [name] : []));
     return 'error' in result || open.length === 0 ? result : { ...result, open };
   }
 
-  /** What is being changed comes to its end, and no other change begins. */
+  /** What is being changed comes to its end, and no other change begins: those that wait are refused. */
   async stop(): Promise<void> {
     this.#stopping = true;
     void this.#of.finishing.hurry();
@@ -150,21 +166,25 @@ export class Changes {
     return () => finishing.begin(after, journal, old);
   }
 
-  /** Does it on what was made whole and looked at again; while one waits for queues to run empty, links are watched all the same. */
+  /** After what is under way; on the way down, too, where the task is refused ({@link #change}). */
   #inTurn<T>(task: () => Promise<T>): Promise<T> {
+    const doing = this.#changed.then(() => (this.#stopping ? task() : this.#onWhatIsWhole(task)));
+    this.#changed = doing.catch(() => {});
+    return doing;
+  }
+
+  /** Does it on what was made whole and looked at again; while one waits for queues to run empty, links are watched all the same. */
+  #onWhatIsWhole<T>(task: () => Promise<T>): Promise<T> {
     const { links, tables, finishing, stream } = this.#of;
     const beginAnew = async () => {
       await links.beginAnew(this.#inForce.prepared.datapath);
       tables.begin();
     };
-    const doing = this.#changed
-      .then(() => finishing.ended)
+    return finishing.ended
       .then(() => links.exclusively(beginAnew).catch(stream.warn('a look at what is there')))
       .then(() => links.wholly(task))
       .finally(() => finishing.ended)
       .finally(() => links.wholly(async () => {}));
-    this.#changed = doing.catch(() => {});
-    return doing;
   }
 
   #say(file: string, reason: string): void {
