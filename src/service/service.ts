@@ -104,7 +104,7 @@ async function startWith(
   const opened = new Closers();
   let keep = false;
   try {
-    const leave = await acquireInstance();
+    const leave = await acquireInstance('service');
     if (!leave) throw new HeadgateError('HG_RUNNING', { pid: (await getServicePid()) ?? 'unknown' });
     opened.add(leave);
     const stream = new MonitorStream(randomBytes(4).toString('hex'));
