@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { checkEffects, checkLink, checkMap, checkTable, runOperations, teardown, teardownOf } from '../apply/index.ts';
 import { factSources } from '../facts/index.ts';
-import { acquireInstance, delFiles, ensureRoot, Journal, replaceApplied } from '../kernel/index.ts';
+import { acquireInstance, delFiles, ensureRoot, Journal, replaceRecord } from '../kernel/index.ts';
 import type { ParsedPolicy, Policy } from '../language/index.ts';
 import { type Capabilities, formatMark, HeadgateError, type Loopback } from '../model/index.ts';
 import type { MonitorItem } from '../monitor/index.ts';
@@ -30,12 +30,13 @@ import { chooseMarksHere } from './marks.ts';
 import { listMetrics } from './metrics.ts';
 import { clearField, recover, takeDown } from './recover.ts';
 import type { LoadPolicy, ReloadResult } from './reload.ts';
-import { findInForce, getPolicyBefore, isSamePolicy } from './resume.ts';
+import { findInForce, isSamePolicy } from './resume.ts';
 import { openWeb } from './serve-web.ts';
 import { shapeHere } from './shape-here.ts';
 import { shareRunning } from './share-running.ts';
 import type { ServiceStatus } from './status.ts';
 import { TableKeeper } from './table-keeper.ts';
+import { endTrial, getPolicyBefore } from './trial.ts';
 import { withCapabilities } from './with-capabilities.ts';
 
 /** Headgate at work: the kernel's objects are in place, flows are being decided. */
@@ -159,7 +160,8 @@ async function startWith(
     opened.add(() => finishing.hurry());
     const rest = from && !same ? await links.exclusively(() => links.change(from, wanted, capabilities, journal)) : [];
     opened.add(await links.keepDeadline());
-    await replaceApplied(writeApplied({ policy, datapath: name, generation, unconfirmed }));
+    await replaceRecord('applied', writeApplied({ policy, datapath: name, generation }));
+    if (!unconfirmed) await endTrial();
     // Until then whoever finds the journal takes it back.
     const oldFiles = inForce?.prepared.files.filter((path) => !prepared.files.includes(path)) ?? [];
     const settleStart = () => finishing.begin(rest, journal, oldFiles);
