@@ -16,7 +16,7 @@
 
 #include <stdint.h>
 
-#define HG_ABI 7 /* changes with every change of a record or a function; hg_abi() returns it */
+#define HG_ABI 8 /* changes with every change of a record or a function; hg_abi() returns it */
 
 /* What happened, where, and the kernel's own words for it (extended ACK), when it said any. */
 struct hg_error {
@@ -261,9 +261,11 @@ void hg_sockets_close(struct hg_sockets *);
 /* Reads statistics of every qdisc and class of a device; returns how many there are (may exceed max), or -errno. */
 int32_t hg_tc_stats(const char *netns, uint32_t ifindex, struct hg_tc_stat *stats, uint32_t max, struct hg_error *error);
 
-/* Removes what stands at a device's ingress hook in chain 0, protocol all, with this preference: `tc filter del dev D
- * ingress protocol all pref N`, in microseconds. Returns 0 or -errno, -ENOENT where there is none. */
-int32_t hg_filter_del(const char *netns, uint32_t ifindex, uint16_t pref, struct hg_error *error);
+/* Removes a filter at a device's ingress hook in chain 0, protocol all: `tc filter del dev D ingress protocol all pref N handle H
+ * KIND`, in microseconds; with handle 0 all of that preference. Returns 0 or -errno: -ENOENT where there is none, -EINVAL where
+ * what is there is of another kind. */
+int32_t hg_filter_del(const char *netns, uint32_t ifindex, uint16_t pref, const char *kind, uint32_t handle,
+		      struct hg_error *error);
 
 /* Sums, over all processors, the values of the per-cpu array map `map` (8-byte values) that program prog_id uses.
  * Returns how many values the map has (may exceed max), or -errno. */

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: MIT
 /*
- * guard: once nobody watches over the redirects any more, removes each whose ifb goes down or away.
+ * guard: while nobody watches over the redirects, removes each whose ifb goes down or away.
  *
  * Standard input tells of the redirects, in lists of lines. An empty line ends a list, and the last whole one counts:
  *
- *   filter DEVICE PREF IFB...    tc's filters of that preference at the ingress hook of DEVICE
- *   chain CHAIN IFB...           a chain of nft's table netdev headgate
+ *   filter DEVICE PREF KIND HANDLE IFB...   a filter of tc's at the ingress hook of DEVICE; handle 0: all of that preference
+ *   chain CHAIN IFB...                      a chain of nft's table netdev headgate
  *
- * DEVICE and IFB are `:INDEX`, or the name of one that may not be there yet. As long as somebody holds the other end of standard
- * input, nothing is done. At its end, however that came, the program is on duty: it looks once, then hears of links
- * (rtnetlink(7)), and asks the kernel itself, by no other program. It ends when nothing is left to guard, and when a
- * process of root connects to its socket: abstract (unix(7)), so of this network namespace alone, @headgate-guard-RANDOM. It
- * says `ready` on standard output when it listens there.
+ * DEVICE and IFB are `:INDEX`, or the name of one that may not be there yet. As long as somebody at the other end of standard
+ * input says something, be it the same list again, nothing is done. At its end, however that came, and when nothing has come for
+ * ten seconds, the program is on duty: it looks once, then hears of links (rtnetlink(7)), and asks the kernel itself, by no
+ * other program. What comes after a silence ends that duty. The program ends when standard input has and nothing is left to
+ * guard, and when a process of root connects to its socket: abstract (unix(7)), so of this network namespace alone,
+ * @headgate-guard-RANDOM. It says `ready` on standard output when it listens there.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -25,25 +26,29 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "guard/guard.h"
 
 #define MOST_INPUT (1 << 15)
 #define AGAIN_MS 100 /* until a removal that failed is tried again */
+#define SILENCE_MS 10000 /* after which whoever told us is taken to hang: he says something every two seconds (guard.ts) */
 
 static char input[MOST_INPUT], list[MOST_INPUT];
+static bool ended; /* standard input has */
 static int links;
 static uint32_t asked; /* the look whose answers count */
 
-/* False: standard input has come to its end. */
-static bool read_input(void)
+static void read_input(void)
 {
 	static size_t length;
 	ssize_t more = read(STDIN_FILENO, input + length, sizeof(input) - length);
 
-	if (more <= 0)
-		return more < 0 && errno == EINTR;
+	if (more <= 0) {
+		ended = more == 0 || errno != EINTR;
+		return;
+	}
 	length += (size_t)more;
 	for (size_t i = 0; i < length; i++) {
 		if (input[i] != '\n' || (i > 0 && input[i - 1] != '\n'))
@@ -57,7 +62,6 @@ static bool read_input(void)
 	/* A list that is longer than we can hold: who told it hears of our end. */
 	if (length == sizeof(input))
 		_exit(1);
-	return true;
 }
 
 /* Somebody connects: at root's wish this ends, and the connection with it. */
@@ -137,31 +141,74 @@ static bool hear_all(void)
 	return length == 0 || errno == EAGAIN || errno == EINTR;
 }
 
-/* Until standard input ends; then what it said last is to be guarded. */
+static int open_links(void)
+{
+	return socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+}
+
+/* The clock stands still while the machine sleeps, as who would tell us does. */
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Until standard input ends, or is silent for too long. */
 static void wait_for_duty(int listener)
 {
 	struct pollfd fds[] = { { STDIN_FILENO, POLLIN, 0 }, { listener, POLLIN, 0 } };
+	int64_t until = now_ms() + SILENCE_MS, left;
 
-	for (;;) {
-		if (poll(fds, 2, -1) < 0)
+	while (!ended && (left = until - now_ms()) > 0) {
+		if (poll(fds, 2, (int)left) <= 0)
 			continue;
 		if (fds[1].revents)
 			answer(listener);
-		if (fds[0].revents && !read_input())
-			return;
+		if (fds[0].revents) {
+			read_input();
+			until = now_ms() + SILENCE_MS;
+		}
+	}
+}
+
+/* Guards what was said last, until something is said again, or nobody is there to say it and nothing is left. */
+static void guard(int listener)
+{
+	static char lines[MOST_INPUT];
+	struct pollfd fds[] = { { links, POLLIN, 0 }, { listener, POLLIN, 0 }, { STDIN_FILENO, POLLIN, 0 } };
+	int group = RTNLGRP_LINK;
+
+	read_list(strcpy(lines, list));
+	/* First the news, then the look: what happens between is told. */
+	setsockopt(links, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group));
+	look();
+	while (!ended || !is_all_gone()) {
+		fds[2].fd = ended ? -1 : STDIN_FILENO;
+		if (poll(fds, 3, has_due() ? AGAIN_MS : -1) > 0) {
+			if (fds[1].revents)
+				answer(listener);
+			if (fds[2].revents)
+				read_input();
+			if (fds[2].revents && !ended)
+				return;
+			if (fds[0].revents && !hear_all())
+				look();
+		}
+		remove_due();
 	}
 }
 
 int main(void)
 {
-	struct pollfd fds[2] = { 0 };
-	int group = RTNLGRP_LINK, listener, null;
+	int listener, null;
 
 	prctl(PR_SET_NAME, "headgate-guard");
 	/* What we were started with is none of ours to hold. */
 	close_range(3, ~0U, 0);
 	listener = listen_here();
-	links = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	links = open_links();
 	null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (listener < 0 || links < 0 || null < 0 || !open_removals() || chdir("/") || write(STDOUT_FILENO, "ready\n", 6) != 6) {
 		perror("guard");
@@ -169,21 +216,14 @@ int main(void)
 	}
 	dup2(null, STDOUT_FILENO);
 	dup2(null, STDERR_FILENO);
-	wait_for_duty(listener);
-	read_list(list);
-	/* First the news, then the look: what happens between is told. */
-	setsockopt(links, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group));
-	look();
-	fds[0] = (struct pollfd){ links, POLLIN, 0 };
-	fds[1] = (struct pollfd){ listener, POLLIN, 0 };
-	while (!is_all_gone()) {
-		int ready = poll(fds, 2, has_due() ? AGAIN_MS : -1);
-
-		if (ready > 0 && fds[1].revents)
-			answer(listener);
-		if (ready > 0 && fds[0].revents && !hear_all())
-			look();
-		remove_due();
+	for (;;) {
+		wait_for_duty(listener);
+		guard(listener);
+		if (ended)
+			return 0;
+		/* What this one has still to tell will be history. Without another we end, which who told us hears. */
+		close(links);
+		if ((links = open_links()) < 0)
+			return 1;
 	}
-	return 0;
 }

@@ -147,9 +147,10 @@ HG_EXPORT int32_t hg_tc_stats(const char *netns, uint32_t ifindex, struct hg_tc_
 	return status < 0 ? status : (int32_t)answer.count;
 }
 
-HG_EXPORT int32_t hg_filter_del(const char *netns, uint32_t ifindex, uint16_t pref, struct hg_error *error)
+HG_EXPORT int32_t hg_filter_del(const char *netns, uint32_t ifindex, uint16_t pref, const char *kind, uint32_t handle,
+				struct hg_error *error)
 {
-	char buffer[64] __attribute__((aligned(8)));
+	char buffer[128] __attribute__((aligned(8)));
 	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
 	struct tcmsg *info = mnl_nlmsg_put_extra_header(request, sizeof(*info));
 	int fd = hg_netlink_open(netns, NETLINK_ROUTE, 0, error);
@@ -162,7 +163,11 @@ HG_EXPORT int32_t hg_filter_del(const char *netns, uint32_t ifindex, uint16_t pr
 	info->tcm_ifindex = (int)ifindex;
 	info->tcm_parent = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS);
 	info->tcm_info = TC_H_MAKE((uint32_t)pref << 16, htons(ETH_P_ALL));
-	status = hg_netlink_ask(fd, request, NULL, NULL, "remove a filter", error);
+	info->tcm_handle = handle;
+	if (!mnl_attr_put_strz_check(request, sizeof(buffer), TCA_KIND, kind))
+		status = -EINVAL;
+	else
+		status = hg_netlink_ask(fd, request, NULL, NULL, "remove a filter", error);
 	close(fd);
 	return status;
 }

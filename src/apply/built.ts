@@ -1,13 +1,14 @@
-import { isGone } from '../kernel/index.ts';
+import { isGone, isOurPrinted } from '../kernel/index.ts';
+import type { Policy } from '../language/index.ts';
 import type { Argv } from '../model/index.ts';
 import {
   ARRIVAL_FAMILY,
   formatHandle,
-  isOurFilter,
   MIRROR_FAMILIES,
   shaperMajor,
   TABLE,
   type TreePlace,
+  tapsOf,
   UPLOAD_MAJOR,
 } from '../shape/index.ts';
 
@@ -57,10 +58,11 @@ export const treeOn = (device: string): string => `tree on ${device}`;
 
 const TABLES = ['inet', ...MIRROR_FAMILIES];
 
-/** The same of our tables alone, but for those that the pipeline fills; a set's elements may come and go. @throws HeadgateError HG_KERNEL */
-export async function listTables(run: RunThere): Promise<Map<string, string>> {
+/** The same of a policy's tables alone, but for those that the pipeline fills; a set's elements may come and go. @throws HeadgateError HG_KERNEL */
+export async function listTables(policy: Policy, run: RunThere): Promise<Map<string, string>> {
+  const families = tapsOf(policy).length > 0 ? TABLES : ['inet'];
   const found = await Promise.all(
-    TABLES.map(async (family) => {
+    families.map(async (family) => {
       const text = await told(run)(['nft', '--stateless', '--terse', 'list', 'table', family, TABLE]);
       return [`table ${family} ${TABLE}`, text] as const;
     }),
@@ -126,18 +128,12 @@ async function listOurFilters(device: string, parent: string, told: RunThere): P
     text
       .split(/^filter /m)
       .filter((filter) => filter !== '')
-      .filter((filter) => parent !== 'ingress' || isOurs(filter))
+      .filter((filter) => parent !== 'ingress' || isOurPrinted(filter))
       .map(plainFilter)
       // Chains are told in the order in which they came to be.
       .sort()
       .join('\n')
   );
-}
-
-function isOurs(filter: string): boolean {
-  const pref = Number(/\bpref (\d+)/.exec(filter)?.[1]);
-  const kind = /\bpref \d+ (\w+)/.exec(filter)?.[1] ?? '';
-  return isOurFilter({ pref, kind, chain: Number(/\bchain (\d+)/.exec(filter)?.[1] ?? 0) });
 }
 
 /** Without the numbers that the kernel hands out. */

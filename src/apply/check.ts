@@ -34,7 +34,7 @@ export function checkLink(shape: LinkShape, scene: Scene, datapath: Pick<Datapat
   if (foreign.length > 0)
     throw new HeadgateError('HG_FILTER_TAKEN', {
       device,
-      found: [...new Set(foreign.map((f) => `pref ${f.pref} ${f.kind}`))].join(', '),
+      found: [...new Set(foreign.map((f) => `pref ${f.pref} ${f.bpfName ?? f.kind}`))].join(', '),
     });
 
   const chains = passedBy(shape, scene, { hook });
@@ -76,7 +76,7 @@ export const passedBy = (shape: LinkShape, scene: Scene, { hook }: Pick<Datapath
   shape.ifbs.length === 0 || !hook ? [] : othersOn(scene, shape.device).chains.map(({ name }) => name);
 
 /** The devices that are there, for a message. */
-export const namesOf = (scene: Scene): string => scene.devices.map(({ name }) => name).join(', ');
+export const namesOf = ({ devices }: Pick<Scene, 'devices'>): string => devices.map(({ name }) => name).join(', ');
 
 /** @throws HeadgateError HG_TABLE_TAKEN */
 export function checkTable(scene: Scene): void {

@@ -1,5 +1,6 @@
 import {
   type Filter,
+  type HookedChains,
   type IngressChain,
   isGone,
   listChains,
@@ -72,14 +73,10 @@ export interface OwnedIfb {
 }
 
 export async function inspect(where: Where = {}): Promise<Scene> {
-  const [devices, qdiscs, tables, chains] = await Promise.all([
-    listDevices(where),
-    listQdiscs(where),
-    getTables(where),
-    listHookedChains(where),
-  ]);
-  const hooks = await Promise.all(
-    qdiscs.filter(isIngressHook).map(async ({ device, kind }) => {
+  const [devices, qdiscs, chains] = await Promise.all([listDevices(where), listQdiscs(where), listHookedChains(where)]);
+  const [tables, ...hooks] = await Promise.all([
+    getTables(chains.tables, where),
+    ...qdiscs.filter(isIngressHook).map(async ({ device, kind }) => {
       const [ingress, egress, chained] = await Promise.all([
         listFilters(device, 'ingress', where),
         kind === 'clsact' ? listFilters(device, 'egress', where) : [],
@@ -87,7 +84,7 @@ export async function inspect(where: Where = {}): Promise<Scene> {
       ]);
       return [device, { ingress, egress, ours: chained }] as const;
     }),
-  );
+  ]);
   return {
     devices,
     qdiscs,
@@ -157,13 +154,10 @@ interface NamedTable {
   readonly field?: MarkField | undefined;
 }
 
-/** The tables that have our name, by their family. */
-async function getTables(where: Where): Promise<Map<string, NamedTable>> {
-  const listed = await run(['nft', 'list', 'tables'], where);
-  const families = [...listed.matchAll(/^table (\w+) (\S+)$/gm)].flatMap(([, family, name]) =>
-    name === TABLE ? [family!] : [],
-  );
-  const named = families.map(async (family): Promise<[string, NamedTable]> => {
+/** Those of the tables that have our name, by their family. */
+async function getTables(tables: HookedChains['tables'], where: Where): Promise<Map<string, NamedTable>> {
+  const own = tables.filter(({ name }) => name === TABLE);
+  const named = own.map(async ({ family }): Promise<[string, NamedTable]> => {
     const text = await run(['nft', '--terse', 'list', 'table', family, TABLE], where).catch((error) => {
       // It has gone since it was listed.
       if (isGone(error)) return undefined;

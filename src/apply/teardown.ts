@@ -29,7 +29,13 @@ import type { Removal } from './removal.ts';
 export function teardownOf(scene: Scene): Removal[] {
   const filters = [...scene.hooks].flatMap(([device, { ingress }]) => {
     const ours = ingress.filter(isOurFilter);
-    const entries = ours.filter(({ chain }) => chain === 0).map(({ pref }) => pref);
+    // Of u32 only what somebody stands beside: where it goes by its handle, its table stays.
+    const entries = ours
+      .filter(({ chain }) => chain === 0)
+      .map(({ pref, kind, handle = 0 }) => {
+        const beside = ingress.some((filter) => filter.pref === pref && !ours.includes(filter));
+        return { pref, kind, handle: kind === 'bpf' || beside ? handle : 0 };
+      });
     const chains = new Set(ours.map(({ chain }) => chain).filter((chain) => chain !== 0));
     return ours.length > 0 ? [{ device, entries, chains: [...chains] }] : [];
   });

@@ -1,6 +1,6 @@
 import type { Concern } from '../model/index.ts';
 import { checkDevices } from './doctor-check-devices.ts';
-import { checkNowhere } from './doctor-check-nowhere.ts';
+import { checkHung, checkNowhere } from './doctor-check-nowhere.ts';
 import { checkOffload } from './doctor-check-offload.ts';
 import { checkOthers } from './doctor-check-others.ts';
 import type { Evidence } from './doctor-evidence.ts';
@@ -9,6 +9,7 @@ type Check = (evidence: Evidence) => readonly Concern[];
 
 /** In the order of the report. Each is pure. */
 const CHECKS: readonly Check[] = [
+  checkHung,
   checkNowhere,
   checkOffload,
   checkOthers,

@@ -8,6 +8,8 @@ export interface Evidence {
   readonly readings: Readings;
   readonly scene: Scene;
   readonly wants: Wants;
+  /** Process that has the place of the service, and does not answer. */
+  readonly hung?: number | undefined;
 }
 
 /** What somebody wants of the box, for the checks to judge by. */

@@ -1,8 +1,9 @@
 import { checkLink, inspect, isIngressHook } from '../apply/index.ts';
-import { getSysctl, getUplinks, run } from '../kernel/index.ts';
+import { getInstancePid, getSysctl, getUplinks, run } from '../kernel/index.ts';
 import { getReadings } from '../kernel/readings.ts';
 import { overrideLink, type Policy } from '../language/index.ts';
 import { type Capabilities, type Concern, HeadgateError } from '../model/index.ts';
+import { requestService } from '../service/ask.ts';
 import { chooseDatapath, qdiscsOf, shapePolicy } from '../shape/index.ts';
 import { listConcerns } from './doctor-checks.ts';
 import { wantsOf } from './doctor-evidence.ts';
@@ -48,10 +49,11 @@ export async function lookHere(capabilities: Capabilities, question: Question): 
     ? wantsOf(overrideLink(policy, { device }))
     : { links: (device === undefined ? await getUplinks() : [device]).map((name) => ({ device: name })), clock: false };
   const devices = wants.links.map((link) => link.device);
-  const [scene, readings, ruleset, ...values] = await Promise.all([
+  const [scene, readings, ruleset, hung, ...values] = await Promise.all([
     inspect(),
     getReadings(devices),
     run(['nft', '--stateless', '--terse', 'list', 'ruleset']),
+    getHung(),
     ...SYSCTLS.map((name) => getSysctl(`net/netfilter/${name}`)),
   ]);
   const refusals: HeadgateError[] = [];
@@ -73,6 +75,8 @@ export async function lookHere(capabilities: Capabilities, question: Question): 
     ingressQdiscs: scene.qdiscs.filter(isIngressHook).map((qdisc) => `${qdisc.device}: ${qdisc.kind}`),
     refusals,
     marks: await lookAtMarks(policy, chooseDatapath(capabilities) ?? 'bpf', scene),
-    concerns: listConcerns({ readings, scene, wants }),
+    concerns: listConcerns({ readings, scene, wants, hung }),
   };
 }
+
+const getHung = async (): Promise<number | undefined> => ((await requestService()) ? undefined : getInstancePid());

@@ -14,8 +14,9 @@ import { chooseDatapath, ladderOf } from '../shape/index.ts';
 import { type Here, lookHere } from './doctor-here.ts';
 import { enablingHint, folderNote, type ModuleFacts } from './doctor-hints.ts';
 import { type Diagnosis, formatDiagnosis } from './doctor-report.ts';
+import { DEFAULT_POLICY } from './options.ts';
 import { print, printJson, wantsColor } from './output.ts';
-import { DEFAULT_POLICY, readPolicy } from './policy-file.ts';
+import { readPolicy } from './policy-file.ts';
 
 interface DoctorOptions {
   device?: string;

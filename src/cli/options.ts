@@ -1,7 +1,11 @@
+import { join } from 'node:path';
 import { readLiteral } from '../language/index.ts';
 import { formatRate, HeadgateError, parseRate, type Rate } from '../model/index.ts';
 import { MOST_CONFIRM_MS } from '../service/ask.ts';
 import { note } from './output.ts';
+
+/** The policy that runs when no file is named. */
+export const DEFAULT_POLICY = join(import.meta.dirname, '../../rules/favour-local.gate');
 
 /** The rate that an option of a command says. @throws HeadgateError HG_USAGE */
 export function rateOption(command: string, option: string, text: string | undefined): Rate | undefined {

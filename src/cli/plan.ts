@@ -69,7 +69,7 @@ Examples:
 
 The script is for a kernel like this machine's, which root may ask; else for one that has everything. With datapath
 bpf the classifier is in it, for this machine's byte order. Nothing is changed here.
-Exit status: 0 nothing to do, or the script is printed; 2 there are changes, or wrong usage (then nothing is printed); 1 mistakes in the policy; 3 what the policy wants cannot be had`,
+Exit status: 0 nothing to do, or the script is printed; 2 there are changes, or wrong usage (then nothing is printed); 1 mistakes in the policy; 3 what the policy wants cannot be had; 4 others use its bits of the mark; 5 the kernel refuses`,
     )
     .action(async (file: string, options: PlanOptions) => {
       const policy = overrideLink(await loadPolicy(file), {
@@ -120,7 +120,7 @@ async function showPlan(policy: Policy, { datapath, json }: PlanOptions): Promis
   const { confirm } = plan;
   if (confirm)
     print(
-      `A ${confirm.what} waits to be confirmed, until ${confirm.until}: this is from what it made, and comes after that.\n`,
+      `${confirm.what === 'up' ? 'An up' : 'A reload'} waits to be confirmed, until ${confirm.until}: this is from what it made, and comes after that.\n`,
     );
   for (const obstacle of plan.obstacles) print(`! ${obstacle}`);
   if (plan.changes.length === 0 && plan.obstacles.length > 0) return;

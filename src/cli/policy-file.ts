@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { getMachineFacts, getText, listStrangers, readInclude } from '../kernel/files.ts';
 import {
   countErrors,
@@ -11,8 +10,7 @@ import {
 import { HeadgateError } from '../model/index.ts';
 import { note, printJson, wantsColor } from './output.ts';
 
-/** The policy that runs when no file is named. */
-export const DEFAULT_POLICY = join(import.meta.dirname, '../../rules/favour-local.gate');
+export { overrideLink } from '../language/index.ts';
 
 /** Reads a policy with what it includes; `machine`: for this one, so that what it cannot serve is said. @throws HeadgateError HG_FILE */
 export async function readPolicy(file: string, where?: 'machine'): Promise<ParsedPolicy> {

@@ -5,6 +5,12 @@ import { confirmNotice, confirmOption } from './options.ts';
 import { note, print, printJson } from './output.ts';
 import { noteFindings } from './policy-file.ts';
 
+/** As {@link report} has it; with the findings it is an answer, and goes to standard output. */
+const toJson = ({ code, fields }: Pick<HeadgateError, 'code' | 'fields'>) => {
+  const { message, hint } = new HeadgateError(code, fields);
+  return { code, message, hint, ...fields };
+};
+
 export function addReloadCommand(program: Command): void {
   program
     .command('reload')
@@ -26,7 +32,7 @@ Exit status: 0 the new policy is in force; 1 the old one stays: mistakes, or oth
     )
     .action(async (options: { json?: boolean; confirm?: string }) => {
       const { texts, ...result } = await requestReload(confirmOption('reload', options.confirm));
-      if (options.json) printJson(result);
+      if (options.json) printJson('error' in result ? { ...result, error: toJson(result.error) } : result);
       else noteFindings({ diagnostics: result.diagnostics, texts: new Map(Object.entries(texts)) });
       if ('policy' in result) {
         const waits = result.confirm ? `; ${confirmNotice(result.confirm.until)}, or the one before comes back` : '';
@@ -38,7 +44,6 @@ Exit status: 0 the new policy is in force; 1 the old one stays: mistakes, or oth
       }
       const error = new HeadgateError(result.error.code, result.error.fields);
       process.exitCode = error.exit;
-      if (!options.json)
-        note(`headgate: ${error.message}\n  ${error.hint}\n  The policy that ran before is still in force.`);
+      if (!options.json) note(`headgate: ${error.message}\n  ${error.hint}\n  What was in force before still is.`);
     });
 }

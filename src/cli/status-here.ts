@@ -1,4 +1,4 @@
-import { ensureRoot } from '../kernel/index.ts';
+import { ensureRoot, getInstancePid } from '../kernel/index.ts';
 import { HeadgateError } from '../model/index.ts';
 import { requestStatus } from '../service/ask.ts';
 import type { Status } from '../service/index.ts';
@@ -10,5 +10,6 @@ async function readKernel(error: unknown): Promise<Status> {
   if (!(error instanceof HeadgateError) || error.code !== 'HG_NOT_RUNNING') throw error;
   ensureRoot('reading queues and counters where no service runs');
   const { getStatus } = await import('../service/index.ts');
-  return getStatus(undefined);
+  const [status, hung] = await Promise.all([getStatus(undefined), getInstancePid()]);
+  return hung === undefined ? status : { ...status, hung };
 }

@@ -24,12 +24,13 @@ Exit status: 0 something of headgate is here; 3 not root, nor in the group; 6 no
       const status = await getStatusHere();
       if (options.json) printJson(status);
       else print(format(status));
-      if (!status.running && status.links.length === 0) process.exitCode = 6;
+      if (!status.running && status.hung === undefined && status.links.length === 0) process.exitCode = 6;
     });
 }
 
-function format({ running, tracking, marks, service, links, policers }: Status): string {
-  if (!running && links.length === 0) return 'headgate is not running here, and nothing of it is in the kernel';
+function format({ running, hung, tracking, marks, service, links, policers, unreadAnswers }: Status): string {
+  if (!running && hung === undefined && links.length === 0)
+    return 'headgate is not running here, and nothing of it is in the kernel';
   const lines = service
     ? [
         `running (pid ${service.pid})  datapath ${service.datapath}  marks ${service.marks}  policy ${service.policy}`,
@@ -37,7 +38,11 @@ function format({ running, tracking, marks, service, links, policers }: Status):
           `  overruns ${service.overruns}  resyncs ${service.resyncs}`,
       ]
     : [
-        `no service answers; nobody looks after what one has left here (headgate up takes over, headgate down removes it)${marks ? `  marks ${marks}` : ''}`,
+        `${
+          hung === undefined
+            ? 'no service answers; nobody looks after what one has left here (headgate up takes over, headgate down removes it)'
+            : `headgate (pid ${hung}) does not answer: it starts, or it hangs (headgate down ends it, and removes what is here)`
+        }${marks ? `  marks ${marks}` : ''}`,
       ];
   if (service?.deadline)
     lines.push(
@@ -47,6 +52,10 @@ function format({ running, tracking, marks, service, links, policers }: Status):
     const figures = Object.entries(counts).map(([name, count]) => `${name} ${count}`);
     lines.push(`facts ${word}: ${figures.join(', ')}${blind ? `; ${blind}` : ''}`);
   }
+  if (unreadAnswers)
+    lines.push(
+      `${unreadAnswers} packets with DNS answers came too fast to be read: rules by domain do not know what they said (docs/limits.md)`,
+    );
   if (service?.confirm)
     lines.push(
       `${service.confirm.what} waits to be confirmed: ${confirmNotice(service.confirm.until)}, or it is taken back`,

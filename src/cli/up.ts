@@ -1,13 +1,12 @@
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
-import { overrideLink, type ParsedPolicy, type Policy } from '../language/index.ts';
+import type { ParsedPolicy, Policy } from '../language/index.ts';
 import { HeadgateError, type Loopback, parseLoopback } from '../model/index.ts';
 import type { MonitorItem } from '../monitor/index.ts';
 import { DATAPATHS, type DatapathName } from '../shape/index.ts';
 import { openLog } from './log.ts';
-import { confirmOption, deadlineOption, rateOption } from './options.ts';
+import { confirmOption, DEFAULT_POLICY, deadlineOption, rateOption } from './options.ts';
 import { ignoreClosedOutput, note } from './output.ts';
-import { DEFAULT_POLICY, loadWithTexts, readPolicy, tellFindings } from './policy-file.ts';
 
 interface UpOptions {
   device?: string;
@@ -81,10 +80,11 @@ async function run(file: string | undefined, options: UpOptions, show: (item: Mo
     const { shedPrivileges } = await import('../service/privileges.ts');
     await shedPrivileges(options.datapath, path === '-' ? [] : [resolve(path)]);
   }
-  // The service brings rxjs and the shim: 100 ms that nobody else should pay, the program that is started anew among them.
-  const { DEFAULT_DEADLINE_MS, feedWatchdog, startService, tellManager, tellStopping } = await import(
-    '../service/index.ts'
-  );
+  // What it takes to read a policy, and the service, are for who is through with that: the program that starts itself anew needs neither.
+  const [
+    { DEFAULT_DEADLINE_MS, feedWatchdog, startService, tellManager, tellStopping },
+    { loadWithTexts, overrideLink, readPolicy, tellFindings },
+  ] = await Promise.all([import('../service/index.ts'), import('./policy-file.ts')]);
   const { texts, ...read } = await loadWithTexts(path, json, 'machine');
   const policy = overrideLink(read.policy, override);
   const reload = async (): Promise<ParsedPolicy> => {

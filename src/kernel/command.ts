@@ -13,6 +13,7 @@ const PACKAGES: Record<string, string> = {
   unshare: 'util-linux',
   ping: 'iputils-ping',
   sysctl: 'procps',
+  getent: 'libc-bin',
 };
 
 /** Where a command runs: the caller's network namespace, or one named in /run/netns. */
@@ -60,6 +61,9 @@ export interface Outcome {
 export const noTool = (tool: string, cause?: unknown): HeadgateError =>
   new HeadgateError('HG_NO_TOOL', { tool, package: PACKAGES[tool] ?? tool }, { cause });
 
+/** What a terminal, or whoever ends a whole group of processes, sends to all of them. */
+const OUR_SIGNALS: ReadonlySet<unknown> = new Set(['SIGINT', 'SIGTERM', 'SIGHUP']);
+
 /** Runs a command to its end, whatever that is. @throws HeadgateError HG_NO_TOOL where the program is not installed */
 export function execute(argv: Argv, options: CommandOptions = {}): Promise<Outcome> {
   const [tool, args] = within(argv, options);
@@ -86,7 +90,7 @@ export function execute(argv: Argv, options: CommandOptions = {}): Promise<Outco
     child.once('close', (status, signal) => {
       clearTimeout(timer);
       // It came before the child had left our session: the program has not begun.
-      if (signal === 'SIGINT') return resolve(execute(argv, options));
+      if (OUR_SIGNALS.has(signal)) return resolve(execute(argv, options));
       resolve({ status: status ?? -1, stdout, stderr: stderr || (signal ? `it was ended by ${signal}` : '') });
     });
     // A command that ends before it has read its input gives EPIPE; its exit status says what went wrong.
@@ -138,10 +142,13 @@ export function readFailedLines(stderr: string): FailedLine[] {
   return failed;
 }
 
-/** Starts a command that goes on; its standard output and error are pipes unless `stdio` says otherwise. */
-export function start(argv: Argv, options: Where & { readonly stdio?: StdioOptions } = {}): ChildProcess {
+/** Starts a command that goes on, in our session unless `detached`; its standard output and error are pipes unless `stdio` says otherwise. */
+export function start(
+  argv: Argv,
+  options: Where & { readonly stdio?: StdioOptions; readonly detached?: boolean } = {},
+): ChildProcess {
   const [tool, args] = within(argv, options);
-  return spawn(tool, args, { stdio: options.stdio ?? 'pipe' });
+  return spawn(tool, args, { stdio: options.stdio ?? 'pipe', detached: options.detached ?? false });
 }
 
 const FAILED_LINE = /^\s*Command failed -:(\d+)/;

@@ -1,12 +1,18 @@
 import { type Count, formatMark } from '../model/index.ts';
-import type { TcAction, TcFilter, TcMatch, U32Key } from '../shape/index.ts';
+import {
+  type FilterSigns,
+  isOurFilter,
+  type TcAction,
+  type TcFilter,
+  type TcMatch,
+  type U32Key,
+} from '../shape/index.ts';
 import { isGone, run, type Where } from './command.ts';
 
 /** A tc filter as the kernel tells it. */
-export interface Filter extends Pick<TcFilter, 'chain' | 'pref' | 'protocol'> {
-  readonly kind: string;
-  /** BPF: the object's file and section. */
-  readonly bpfName?: string | undefined;
+export interface Filter extends FilterSigns, Pick<TcFilter, 'protocol'> {
+  /** Of kinds that have numbers for them; fw has the mark. */
+  readonly handle?: number | undefined;
   /** BPF: for getBpfCounters. */
   readonly programId?: number | undefined;
   /** What it has redirected to which device. */
@@ -51,13 +57,29 @@ export function readFilters(text: string): Filter[] {
           pref,
           chain,
           protocol,
+          handle: readHandle(options),
           bpfName: options.bpf_name,
+          goesTo: (options.actions ?? []).find((action) => action.control_action?.chain !== undefined)?.control_action
+            ?.chain,
           programId: options.prog?.id,
           redirected: (options.actions ?? []).map(readRedirected).find((redirected) => redirected),
           filter: known ? { chain, pref, protocol, match, classid, actions } : undefined,
         };
       })
   );
+}
+
+/** As {@link isOurFilter}, of one filter as `tc filter show` prints it. */
+export function isOurPrinted(text: string): boolean {
+  const [, pref, kind, chain] = /\bpref (\d+) (\S+)(?: chain (\d+))?/.exec(text) ?? [];
+  const goesTo = /\bgoto chain (\d+)/.exec(text)?.[1];
+  return isOurFilter({
+    pref: Number(pref),
+    kind: kind ?? '',
+    chain: Number(chain ?? 0),
+    bpfName: /\S+:\[\w+\]/.exec(text)?.[0],
+    goesTo: goesTo === undefined ? undefined : Number(goesTo),
+  });
 }
 
 /**
@@ -81,6 +103,9 @@ interface TcJson {
   readonly options?: TcOptions;
 }
 interface TcOptions {
+  readonly handle?: string | number;
+  /** Of u32: `TABLE:BUCKET:NODE`, hexadecimal, without zeros. */
+  readonly fh?: string;
   readonly bpf_name?: string;
   readonly prog?: { readonly id?: number };
   readonly words?: string;
@@ -103,6 +128,13 @@ interface TcJsonAction {
   readonly zone?: number;
   /** Of ct: what it does besides looking up. */
   readonly action?: string;
+}
+
+/** Of u32: 12, 8 and 12 bits (TC_U32_HTID() and others in linux/pkt_cls.h). */
+function readHandle({ handle, fh }: TcOptions): number | undefined {
+  if (fh === undefined) return handle === undefined ? undefined : Number(handle);
+  const [table, bucket, node] = fh.split(':').map((part) => Number(`0x${part || '0'}`));
+  return ((table! << 20) | (bucket! << 12) | node!) >>> 0;
 }
 
 const readRedirected = ({ mirred_action, to_dev, stats }: TcJsonAction): Filter['redirected'] =>

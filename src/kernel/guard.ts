@@ -3,40 +3,50 @@ import { readFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { HeadgateError } from '../model/index.ts';
+import type { EntryFilter } from '../shape/index.ts';
 import { GUARD } from './built.ts';
 import { getSocketPeer } from './peer.ts';
 
 /** Ms in which a guard has to be ready, and in which one that is told to end has to be gone, or is killed. */
 const PATIENCE_MS = 5000;
+/** Ms between two times that it is told the same; after 10 s without (SILENCE_MS of guard.c) it takes us to hang. */
+const TELL_AGAIN_MS = 2000;
 
 /** A device by its index, which stays; by its name where it may not be there yet. */
 export type DeviceRef = number | string;
 
-/** Where a redirect of ours can be taken away: tc's filters of a preference at the ingress hook, or a chain of our nft table of family netdev. */
+/** Where a redirect of ours can be taken away: a filter of tc's at the ingress hook, or a chain of our nft table of family netdev. */
 type Redirection =
-  | { readonly kind: 'filter'; readonly device: DeviceRef; readonly pref: number }
+  | { readonly kind: 'filter'; readonly device: DeviceRef; readonly filter: EntryFilter }
   | { readonly kind: 'chain'; readonly chain: string };
 
 /** A redirect, and the ifbs that it leads to. */
 export type GuardedRedirect = Redirection & { readonly ifbs: readonly DeviceRef[] };
 
 /**
- * A process of its own session (native-shim/programs/guard.c), which does nothing as long as we live. When we end, however
- * that happens, it sees to it that none of the redirects that it was told of leads to an ifb that goes down or away:
- * it removes the redirect, so that packets pass unshaped. It ends when there are none left.
+ * A process of its own session (native-shim/programs/guard.c), which does nothing as long as we live and our event loop
+ * turns. When we end, however that happens, and while we are silent for more than 10 s, it sees to it that none of the redirects
+ * that it was told of leads to an ifb that goes down or away: it removes the redirect, so that packets pass unshaped. After
+ * our end it ends when there are none left.
  */
 export class Guard {
   readonly #child: ChildProcessByStdio<Writable, Readable, null>;
   /** Resolves when it is no more. */
   readonly ended: Promise<unknown>;
+  readonly #telling: NodeJS.Timeout;
+  #list = '';
 
   private constructor(child: ChildProcessByStdio<Writable, Readable, null>) {
     this.#child = child;
     this.ended = new Promise((resolve) => child.once('exit', resolve));
+    child.once('exit', () => clearInterval(this.#telling));
     child.unref();
     (child.stdin as Socket).unref();
     // It may have been killed.
     child.stdin.on('error', () => {});
+    // One that was stopped reads nothing: what it is told again must not pile up.
+    this.#telling = setInterval(() => child.stdin.writableNeedDrain || child.stdin.write(this.#list), TELL_AGAIN_MS);
+    this.#telling.unref();
   }
 
   /** Starts one; {@link listGuards} finds it from then on. @throws HeadgateError HG_KERNEL where it cannot begin */
@@ -69,11 +79,13 @@ export class Guard {
 
   /** These are the redirects that there are, or are about to be, and no others. */
   tell(redirects: readonly GuardedRedirect[]): void {
-    this.#child.stdin.write(formatGuarded(redirects));
+    this.#list = formatGuarded(redirects);
+    this.#child.stdin.write(this.#list);
   }
 
   /** From now on it guards what it was told last, until there is nothing left of that. */
   leave(): void {
+    clearInterval(this.#telling);
     this.#child.stdin.end();
   }
 }
@@ -83,8 +95,13 @@ export const formatGuarded = (redirects: readonly GuardedRedirect[]): string =>
   [...redirects.map(formatRedirect), '', ''].join('\n');
 
 function formatRedirect(redirect: GuardedRedirect): string {
-  const at = redirect.kind === 'filter' ? [formatDevice(redirect.device), `${redirect.pref}`] : [redirect.chain];
-  return [redirect.kind, ...at, ...redirect.ifbs.map(formatDevice)].join(' ');
+  return [redirect.kind, ...formatPlace(redirect), ...redirect.ifbs.map(formatDevice)].join(' ');
+}
+
+function formatPlace(redirection: Redirection): string[] {
+  if (redirection.kind === 'chain') return [redirection.chain];
+  const { pref, kind, handle } = redirection.filter;
+  return [formatDevice(redirection.device), `${pref}`, kind, `${handle}`];
 }
 
 /** No name has a colon in it (dev_valid_name() in net/core/dev.c). */

@@ -79,7 +79,7 @@ export class Journal {
       writeFileSync(`${this.#path}.new`, lines.map((line) => `${JSON.stringify(line)}\n`).join(''), { mode: 0o600 });
       renameSync(`${this.#path}.new`, this.#path);
     } catch {
-      rmSync(this.#path, { force: true });
+      for (const path of [this.#path, `${this.#path}.new`]) rmSync(path, { force: true });
     }
   }
 

@@ -39,12 +39,16 @@ export const getStatePath = async (kind: StateKind, namespace?: string): Promise
 /** Of the running service, or of a plan as long as it is made. */
 type FilesFor = Extract<StateKind, 'd' | 'plan'>;
 
+/** The folder: each plan has its own, since two may be made at once. */
+const folderOf = async (of: FilesFor): Promise<string> =>
+  of === 'plan' ? `${await getStatePath(of)}.${process.pid}` : getStatePath(of);
+
 /** Puts files that tc has to read into the folder of this network namespace; returns their paths by name. */
 export async function addFiles(
   files: Readonly<Record<string, Uint8Array>>,
   of: FilesFor = 'd',
 ): Promise<Record<string, string>> {
-  const folder = await getStatePath(of);
+  const folder = await folderOf(of);
   return inStateFolder(async () => {
     await mkdir(folder, { recursive: true, mode: 0o755 });
     const paths: Record<string, string> = {};
@@ -58,7 +62,7 @@ export async function addFiles(
 
 /** Removes those files, or with their folder all that are there; none is no error. */
 export async function delFiles(paths?: readonly string[], of: FilesFor = 'd'): Promise<void> {
-  for (const path of paths ?? [await getStatePath(of)]) await rm(path, { recursive: true, force: true });
+  for (const path of paths ?? [await folderOf(of)]) await rm(path, { recursive: true, force: true });
 }
 
 /** Writes into {@link STATE_FOLDER}, which is made where it is not there. @throws HeadgateError HG_NO_PLACE where `write` cannot */

@@ -1,5 +1,5 @@
 import { type MarkUse, WHOLE_MARK } from '../model/index.ts';
-import { isOurFilter } from '../shape/index.ts';
+import { isOurPrinted } from './filters.ts';
 
 type Use = Omit<MarkUse, 'who' | 'where'>;
 
@@ -25,11 +25,8 @@ const WORDS: readonly (readonly [RegExp, (...numbers: (number | undefined)[]) =>
 /** Reads what `tc filter show` prints for one place; filters of ours are passed over. */
 export function readTcMarks(text: string, place: string): MarkUse[] {
   const uses = new Map<string, MarkUse>();
-  let ours = false;
-  for (const line of text.split('\n')) {
-    const head = /^filter .*?\bpref (\d+) (\S+)(?: chain (\d+))?/.exec(line);
-    if (head) ours = isOurFilter({ pref: Number(head[1]), kind: head[2]!, chain: Number(head[3] ?? 0) });
-    if (ours) continue;
+  const foreign = text.split(/^(?=filter )/m).filter((filter) => !isOurPrinted(filter));
+  for (const line of foreign.flatMap((filter) => filter.split('\n'))) {
     for (const [pattern, meaning] of WORDS) {
       const found = pattern.exec(line);
       if (!found) continue;

@@ -13,7 +13,7 @@ import {
 } from './mark-nft.ts';
 import { readRuleMarks } from './mark-routing.ts';
 import { readTcMarks } from './mark-tc.ts';
-import { listDevices, listQdiscs } from './netdev.ts';
+import { listDevices, listQdiscs, type NetDevice, type Qdisc } from './netdev.ts';
 
 /** Who else uses marks in a network namespace. */
 export interface MarkSurvey {
@@ -22,13 +22,19 @@ export interface MarkSurvey {
   readonly unseen: readonly string[];
 }
 
+/** What somebody has read just now, and need not be read again. */
+interface Seen {
+  readonly devices?: readonly NetDevice[] | undefined;
+  readonly qdiscs?: readonly Qdisc[] | undefined;
+}
+
 /**
  * Finds which bits of packets' and flows' marks others use: the rules of nft and iptables (both kinds), of routing and of
  * tc, and software that is known to use some, by its traces. BPF programs and sockets (SO_MARK) tell nothing of theirs.
  *
  * @throws HeadgateError HG_NO_TOOL, HG_KERNEL
  */
-export async function surveyMarks(where: Where = {}): Promise<MarkSurvey> {
+export async function surveyMarks(where: Where = {}, seen: Seen = {}): Promise<MarkSurvey> {
   const [nft, rules4, rules6, tc, devices] = await Promise.all([
     surveyNft(where).catch((error): NftMarks & { readonly why: string } => {
       // One that was built without JSON.
@@ -38,8 +44,8 @@ export async function surveyMarks(where: Where = {}): Promise<MarkSurvey> {
     run(['ip', '-4', '-json', 'rule', 'show'], where),
     // A kernel without IPv6 has no rules of it.
     run(['ip', '-6', '-json', 'rule', 'show'], where).catch(() => ''),
-    surveyTc(where),
-    listDevices(where),
+    surveyTc(seen.qdiscs ?? listQdiscs(where), where),
+    seen.devices ?? listDevices(where),
   ]);
   const tables = await surveyIptables(nft.xtables, where);
   const names = [...nft.names, ...tables.found.flatMap((t) => t.names)];
@@ -95,9 +101,8 @@ async function surveyIptables(xtables: boolean, where: Where): Promise<{ found: 
   return { found, unseen };
 }
 
-async function surveyTc(where: Where): Promise<MarkUse[]> {
-  const qdiscs = await listQdiscs(where);
-  const places = qdiscs.flatMap(({ device, kind, handle }): [string, string[]][] => {
+async function surveyTc(qdiscs: readonly Qdisc[] | Promise<readonly Qdisc[]>, where: Where): Promise<MarkUse[]> {
+  const places = (await qdiscs).flatMap(({ device, kind, handle }): [string, string[]][] => {
     if (kind === 'clsact') return ['ingress', 'egress'].map((way) => [device, [way]]);
     if (kind === 'ingress') return [[device, ['ingress']]];
     return handle === '0:' ? [] : [[device, ['parent', handle]]];

@@ -119,11 +119,13 @@ export interface HookedChains {
   readonly ingress: readonly IngressChain[];
   /** Chains of type nat, as nft writes them, and the nat tables of the older iptables. Whether they hold rules is not told. */
   readonly nat: readonly string[];
+  /** All tables of nft. */
+  readonly tables: readonly { readonly family: string; readonly name: string }[];
 }
 
 export async function listHookedChains(where: Where = {}): Promise<HookedChains> {
   const [listed, ...legacy] = await Promise.all([
-    run(['nft', 'list', 'chains;', 'list', 'flowtables'], where),
+    run(['nft', 'list', 'tables;', 'list', 'chains;', 'list', 'flowtables'], where),
     ...(['iptables', 'ip6tables'] as const).map(async (tool) =>
       (await listLegacyTables(tool, where)).includes('nat') ? [`table nat of ${tool}-legacy`] : [],
     ),
@@ -131,6 +133,7 @@ export async function listHookedChains(where: Where = {}): Promise<HookedChains>
   return {
     ingress: readIngressChains(listed),
     nat: [...readNatChains(listed), ...legacy.flat()],
+    tables: [...listed.matchAll(/^table (\w+) (\S+)$/gm)].map(([, family, name]) => ({ family: family!, name: name! })),
   };
 }
 

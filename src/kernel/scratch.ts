@@ -30,7 +30,7 @@ export class Scratch {
   /** @throws HeadgateError HG_NO_TOOL; HG_KERNEL where no namespace can be made */
   static open(): Promise<Scratch> {
     const begun = performance.now();
-    const holder = start(['unshare', '--net', 'cat']);
+    const holder = start(['unshare', '--net', 'cat'], { detached: true });
     const scratch = new Scratch(holder);
     let complaint = '';
     holder.stderr!.setEncoding('utf8').on('data', (text: string) => (complaint += text));

@@ -82,7 +82,7 @@ export const ERRORS = {
   HG_FILTER_TAKEN: {
     exit: 4,
     message: '{device} has ingress filters that are not ours: {found}.',
-    hint: 'Look at them (tc filter show dev {device} ingress); they would no longer see what Headgate redirects.',
+    hint: 'Look at them (tc filter show dev {device} ingress); they would no longer see what Headgate redirects. Remove them, or take --datapath map, which comes behind them.',
   },
   HG_CHAIN_TAKEN: {
     exit: 4,

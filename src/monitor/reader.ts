@@ -22,6 +22,9 @@ export interface ReadOptions {
   readonly known?: Iterable<MonitorEvent> | undefined;
 }
 
+/** Of what is there already, so many are looked at in one go; most filters want few. */
+const MOST_LOOKED = 2000;
+
 /**
  * One reader's place in the ring. It takes items when it can; what has left the ring before it came to it is a gap, and it is
  * told that in the place of what is gone. Nobody waits for it.
@@ -34,6 +37,7 @@ export class StreamReader {
   /** Items of its own, that come before what the ring has. */
   readonly #own: MonitorEvent[] = [];
   readonly #known: Iterator<MonitorEvent>;
+  #looking = true;
   /** The number of the last item that it is through with. */
   #at: number;
 
@@ -62,12 +66,21 @@ export class StreamReader {
     else if (this.#at > seq) this.#own.push(gap('late', seq + 1, this.#at));
   }
 
-  /** The next item that is there for it. */
+  /** What is there already has not all been looked at: {@link next} goes on with that, when others have had their turn. */
+  get isLooking(): boolean {
+    return this.#looking;
+  }
+
+  /** The next item that is there for it; undefined: none, or none yet. */
   next(): Kept | undefined {
     const own = this.#own.shift();
     if (own) return this.#wrap(own, own.kind === 'gap' ? own.to : this.#at);
-    for (let known = this.#known.next(); !known.done; known = this.#known.next())
-      if (isWanted(this.#filter, known.value)) return this.#wrap(known.value, this.#at);
+    for (let looked = 0; this.#looking; looked++) {
+      if (looked === MOST_LOOKED) return undefined;
+      const known = this.#known.next();
+      if (known.done) this.#looking = false;
+      else if (isWanted(this.#filter, known.value)) return this.#wrap(known.value, this.#at);
+    }
     const { oldest } = this.#ring;
     if (this.#at < oldest - 1) {
       const from = this.#at + 1;

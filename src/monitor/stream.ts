@@ -27,8 +27,8 @@ export interface StreamCounts {
   readonly missed: number;
 }
 
-/** One who reads: take {@link StreamReader.next} until there is none, again after each call of `more`, and close it. */
-export interface OpenReader extends Pick<StreamReader, 'next'> {
+/** One who reads: take {@link StreamReader.next} until there is none, again after each call of `more`, and in the next turn while it is looking; and close it. */
+export interface OpenReader extends Pick<StreamReader, 'next' | 'isLooking'> {
   close(): void;
 }
 
@@ -70,6 +70,9 @@ export class MonitorStream {
     if (ofFlows && this.#flowReaders++ === 0) this.#tellFlows();
     let open = true;
     return {
+      get isLooking() {
+        return reader.isLooking;
+      },
       next: () => {
         const kept = reader.next();
         if (kept?.item.kind === 'gap') {

@@ -75,6 +75,23 @@ export const MOST_SETTLED = 2000;
 /** Rows looked at in one go after a dump, to remove those that are gone. */
 export const MOST_SWEPT = 4096;
 
+/** Flows that are decided by another policy in one go at most. */
+export const MOST_REPLACED = 2000;
+
+/** A policy that another one takes the place of, and what of it the flows that wait for their turn need. */
+interface Former {
+  readonly policy: Policy;
+  readonly byOrigin: Readonly<Record<Origin, number>>;
+  /** Of its queues, by the number of their class. */
+  readonly names: ReadonlyMap<number, string>;
+  /** By row. */
+  readonly memories: readonly (FlowMemory | undefined)[];
+  /** Of the rules of the new one, by name. */
+  readonly places: ReadonlyMap<string, number>;
+  /** Those that have not had their turn, others among them. */
+  readonly rows: Iterator<number>;
+}
+
 /** IPS_SRC_NAT is bit 4, IPS_DST_NAT bit 5 (linux/netfilter/nf_conntrack_common.h). */
 const natOf = (status = 0): number => (status >> 4) & 3;
 
@@ -99,6 +116,8 @@ export class FlowClassifier {
   #classes!: ReadonlyMap<string, number>;
   /** What the mark of a flow says that goes by its origin. */
   #byOrigin!: Readonly<Record<Origin, number>>;
+  /** Another policy is taking its place: {@link replacing}. */
+  #former: Former | undefined;
   /** What the datapath's map has of flows that were forgotten, and not seen again yet. */
   readonly #left = new Map<string, MapKey>();
 
@@ -110,7 +129,8 @@ export class FlowClassifier {
     this.#follow(options.policy, options.field);
   }
 
-  #follow(policy: Policy, field: MarkField): void {
+  /** Returns, by row, what was remembered of flows. */
+  #follow(policy: Policy, field: MarkField): Former['memories'] {
     this.#policy = policy;
     this.#field = field;
     this.#decide = createDecide(policy);
@@ -120,38 +140,68 @@ export class FlowClassifier {
     const { local, remote } = policy.defaults;
     const numberOf = (queue: string) => (this.#options.marksOrigin ? this.#classes.get(queue)! : 0);
     this.#byOrigin = { local: numberOf(local), remote: numberOf(remote), new: 0 };
-    this.live.follow(policy);
     this.#options.effects?.follow(policy);
+    return this.live.follow(policy);
+  }
+
+  /** Decides every flow again, by another policy: all turns of {@link replacing}. */
+  replacePolicy(policy: Policy, field = this.#field): void {
+    for (const turn = this.replacing(policy, field); turn(); );
   }
 
   /**
-   * Decides every flow again, by another policy, and has the marks rewritten that its queues' numbers ask for. A flow of
-   * which the kernel knew better than we, it keeps in the queue of that name, where there still is one.
+   * Follows another policy from now on, and decides every flow again by it, in turns: each call is one; true: there is another. The
+   * marks are rewritten that its queues' numbers ask for. A flow of which the kernel knew better than we, it keeps in the queue of
+   * that name, where there still is one. Until a flow has had its turn it is where the policy before had it.
    */
-  replacePolicy(policy: Policy, field = this.#field): void {
-    const before = { ...this.#policy, byOrigin: this.#byOrigin };
+  replacing(policy: Policy, field = this.#field): () => boolean {
+    // One that has not come to its end does so at once.
+    while (this.#former) this.#replaceSome(this.#former);
+    const before = { policy: this.#policy, byOrigin: this.#byOrigin };
     const names = new Map([...this.#classes].map(([name, number]) => [number, name]));
-    const memories = new Map([...this.table.rows()].map((row) => [row, this.live.memoryOf(row)]));
-    this.#follow(policy, field);
+    this.table.makeFormer();
+    const memories = this.#follow(policy, field);
     const places = new Map(policy.rules.map(({ name }, place) => [name, place]));
-    for (const [row, memory] of memories) {
-      const view = this.#view.moveTo(row);
-      const rule = before.rules[this.table.ruleOf(row)];
-      // The bit would be read as part of a class from now on.
-      if (field.watch === undefined && this.table.isWatched(row)) this.marks.forget(row);
-      const queue = rule?.queue ?? before.defaults[view.origin];
-      const first = this.table.firstClassOf(row);
-      const kept = first === before.byOrigin[view.origin] ? undefined : this.#classes.get(names.get(first) ?? '');
-      this.table.setFirstClass(row, kept ?? 0);
-      this.table.setRule(row, places.get(rule?.name ?? '') ?? -1);
-      const own = this.live.begin(row, false, memory);
-      if (own && rule?.until) own.current = policy.rules[this.table.ruleOf(row)];
-      this.#settle(row, own);
-      const now = this.decisionOf(row);
-      if (now.rule?.name !== rule?.name) this.#options.decided?.(now.rule, view.origin);
-      if (now.queue !== queue) this.#emit('flow.update', row, undefined, { queue, rule: rule?.name });
+    const former: Former = { ...before, names, memories, places, rows: this.table.rows() };
+    this.#former = former;
+    return () => {
+      if (this.#former === former) this.#replaceSome(former);
+      return this.#former === former;
+    };
+  }
+
+  #replaceSome(former: Former): void {
+    let looked = 0;
+    for (let next = former.rows.next(); ; next = former.rows.next()) {
+      if (next.done) {
+        this.#former = undefined;
+        break;
+      }
+      if (this.table.isFormer(next.value)) this.#beginAnew(next.value, former);
+      if (++looked === MOST_REPLACED) break;
     }
     this.flush();
+  }
+
+  /** Decides a flow that the policy before has decided. */
+  #beginAnew(row: number, { policy: before, byOrigin, names, memories, places }: Former): void {
+    const { table } = this;
+    const view = this.#view.moveTo(row);
+    const rule = before.rules[table.ruleOf(row)];
+    table.setCurrent(row);
+    // The bit would be read as part of a class from now on.
+    if (this.#field.watch === undefined && table.isWatched(row)) this.marks.forget(row);
+    const queue = rule?.queue ?? before.defaults[view.origin];
+    const first = table.firstClassOf(row);
+    const kept = first === byOrigin[view.origin] ? undefined : this.#classes.get(names.get(first) ?? '');
+    table.setFirstClass(row, kept ?? 0);
+    table.setRule(row, places.get(rule?.name ?? '') ?? -1);
+    const own = this.live.begin(row, false, memories[row]);
+    if (own && rule?.until) own.current = this.#policy.rules[table.ruleOf(row)];
+    this.#settle(row, own);
+    const now = this.decisionOf(row);
+    if (now.rule?.name !== rule?.name) this.#options.decided?.(now.rule, view.origin);
+    if (now.queue !== queue) this.#emit('flow.update', row, undefined, { queue, rule: rule?.name });
   }
 
   /** A flow as conntrack has it. True: it was not in the table. */
@@ -237,13 +287,16 @@ export class FlowClassifier {
 
   /** Forgets every flow. Marks stay, and the datapath's map until {@link leave}; members of sets go with the next {@link flush}, unless the flow is seen again before. */
   clear(): void {
-    for (const row of [...this.table.rows()]) {
-      this.#unmeet(row);
-      const key = this.#options.map && this.#mapKey();
-      if (key) this.#left.set(key.text, key);
-      this.live.end(row);
-      this.table.del(row);
-    }
+    const { map, effects } = this.#options;
+    if (map || effects)
+      for (const row of this.table.rows()) {
+        this.#unmeet(row);
+        const key = map && this.#mapKey();
+        if (key) this.#left.set(key.text, key);
+      }
+    this.#former = undefined;
+    this.live.clear();
+    this.table.clear();
   }
 
   /** All flows have been seen anew: the datapath's map has no others any more, from the next {@link flush} on. */
@@ -259,6 +312,8 @@ export class FlowClassifier {
     for (const row of dirty) {
       if (left-- === 0) break;
       dirty.delete(row);
+      // It has its turn yet.
+      if (this.table.isFormer(row)) continue;
       this.#view.moveTo(row);
       this.#settle(row, this.live.memoryOf(row), true);
     }
@@ -283,12 +338,19 @@ export class FlowClassifier {
     void this.#options.map?.flush();
     void this.#options.effects?.flush();
     this.marks.flush();
+    this.live.stirred.next();
   }
 
   /** Where a flow goes, and by which rule. */
   decisionOf(row: number): Decision {
-    const rule = this.#policy.rules[this.table.ruleOf(row)];
-    return rule ? { queue: rule.queue!, rule } : { queue: this.#policy.defaults[this.table.originOf(row)] };
+    const { rules, defaults } = this.#policyOf(row);
+    const rule = rules[this.table.ruleOf(row)];
+    return rule ? { queue: rule.queue!, rule } : { queue: defaults[this.table.originOf(row)] };
+  }
+
+  /** The one that has decided it. */
+  #policyOf(row: number): Policy {
+    return this.#former && this.table.isFormer(row) ? this.#former.policy : this.#policy;
   }
 
   /** The flows, one after the other, all by the same view. */
@@ -354,17 +416,31 @@ export class FlowClassifier {
   /** Has the effects of live rules begin and end. */
   #meet(memory: FlowMemory, decision: Decision): void {
     const met = this.#findEffects(this.#view, decision).filter(({ tier }) => tier.kind === 'live');
-    memory.renewal = Number.POSITIVE_INFINITY;
-    if (met.length === 0 && memory.effects.length === 0) return;
-    for (const { effects } of met)
-      for (const effect of effects)
-        if (effect.kind === 'add') {
-          this.live.sets.add(effect.set, this.#view[effect.end].address, this.live.now + effect.for);
-          memory.renewal = Math.min(memory.renewal, this.live.now + effect.for / 2);
-        }
-    for (const rule of met) if (!memory.effects.includes(rule)) this.#options.effects?.add(this.#view, rule);
-    for (const rule of memory.effects) if (!met.includes(rule)) this.#options.effects?.del(this.#view, rule);
+    const before = memory.effects;
+    // Not with each decision: who has left a set that is full would come back at once, and another leave.
+    const again = this.live.now >= memory.renewal;
+    if (again || met.length === 0) memory.renewal = Number.POSITIVE_INFINITY;
+    for (const rule of met) {
+      if (again || !before.includes(rule)) {
+        this.#put(rule);
+        for (const effect of rule.effects)
+          if (effect.kind === 'add') memory.renewal = Math.min(memory.renewal, this.live.now + effect.for / 2);
+      }
+      if (!before.includes(rule)) this.#options.effects?.add(this.#view, rule);
+    }
+    for (const rule of before)
+      if (!met.includes(rule)) {
+        this.#put(rule);
+        this.#options.effects?.del(this.#view, rule);
+      }
     memory.effects = met;
+  }
+
+  /** Puts ends of the flow into the sets that a rule names, for as long as it says. */
+  #put({ effects }: Rule): void {
+    for (const effect of effects)
+      if (effect.kind === 'add')
+        this.live.sets.add(effect.set, this.#view[effect.end].address, this.live.now + effect.for);
   }
 
   /** Has all effects of a flow end, and the view stand on it. */
@@ -408,7 +484,7 @@ export class FlowClassifier {
   /** An item about the flow that the view stands on. */
   #eventOf(kind: FlowEvent['kind'], row: number, note: Omit<FlowNote, 'id' | 'queue' | 'rule' | 'because'>): FlowEvent {
     const { queue, rule } = this.decisionOf(row);
-    const because = rule && kind !== 'flow.end' ? becauseOf(rule, this.#view, this.#policy) : undefined;
+    const because = rule && kind !== 'flow.end' ? becauseOf(rule, this.#view, this.#policyOf(row)) : undefined;
     const began = this.live.times.wallOf(note.began);
     return flowEvent(kind, this.#view, {
       ...note,

@@ -23,7 +23,7 @@ interface Key {
   readonly ofFlows: readonly CountCondition[];
   readonly ofPeers: readonly CountCondition[];
   /** Lists of rows, one for each group. */
-  readonly watching: RowLists;
+  watching: RowLists;
 }
 
 /**
@@ -74,6 +74,14 @@ export class Company {
       if (key.watching.has(row)) group.watched = key.watching.del(group.watched, row);
       this.#change(key, group, facts.remote.address, -1);
       if (group.flows === 0) key.groups.delete(value!);
+    }
+  }
+
+  /** All flows have gone. */
+  clear(): void {
+    for (const key of this.#keys) {
+      key.groups.clear();
+      key.watching = new RowLists();
     }
   }
 

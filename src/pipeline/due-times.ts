@@ -23,6 +23,11 @@ export class DueTimes<T> {
     if (things?.delete(thing) && things.size === 0) this.#slots.delete(slot);
   }
 
+  /** Nothing is due before, ms since 1970; Infinity: nothing at all. */
+  get next(): number {
+    return this.#first * SLOT_MS;
+  }
+
   /** Removes and returns what is due by now. */
   take(now: number): T[] {
     const slot = Math.floor(now / SLOT_MS);

@@ -25,6 +25,11 @@ export class DynamicSets {
     return size;
   }
 
+  /** Nobody leaves before, ms since 1970; Infinity: there is nobody. */
+  get next(): number {
+    return this.#next;
+  }
+
   has(set: string, address: Address): boolean {
     return this.#members.get(set)?.has(keyOfAddress(address)) === true;
   }

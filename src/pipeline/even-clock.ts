@@ -17,7 +17,8 @@ export const clockOf = (scheduler: SchedulerLike): (() => number) =>
  * decades, once it hears of a time server), and how the kernel's times, which are the wall's, stand to it.
  */
 export class EvenClock {
-  readonly #now: () => number;
+  /** Ms since 1970, even. */
+  readonly now: () => number;
   readonly #wall: () => number;
   /** By how much the wall's clock is ahead, and since when, the newest last. */
   readonly #steps: { readonly since: number; readonly ahead: number }[] = [
@@ -26,13 +27,13 @@ export class EvenClock {
 
   /** @param wall the clock that may be set, ms since 1970 */
   constructor(now: () => number = evenNow, wall: () => number = Date.now) {
-    this.#now = now;
+    this.now = now;
     this.#wall = wall;
   }
 
   /** Looks at both clocks. */
   look(): { readonly even: number; readonly wall: number } {
-    const [even, wall] = [this.#now(), this.#wall()];
+    const [even, wall] = [this.now(), this.#wall()];
     if (Math.abs(wall - even - this.#steps.at(-1)!.ahead) > STEP_MS) {
       this.#steps.push({ since: even, ahead: wall - even });
       if (this.#steps.length > MOST_STEPS) this.#steps.shift();

@@ -99,6 +99,15 @@ export class FactDesk {
     this.#facts.delete(row);
   }
 
+  /** All flows have ended. */
+  clear(): void {
+    for (const [source, { flows }] of this.#open) {
+      for (const asked of flows) source.end(asked);
+      flows.clear();
+    }
+    for (const known of [this.#asked, this.#rows, this.#facts]) known.clear();
+  }
+
   #take({ supplies }: FactSource, { flow, facts }: FactAnswer): void {
     const row = this.#rows.get(flow);
     // It has ended meanwhile.

@@ -37,6 +37,8 @@ const WITH_PORTS = 1 << 4;
 const TCP_KNOWN = 1 << 5;
 const TCP_SHIFT = 8;
 const NAT_SHIFT = 12;
+/** Decided by the policy before, whose rules {@link FlowTable.ruleOf} counts. */
+const FORMER = 1 << 6;
 const HELPER_SHIFT = 16;
 /** Names of helpers that are told apart; of a flow with another one it is not known. The kernel has a dozen. */
 const MAX_HELPERS = 255;
@@ -78,9 +80,9 @@ export class FlowTable {
   #bytes = new Uint8Array(this.#words.buffer);
   #halves = new Uint16Array(this.#words.buffer);
   #doubles = new Float64Array(this.#words.buffer);
-  readonly #index = new KeyIndex();
+  #index = new KeyIndex();
   readonly #helpers: string[] = [];
-  readonly #perOrigin: Record<Origin, number> = { local: 0, remote: 0, new: 0 };
+  #perOrigin: Record<Origin, number> = { local: 0, remote: 0, new: 0 };
   /** Rows below it have been used. */
   #end = 0;
   /** Heads a list of rows that are free again, each of which holds the next in its id; -1: none. */
@@ -173,6 +175,30 @@ export class FlowTable {
     this.#words[at + ROW.generation] = 0;
     this.#words[at + ROW.id] = this.#free;
     this.#free = row;
+  }
+
+  /** Forgets every flow. */
+  clear(): void {
+    this.#allocate(FIRST_ROWS);
+    this.#index = new KeyIndex();
+    this.#perOrigin = { local: 0, remote: 0, new: 0 };
+    [this.#end, this.#free, this.#size, this.#silent] = [0, -1, 0, 0];
+    this.#unswept = Number.POSITIVE_INFINITY;
+  }
+
+  /** Another policy comes: all that are there are {@link isFormer}. */
+  makeFormer(): void {
+    for (let row = 0; row < this.#end; row++) this.#words[row * ROW_WORDS + ROW.state]! |= FORMER;
+  }
+
+  /** It has not been decided by the policy in force yet. */
+  isFormer(row: number): boolean {
+    return (this.#words[row * ROW_WORDS + ROW.state]! & FORMER) !== 0;
+  }
+
+  /** It is about to be. */
+  setCurrent(row: number): void {
+    this.#words[row * ROW_WORDS + ROW.state]! &= ~FORMER;
   }
 
   /** A dump begins: from now on ends are remembered. */
@@ -350,12 +376,16 @@ export class FlowTable {
    * written to take no memory.
    */
   #grow(): void {
-    const words = new Uint32Array(Math.min(this.#most, this.#end < MANY_ROWS ? 2 * this.#end : this.#most) * ROW_WORDS);
-    words.set(this.#words);
-    this.#words = words;
-    this.#bytes = new Uint8Array(words.buffer);
-    this.#halves = new Uint16Array(words.buffer);
-    this.#doubles = new Float64Array(words.buffer);
+    const words = this.#words;
+    this.#allocate(Math.min(this.#most, this.#end < MANY_ROWS ? 2 * this.#end : this.#most));
+    this.#words.set(words);
+  }
+
+  #allocate(rows: number): void {
+    this.#words = new Uint32Array(rows * ROW_WORDS);
+    this.#bytes = new Uint8Array(this.#words.buffer);
+    this.#halves = new Uint16Array(this.#words.buffer);
+    this.#doubles = new Float64Array(this.#words.buffer);
   }
 
   #count(row: number, step: 1 | -1): void {

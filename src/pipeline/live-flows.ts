@@ -1,3 +1,4 @@
+import { Subject } from 'rxjs';
 import {
   countsOf,
   createWatch,
@@ -31,6 +32,10 @@ export interface LiveOptions {
   readonly wall?: (() => number) | undefined;
 }
 
+/** While a rule that looks at the clock of the wall may take some flow, that is looked at so often, ms: somebody may set it. */
+const CLOCK_MS = 1000;
+const MINUTE_MS = 60_000;
+
 /**
  * What has to be remembered so that live rules can be decided, and which flows have to be decided anew because of it:
  * `dirty`. A flow that no live rule can come to take costs nothing here.
@@ -38,17 +43,19 @@ export interface LiveOptions {
 export class LiveFlows implements Surroundings {
   readonly view: FlowView;
   readonly dirty = new Set<number>();
+  /** Emits when flows have been decided, or wait to be: something may be {@link due} earlier than it was. */
+  readonly stirred = new Subject<void>();
   readonly sets: DynamicSets;
   readonly #table: FlowTable;
   readonly #times: EvenClock;
   readonly #desk: FactDesk;
   /** By row. Not a Map: that is copied when it grows, and took 150 ms at 260,000 flows. */
-  readonly #memories: (FlowMemory | undefined)[] = [];
+  #memories: (FlowMemory | undefined)[] = [];
   #size = 0;
-  readonly #due = new DueTimes<FlowMemory>();
-  readonly #clocked = new Set<number>();
+  #due = new DueTimes<FlowMemory>();
+  #clocked = new Set<number>();
   /** Rows of flows that a rule may take by an address's being in a set; by that address. */
-  readonly #byMember = new Map<string, Set<number>>();
+  #byMember = new Map<string, Set<number>>();
   #findWatch: FindWatch = () => undefined;
   #contents: SetContents = new Map();
   #company: Company | undefined;
@@ -61,6 +68,8 @@ export class LiveFlows implements Surroundings {
   #reading = 1;
   #time = Number.NaN;
   #clock = { minute: 0, day: 0 };
+  /** When the clock of the wall is to be looked at again where rules do. */
+  #lookAt = Number.NaN;
 
   constructor(table: FlowTable, { sources = [], failed = () => {}, now, wall = now }: LiveOptions) {
     this.#table = table;
@@ -84,6 +93,17 @@ export class LiveFlows implements Surroundings {
   /** When the clock was looked at last: even time, as are all times here. */
   get now(): number {
     return this.#time;
+  }
+
+  /** When time alone may change something next, by the same clock as {@link now}: already, while flows wait to be decided; Infinity: never. */
+  get due(): number {
+    if (this.dirty.size > 0) return Number.NEGATIVE_INFINITY;
+    return Math.min(this.#due.next, this.sets.next, this.#clocked.size > 0 ? this.#lookAt : Number.POSITIVE_INFINITY);
+  }
+
+  /** Ms from this moment until a time. */
+  until(time: number): number {
+    return time - this.#times.now();
   }
 
   get times(): Pick<EvenClock, 'evenOf' | 'startOf' | 'wallOf'> {
@@ -110,9 +130,10 @@ export class LiveFlows implements Surroundings {
     return this.sets.has(set, address);
   }
 
-  /** Follows another policy. Flows that are there have to {@link begin} anew. */
-  follow(policy: Policy): void {
-    for (let row = 0; row < this.#memories.length; row++) this.#forget(row);
+  /** Follows another policy. Flows that are there have to {@link begin} anew. Returns, by row, what was remembered of them. */
+  follow(policy: Policy): readonly (FlowMemory | undefined)[] {
+    const before = this.#memories;
+    this.#reset();
     const counts = countsOf(policy);
     this.#findWatch = createWatch(policy);
     this.#contents = setContents(policy);
@@ -122,8 +143,24 @@ export class LiveFlows implements Surroundings {
     this.#timersBefore = new Map(timers.map(([text, timer]) => [timer, this.#timers.get(text) ?? -1]));
     this.#timers = new Map(timers);
     this.sets.keep(new Set(policy.sets.map(({ name }) => name)));
-    this.dirty.clear();
     this.#desk.follow(factsAskedBy(policy));
+    return before;
+  }
+
+  #reset(): void {
+    this.#memories = [];
+    [this.#size, this.#counted] = [0, 0];
+    this.#due = new DueTimes();
+    this.#clocked = new Set();
+    this.#byMember = new Map();
+    this.dirty.clear();
+  }
+
+  /** All flows have ended. */
+  clear(): void {
+    this.#reset();
+    this.#company?.clear();
+    this.#desk.clear();
   }
 
   /** Closes the fact sources. */
@@ -162,7 +199,8 @@ export class LiveFlows implements Surroundings {
 
   /** A flow ends, on whose row the view stands. */
   end(row: number): void {
-    this.#company?.del(row, this.view);
+    // One that has not begun anew is not counted.
+    if (!this.#table.isFormer(row)) this.#company?.del(row, this.view);
     this.#forget(row);
     this.#desk.forget(row);
   }
@@ -202,6 +240,7 @@ export class LiveFlows implements Surroundings {
     const clock = { minute: date.getHours() * 60 + date.getMinutes(), day: date.getDay() };
     if (clock.minute !== this.#clock.minute || clock.day !== this.#clock.day) this.#soil(this.#clocked);
     this.#clock = clock;
+    this.#lookAt = even + Math.min(CLOCK_MS, MINUTE_MS - (wall % MINUTE_MS));
     this.sets.expire(this.#time);
     for (const memory of this.#due.take(this.#time)) {
       memory.slot = undefined;
@@ -240,8 +279,9 @@ export class LiveFlows implements Surroundings {
 
   #answered(row: number, before: SuppliedFacts | undefined): void {
     this.dirty.add(row);
+    this.stirred.next();
     const after = this.#desk.factsOf(row);
-    if (!this.#countsUnits || before?.unit === after?.unit) return;
+    if (!this.#countsUnits || before?.unit === after?.unit || this.#table.isFormer(row)) return;
     const { local, remote } = this.view.moveTo(row);
     if (before?.unit !== undefined) this.#company?.del(row, { local, remote, unit: before.unit }, 'unit');
     this.#company?.add(row, { local, remote, unit: after?.unit }, this.#memories[row]?.watch, 'unit');

@@ -16,7 +16,9 @@ import {
   repeat,
   type SchedulerLike,
   Subject,
+  startWith,
   switchMap,
+  take,
   tap,
   timer,
 } from 'rxjs';
@@ -32,8 +34,10 @@ export const MOST_RESYNC_DELAY_MS = 5000;
 /** How often the table is read anew while it holds flows of whose end no event tells (FlowStart.silent). */
 export const SWEEP_MS = 60_000;
 
-/** How often the clock is looked at while live rules are in force. */
+/** How long flows that are to be decided anew, and are not by some event, wait for others. */
 export const TICK_MS = 100;
+/** The clock is looked at after so long in any case while there are rules by time: somebody may have set that of the wall. */
+const LONGEST_SLEEP_MS = 60_000;
 
 /** Pause between two readings of the watched flows' counters; where a reading takes long, three times as long as that. */
 export const READ_MS = 400;
@@ -165,17 +169,32 @@ function follow(
       ),
     );
 
-    const ticking = wanted.ticks
-      ? interval(TICK_MS, scheduler).pipe(
-          exhaustMap(() => {
-            classifier.live.setTime();
-            return inTurns(classifier.settling(), scheduler);
-          }),
-        )
-      : EMPTY;
+    const ticking = wanted.ticks ? lookWhenDue(classifier, scheduler) : EMPTY;
     const reading = wanted.counters ? readAgain(read, classifier, scheduler) : EMPTY;
     return merge(following, resyncing, ticking, reading);
   });
+}
+
+/** Looks at the clock when something is due by it, or flows wait, and has those decided; in between it sleeps. */
+function lookWhenDue(classifier: FlowClassifier, scheduler: SchedulerLike): Observable<never> {
+  const { live } = classifier;
+  return defer(() => {
+    const { due } = live;
+    const wait = due === Number.NEGATIVE_INFINITY ? TICK_MS : Math.min(live.until(due), LONGEST_SLEEP_MS);
+    const awake = timer(Math.max(0, wait), scheduler).pipe(map(() => true));
+    const sooner = live.stirred.pipe(
+      filter(() => live.due < due),
+      map(() => false),
+    );
+    return merge(awake, sooner).pipe(
+      take(1),
+      switchMap((looks) => {
+        if (!looks) return EMPTY;
+        live.setTime();
+        return inTurns(classifier.settling(), scheduler);
+      }),
+    );
+  }).pipe(repeat());
 }
 
 /** Acts until there is no more to do, and lets others have their turn in between: there may be a million. Emits nothing. */
@@ -236,19 +255,30 @@ function readAgain(
   classifier: FlowClassifier,
   scheduler: SchedulerLike,
 ): Observable<unknown> {
+  const { live } = classifier;
   const now = clockOf(scheduler);
   let began = 0;
   return defer(() => {
     began = now();
-    return classifier.live.counted === 0 ? EMPTY : read();
+    return live.counted === 0 ? EMPTY : read();
   }).pipe(
     tap((batch) => {
-      classifier.live.setTime();
+      live.setTime();
       for (const record of batch)
         if (record.kind === 'dumped') classifier.read(record);
         else if (record.kind === 'dumpEnd' && !record.interrupted) classifier.endReading();
       classifier.settle();
     }),
-    repeat({ delay: () => timer(Math.max(READ_MS, 3 * (now() - began)), scheduler) }),
+    repeat({
+      delay: () => {
+        const wait = Math.max(READ_MS, 3 * (now() - began));
+        return live.stirred.pipe(
+          startWith(undefined),
+          filter(() => live.counted > 0),
+          take(1),
+          switchMap(() => timer(wait, scheduler)),
+        );
+      },
+    }),
   );
 }

@@ -56,6 +56,7 @@ export const requestWeb = (): Promise<WebAddress> => ask('/web');
 
 /** Reads the event stream: NDJSON, as {@link serveEvents} has it. @throws HeadgateError HG_NOT_RUNNING, HG_FORBIDDEN, HG_USAGE */
 export async function requestEvents(parameters: URLSearchParams): Promise<IncomingMessage> {
+  await ensureAlive();
   const response = await requestLocal(`/events?${parameters}`);
   if (response.statusCode !== 200) throw errorOf(await readJson(response));
   return response;
@@ -63,6 +64,7 @@ export async function requestEvents(parameters: URLSearchParams): Promise<Incomi
 
 /** The metrics, in one of their formats. @throws HeadgateError HG_NOT_RUNNING, HG_FORBIDDEN */
 export async function requestMetrics(format: MetricFormat): Promise<string> {
+  await ensureAlive();
   const response = await requestLocal('/metrics', 'GET', 0, { accept: METRIC_FORMATS[format] });
   if (response.statusCode !== 200) throw errorOf(await readJson(response));
   return readText(response);
@@ -70,7 +72,7 @@ export async function requestMetrics(format: MetricFormat): Promise<string> {
 
 /** @param timeout ms to the answer; absent: it may take long, from a service that says at once that it lives */
 async function ask<T>(path: string, method: 'GET' | 'POST' = 'GET', timeout?: number): Promise<T> {
-  if (timeout === undefined) await ask('/service', 'GET', PATIENCE_MS);
+  if (timeout === undefined) await ensureAlive();
   const response = await requestLocal(path, method, timeout);
   const answer = await readJson(response).catch((cause: Error) => {
     throw new HeadgateError('HG_NOT_RUNNING', {}, { cause });
@@ -78,6 +80,9 @@ async function ask<T>(path: string, method: 'GET' | 'POST' = 'GET', timeout?: nu
   if (response.statusCode !== 200) throw errorOf(answer);
   return answer as T;
 }
+
+/** @throws HeadgateError HG_NOT_RUNNING, also of one that hangs */
+const ensureAlive = (): Promise<unknown> => ask('/service', 'GET', PATIENCE_MS);
 
 function errorOf(answer: unknown): Error {
   const { code, message, hint: _, ...fields } = (answer as { error: Record<string, string | number> }).error;

@@ -158,7 +158,7 @@ export class Changes {
     this.#inForce = { policy: next, shapes: to.shapes, datapath: was.datapath, generation, prepared };
     await replaceRecord('applied', writeApplied(this.#inForce)).catch(stream.warn('the record'));
     try {
-      following.replace(to);
+      await following.replace(to);
     } catch (error) {
       stream.warn('the flows')(error);
     }

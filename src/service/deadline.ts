@@ -48,12 +48,11 @@ export class Deadline {
   }
 
   /**
-   * Gives it to all classifiers, then again and again, and to those that come with a link or a policy. As long as
+   * Gives it to all classifiers again and again, and to those that come with a link or a policy. As long as
    * something waits to be confirmed, it comes when the time for that is over. Call the result to stop.
    */
-  async keep(items: Observable<MonitorItem>): Promise<() => void> {
+  keep(items: Observable<MonitorItem>): () => void {
     const renewInTurn = () => this.#watch.exclusively(() => this.renew());
-    await renewInTurn();
     const following = items.subscribe((item) => {
       if (item.kind === 'confirm') {
         const left = Date.parse(item.until) - Date.now() + TAKE_BACK_MS;

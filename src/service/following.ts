@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { BehaviorSubject, combineLatest, distinctUntilChanged, lastValueFrom, map, retry, tap, timer } from 'rxjs';
 import { MarkWriter, runCommand } from '../kernel/index.ts';
@@ -145,9 +146,10 @@ export class Following {
     this.#refill();
   }
 
-  /** Another policy is in force: every flow is decided again. */
-  replace(followed: Followed): void {
-    this.#classifier.replacePolicy(followed.policy, followed.datapath.field);
+  /** Another policy is in force: every flow is decided again, and when it resolves all marks say so. */
+  async replace(followed: Followed): Promise<void> {
+    const turn = this.#classifier.replacing(followed.policy, followed.datapath.field);
+    while (turn()) await setImmediate();
     this.#followed.next(followed);
   }
 

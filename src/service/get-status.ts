@@ -27,6 +27,7 @@ import {
   isOurFilter,
   LEAF_MAJOR,
   LINK_MINOR,
+  NAMES_CHAIN,
   numberedQueues,
   policedWay,
   TABLE,
@@ -48,17 +49,21 @@ export async function getStatus(service: ServiceStatus | undefined): Promise<Sta
   for (const q of scene.qdiscs.filter(isOurUpload)) if (!devices.has(q.device)) devices.set(q.device, q.device);
   for (const { name } of scene.devices) if (leadsNowhere(scene, name) && !devices.has(name)) devices.set(name, name);
 
-  const [queues, forwards, takenFor, policers] = await Promise.all([
+  const [queues, forwards, takenFor, rules] = await Promise.all([
     service?.queues ?? (scene.table === 'ours' ? readQueues() : undefined),
     scene.arrivals === 'ours' ? listCountingRules(ARRIVAL_FAMILY, TABLE) : [],
     scene.arrivals === 'ours' ? getSetExpiry(ARRIVAL_FAMILY, TABLE, TAKEN) : undefined,
-    scene.table === 'ours' ? getPolicers() : [],
+    scene.table === 'ours' ? listCountingRules('inet', TABLE) : [],
   ]);
   const links = await Promise.all(
     [...devices].map((named) => getLink({ scene, service, queues, forwards, takenFor }, ...named)),
   );
   const marks = scene.field && formatMark(scene.field.mask);
-  return { running: service !== undefined, tracking: scene.table === 'ours', marks, service, links, policers };
+  return {
+    ...{ running: service !== undefined, tracking: scene.table === 'ours', marks, service, links },
+    policers: policersOf(rules),
+    unreadAnswers: rules.find(({ chain }) => chain === NAMES_CHAIN)?.counts[0]?.packets,
+  };
 }
 
 /** What was read before the links are looked at. */
@@ -85,14 +90,13 @@ async function readQueues(): Promise<Queues> {
 export const queuesOf = (policy: Policy): ServiceStatus['queues'] =>
   numberedQueues(policy).map(({ queue, number }) => ({ name: queue.name, number }));
 
-async function getPolicers(): Promise<PolicerStatus[]> {
-  return (await listCountingRules('inet', TABLE)).flatMap(({ chain, comment = chain, counts }) => {
+const policersOf = (rules: readonly CountingRule[]): PolicerStatus[] =>
+  rules.flatMap(({ chain, comment = chain, counts }) => {
     const [way, [came, dropped]] = [policedWay(chain), counts];
     if (!way || !came || !dropped) return [];
     const passed = { packets: came.packets - dropped.packets, bytes: came.bytes - dropped.bytes };
     return [{ rule: comment, way, passed, dropped }];
   });
-}
 
 async function getLink(seen: Seen, device: string, name: string): Promise<LinkStatus> {
   const { scene, service, queues: named } = seen;

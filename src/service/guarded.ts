@@ -10,7 +10,7 @@ export function guardedOf(
   ifbs: readonly DeviceRef[],
 ): GuardedRedirect[] {
   if (shape.ifbs.length === 0) return [];
-  const filters = entries.map((pref): GuardedRedirect => ({ kind: 'filter', device, pref, ifbs }));
+  const filters = entries.map((filter): GuardedRedirect => ({ kind: 'filter', device, filter, ifbs }));
   return chainOf ? [...filters, { kind: 'chain', chain: chainOf(shape.device), ifbs }] : filters;
 }
 
@@ -29,7 +29,9 @@ export const listGuarded = (scene: Scene): GuardedRedirect[] =>
     if (!isRedirected(scene, name)) return [];
     const ifbs = ifbsOf(scene, name).map((ifb) => ifb.device.index);
     const ours = scene.hooks.get(name)?.ingress.filter((filter) => filter.chain === 0 && isOurFilter(filter)) ?? [];
-    const filters = ours.map(({ pref }): GuardedRedirect => ({ kind: 'filter', device, pref, ifbs }));
+    const filters = ours.map(({ pref, kind, handle = 0 }): GuardedRedirect => {
+      return { kind: 'filter', device, filter: { pref, kind, handle: kind === 'bpf' ? handle : 0 }, ifbs };
+    });
     const chained = scene.chains.some((chain) => chain.device === name && isOurChain(scene, chain));
     return chained ? [...filters, { kind: 'chain', chain: arrivalChain(name), ifbs }] : filters;
   });

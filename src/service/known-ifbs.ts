@@ -34,7 +34,7 @@ export class KnownIfbs {
   }
 
   /** Those that were just looked at; of one that is known already what was told holds. @param isOld was there before, so that nothing is history */
-  look({ ifbs }: LinkShape, { devices }: Scene, isOld: (index: number) => boolean): void {
+  look({ ifbs }: LinkShape, { devices }: Pick<Scene, 'devices'>, isOld: (index: number) => boolean): void {
     this.#ifbs = ifbs.flatMap(({ name }): KnownIfb[] => {
       const ifb = known(devices, name);
       return ifb ? [this.get(ifb.index) ?? { ...ifb, up: true, seenUp: isOld(ifb.index) }] : [];

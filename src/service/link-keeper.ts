@@ -8,7 +8,7 @@ import {
   runOperations,
   type Scene,
 } from '../apply/index.ts';
-import { delIngressFilter, type GuardedRedirect, type LinkItem } from '../kernel/index.ts';
+import { delIngressFilter, type GuardedRedirect, type LinkItem, listDevices } from '../kernel/index.ts';
 import { HeadgateError, messageOf } from '../model/index.ts';
 import type { LinkEvent, LinkState } from '../monitor/index.ts';
 import {
@@ -93,7 +93,7 @@ export class LinkKeeper {
     const site = { ingressHook: scene.hooks.has(device) || !this.#datapath.hook, ifbs: there };
     const room = await makeRoom(this.shape, scene);
     await runOperations([...room, ...linkOperations(this.shape, site, this.#datapath)]);
-    const after = await inspect();
+    const after = { devices: await listDevices() };
     this.#ifbs.clear();
     this.#ifbs.look(this.shape, after, () => false);
     this.#device = known(after.devices, device);
@@ -293,13 +293,19 @@ export class LinkKeeper {
   async #giveUp({ device, ifbs }: LinkShape, reason: string): Promise<void> {
     const said = this.#obstacle === reason;
     this.#obstacle = reason;
-    if (ifbs.length === 0) {
-      if (!said) this.#change(this.shape.ifbs.length === 0 ? 'open' : this.#state, reason);
-    } else if (!said || isRedirected(await inspect(), device)) await this.#open(reason);
+    // What others have put where ours is not stays.
+    const open =
+      ifbs.length > 0 &&
+      (await inspect().then(
+        (scene) => isRedirected(scene, device),
+        () => true,
+      ));
+    if (open) await this.#open(reason);
+    else if (!said) this.#change(ifbs.length > 0 || this.shape.ifbs.length === 0 ? 'open' : this.#state, reason);
   }
 
   #cut(): void {
-    if (this.#device) for (const pref of this.#datapath.entries) delIngressFilter(this.#device.index, pref);
+    if (this.#device) for (const filter of this.#datapath.entries) delIngressFilter(this.#device.index, filter);
   }
 
   /** Lets arriving packets pass, at once; then the rest goes. What cannot be removed is said: traffic hangs on it. */

@@ -61,15 +61,15 @@ export class Links {
       stream.warn('the watch on links'),
       tell,
     );
+    if (datapath.name === 'bpf' || datapath.passAfter)
+      links.#deadline = new Deadline(deadline, datapath, links.#watch, () => links.shapes, stream.warn('the deadline'));
     try {
       for (const keeper of links.#keepers) await links.#watch.add(keeper, how);
-      await links.#made.remember(shapes);
+      await links.exclusively(() => Promise.all([links.#made.remember(shapes), links.#deadline?.renew()]));
     } catch (error) {
       await links.close();
       throw error;
     }
-    if (datapath.name === 'bpf' || datapath.passAfter)
-      links.#deadline = new Deadline(deadline, datapath, links.#watch, () => links.shapes, stream.warn('the deadline'));
     return links;
   }
 
@@ -131,8 +131,8 @@ export class Links {
   }
 
   /** Has the deadline moved on, and as what waits to be confirmed wants it. Call the result to stop. */
-  async keepDeadline(): Promise<() => void> {
-    return (await this.#deadline?.keep(this.#stream.notices)) ?? (() => {});
+  keepDeadline(): () => void {
+    return this.#deadline?.keep(this.#stream.notices) ?? (() => {});
   }
 
   /** {@link LinkWatch.keep} */

@@ -1,3 +1,4 @@
+import type { Scene } from '../apply/index.ts';
 import { type MarkSurvey, surveyMarks } from '../kernel/index.ts';
 import type { Policy } from '../language/index.ts';
 import { DEFAULT_MARK_FIELD, type MarkField, roomOf } from '../model/index.ts';
@@ -13,16 +14,16 @@ import {
 /**
  * The bits of the mark that a policy gets in this network namespace.
  *
- * @param before those of the run before, whose flows keep their class where they can stay
+ * @param scene what was seen just now; its field is that of the run before, whose flows keep their class where they can stay
  * @throws HeadgateError HG_MARK_TAKEN, HG_MARK_NONE, HG_MARK_COMPARED
  */
 export async function chooseMarksHere(
   policy: Policy,
   datapath: DatapathName,
-  before: MarkField | undefined,
+  scene: Pick<Scene, 'devices' | 'qdiscs' | 'field'>,
 ): Promise<MarkChoice> {
-  const { uses, unseen } = await surveyMarks();
-  const { field, warnings } = chooseMarkField(uses, { ...markWishOf(policy, datapath), before });
+  const { uses, unseen } = await surveyMarks({}, scene);
+  const { field, warnings } = chooseMarkField(uses, { ...markWishOf(policy, datapath), before: scene.field });
   return { field, warnings: [...warnings, ...unseen.map(sayUnseen)] };
 }
 

@@ -9,7 +9,7 @@ import type { LinkStatus, QueueStatus, Status } from './status.ts';
  * anyway. Label values are names of the policy and of devices, and few fixed words: never an address or a port.
  */
 export function listMetrics(
-  { service, links, policers }: Status,
+  { service, links, policers, unreadAnswers }: Status,
   { rules, defaults, latency }: Pick<Tally, 'rules' | 'defaults' | 'latency'>,
   { items, readers, gaps, missed }: StreamCounts,
 ): Family[] {
@@ -44,6 +44,11 @@ export function listMetrics(
         `What police of a rule has ${what}, since the last reload`,
         policers.map((one) => ({ labels: { rule: one.rule, direction: one.way }, value: one[what].bytes })),
       ),
+    ),
+    counter(
+      'headgate_dns_unread_packets',
+      'Packets with DNS answers that came too fast to be read, since the last reload; absent where no rule asks for names',
+      one(unreadAnswers),
     ),
     gauge(
       'headgate_flows',

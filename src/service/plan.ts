@@ -54,7 +54,7 @@ export async function makePlan(asked: Policy, named: DatapathName | undefined): 
     if (named) await ensureDatapath(named, capabilities);
     for (const shape of shapes) ensureCreates(shape, name);
     const scene = await inspect();
-    const { field } = await chooseMarksHere(policy, name, scene.field);
+    const { field } = await chooseMarksHere(policy, name, scene);
     // As the one in force has it: the numbers of its filters are no difference.
     const generation = (await readApplied())?.generation ?? 0;
     const { datapath } = await prepareDatapath(name, policy, field, generation, capabilities, toPlan);

@@ -36,8 +36,12 @@ export async function shedPrivileges(datapath: DatapathName | undefined, files: 
   ensureRoot('making qdiscs and devices');
   if (!hasRight('SETPCAP')) return;
   await delLeftovers();
-  // Asked in any case: without root's rights it cannot be found out.
-  const [capabilities, group] = await Promise.all([getCapabilities(), getGroupId(CONTROL_GROUP)]);
+  const [capabilities, group, readable] = await Promise.all([
+    // Asked in any case: without root's rights it cannot be found out.
+    getCapabilities(),
+    getGroupId(CONTROL_GROUP),
+    canReadAsOwner([...files, process.execPath, process.argv[1]!]),
+  ]);
   const name = datapath ?? chooseDatapath(capabilities) ?? 'bpf';
   if (group !== undefined) joinGroup(group);
   const needed = NEEDED_RIGHTS[name];
@@ -46,7 +50,5 @@ export async function shedPrivileges(datapath: DatapathName | undefined, files: 
     const { compareBeforehand } = await import('./resume.ts');
     await compareBeforehand(name, capabilities);
   }
-  restartWith(
-    (await canReadAsOwner([...files, process.execPath, process.argv[1]!])) ? needed : [...needed, 'DAC_READ_SEARCH'],
-  );
+  restartWith(readable ? needed : [...needed, 'DAC_READ_SEARCH']);
 }

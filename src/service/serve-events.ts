@@ -31,13 +31,15 @@ export async function serveEvents(
   // It has gone meanwhile.
   if (response.destroyed) return;
   let full = false;
-  let waiting = false;
+  let turn: NodeJS.Immediate | undefined;
   let ended = !follow;
   const pump = () => {
-    waiting = false;
+    clearImmediate(turn);
+    turn = undefined;
     while (!full && !response.writableEnded && !response.destroyed) {
       const kept = reader.next();
       if (kept) full = !response.write(format(kept));
+      else if (reader.isLooking) return goOn();
       else if (!ended) return;
       else {
         // One that reads no further may keep the connection; what comes is not for it any more.
@@ -46,19 +48,14 @@ export async function serveEvents(
       }
     }
   };
-  const reader = stream.open(
-    { ...options, known: flows },
-    () => {
-      // What comes in one go is sent in one.
-      if (waiting || full) return;
-      waiting = true;
-      setImmediate(pump);
-    },
-    () => {
-      ended = true;
-      pump();
-    },
-  );
+  const goOn = () => {
+    // What comes in one go is sent in one.
+    if (!turn && !full) turn = setImmediate(pump);
+  };
+  const reader = stream.open({ ...options, known: flows }, goOn, () => {
+    ended = true;
+    pump();
+  });
   response.writeHead(200, {
     'content-type': sse ? 'text/event-stream' : 'application/x-ndjson',
     'cache-control': 'no-store',

@@ -128,7 +128,7 @@ async function startWith(
     const effects = effectOperations(policy, shapes);
     checkTable(scene);
     checkEffects(policy, scene, capabilities);
-    const { field, warnings } = await chooseMarksHere(policy, name, scene.field);
+    const { field, warnings } = await chooseMarksHere(policy, name, scene);
 
     opened.add(() => (keep ? undefined : delFiles()));
     const found = await findInForce({ datapath: name, field }, scene, capabilities);
@@ -159,8 +159,15 @@ async function startWith(
     const finishing = new Finishing((about, error) => warn(about)(error));
     opened.add(() => finishing.hurry());
     const rest = from && !same ? await links.exclusively(() => links.change(from, wanted, capabilities, journal)) : [];
-    opened.add(await links.keepDeadline());
-    await replaceRecord('applied', writeApplied({ policy, datapath: name, generation }));
+    opened.add(links.keepDeadline());
+    const tables = new TableKeeper(
+      (event) => stream.emit(event),
+      () => following.refill(),
+    );
+    await Promise.all([
+      replaceRecord('applied', writeApplied({ policy, datapath: name, generation })),
+      links.exclusively(() => tables.become(wanted)),
+    ]);
     if (!unconfirmed) await endTrial();
     // Until then whoever finds the journal takes it back.
     const oldFiles = inForce?.prepared.files.filter((path) => !prepared.files.includes(path)) ?? [];
@@ -170,11 +177,6 @@ async function startWith(
     const sources = factSources(links.sides);
     const following = new Following(stream, links.sides, wanted, sources, inForce !== undefined);
     opened.add(() => following.close());
-    const tables = new TableKeeper(
-      (event) => stream.emit(event),
-      () => following.refill(),
-    );
-    await links.exclusively(() => tables.become(wanted));
     links.keep(tables);
     const confirmation = new Confirmation((event) => stream.emit(event));
     opened.add(() => confirmation.close());

@@ -56,6 +56,8 @@ export interface FlowsStatus {
 /** What `headgate status` shows, and `GET /status` answers: the kernel's objects, with the service's names and counts where one runs. */
 export interface Status {
   readonly running: boolean;
+  /** Process that has the place of the service, and does not answer: it starts, or hangs. */
+  readonly hung?: number | undefined;
   /** Our nft table is there: the kernel tracks connections in this namespace, whatever other tables do. */
   readonly tracking: boolean;
   /** The bits of the ct mark that are ours, as the kernel's table says; absent without it. */
@@ -64,6 +66,8 @@ export interface Status {
   readonly links: readonly LinkStatus[];
   /** Since the last reload. */
   readonly policers: readonly PolicerStatus[];
+  /** Packets with DNS answers that came too fast to be read, since the last reload; absent where no rule asks for names. */
+  readonly unreadAnswers?: number | undefined;
 }
 
 /** What `police` of a rule has done one way, over all links; bytes count from the IP header on. */

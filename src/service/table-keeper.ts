@@ -29,7 +29,7 @@ export class TableKeeper {
   /** What is in the kernel now is of this policy, and is to stay. */
   async become(of: Wanted): Promise<void> {
     this.#of = of;
-    this.#texts = await listTables((argv) => run(argv));
+    this.#texts = await listTables(of.policy, (argv) => run(argv));
     this.#budget.refill();
   }
 
@@ -41,7 +41,7 @@ export class TableKeeper {
   async settle(scene: Scene): Promise<Settled> {
     if (!this.#of) return 'whole';
     const { policy, datapath } = this.#of;
-    const now = await listTables((argv) => run(argv));
+    const now = await listTables(policy, (argv) => run(argv));
     const lost = [...this.#texts].flatMap(([name, text]) => (now.get(name) === text ? [] : [name]));
     const taps = tapsOf(policy).filter((tap) => !scene.taps.includes(tap));
     const noMap = datapath.map && scene.arrivals === 'none';
@@ -56,7 +56,7 @@ export class TableKeeper {
       if (lost.length + taps.length > 0) await runOperations(repairTables(this.#of, listOurMirrors(scene), scene.taps));
       if (noMap) await runOperations([arrivalTable()]);
       this.#emptied();
-      this.#texts = await listTables((argv) => run(argv));
+      this.#texts = await listTables(policy, (argv) => run(argv));
     } catch (error) {
       this.#lost(error instanceof HeadgateError ? error.message : String(error));
       return 'again';

@@ -5,7 +5,14 @@ import { aboutRedirect, type IfbShape } from './ifb.ts';
 import { FILTER_PREF, formatHandle, PICK_PREF, SECOND_PICK_PREF, UPLOAD_MAJOR } from './names.ts';
 import type { Operation } from './operation.ts';
 import { batch, tc } from './tc-batch.ts';
-import { type FilterPlace, filterArguments, type TcFilter, type TcMatch } from './tc-filter.ts';
+import {
+  BPF_HANDLE,
+  type EntryFilter,
+  type FilterPlace,
+  filterArguments,
+  type TcFilter,
+  type TcMatch,
+} from './tc-filter.ts';
 
 /** Paths of the classifier's object, as it is configured. */
 export interface BpfObjects {
@@ -30,7 +37,11 @@ export interface BpfObjects {
 export function bpfDatapath(objects: BpfObjects, field: MarkField, generation: number): Datapath {
   const prefOf = (_: IfbShape, place: number): number => (generation % 2 ? SECOND_PICK_PREF : PICK_PREF) + place;
   const unredirect: Datapath['unredirect'] = (device, { ifbs }) =>
-    removeFilters({ device, parent: 'ingress' }, [FILTER_PREF, ...(ifbs.length > 1 ? ifbs.map(prefOf) : [])], []);
+    removeFilters(
+      { device, parent: 'ingress' },
+      [FILTER_PREF, ...(ifbs.length > 1 ? ifbs.map(prefOf) : [])].map(entryOf),
+      [],
+    );
   /** The one by which every packet enters is the last. */
   const arrivalFilters = (ifbs: readonly IfbShape[]): TcFilter[] => {
     const { ingress, sort, picks } = objects;
@@ -48,7 +59,7 @@ export function bpfDatapath(objects: BpfObjects, field: MarkField, generation: n
     marksOrigin: false,
     leavesByNft: false,
     inPlace: true,
-    entries: [FILTER_PREF],
+    entries: [entryOf(FILTER_PREF)],
     redirect: (device, ifbs) => ({
       about: aboutRedirect(device, ifbs),
       ...replace({ device, parent: 'ingress' }, arrivalFilters(ifbs)),
@@ -63,6 +74,8 @@ export function bpfDatapath(objects: BpfObjects, field: MarkField, generation: n
     }),
   };
 }
+
+const entryOf = (pref: number): EntryFilter => ({ pref, kind: 'bpf', handle: BPF_HANDLE });
 
 const program = (object: string, section: 'ingress' | 'sort' | 'pick' | 'egress' | 'tin'): TcMatch => ({
   kind: 'bpf',

@@ -4,7 +4,15 @@ import { aboutRedirect, ifbOfClass } from './ifb.ts';
 import { LEFT_ALONE_U32 } from './left-alone.ts';
 import { DOWNLOAD_MAJOR, formatHandle, UPLOAD_MAJOR } from './names.ts';
 import type { Operation } from './operation.ts';
-import { addFilters, type FilterPlace, type TcAction, type TcFilter, type TcMatch, type U32Key } from './tc-filter.ts';
+import {
+  addFilters,
+  type EntryFilter,
+  type FilterPlace,
+  type TcAction,
+  type TcFilter,
+  type TcMatch,
+  type U32Key,
+} from './tc-filter.ts';
 import type { Tree } from './tree.ts';
 
 /** A filter without the numbers that its set has. */
@@ -44,7 +52,8 @@ export function chainsDatapath(
   { byOrigin, field }: ClassPlan,
   numbers: FilterNumbers,
 ): Datapath {
-  const removal = (place: FilterPlace) => removeFilters(place, [numbers.entry], Object.values(numbers.chains));
+  const entries: readonly EntryFilter[] = [{ pref: numbers.entry, kind: 'u32', handle: 0 }];
+  const removal = (place: FilterPlace) => removeFilters(place, entries, Object.values(numbers.chains));
   const adding = (about: string, place: FilterPlace, groups: readonly Group[]): Operation => {
     const filters = number(groups, numbers);
     return { about, command: addFilters(place, filters), undo: removal(place), filters: { ...place, filters } };
@@ -57,7 +66,7 @@ export function chainsDatapath(
     marksOrigin: true,
     leavesByNft: true,
     inPlace: false,
-    entries: [numbers.entry],
+    entries,
     redirect(device, ifbs) {
       const to = (number: number): TcAction[] => [
         { kind: 'skbedit', priority: formatHandle(DOWNLOAD_MAJOR, number), mark },

@@ -3,6 +3,7 @@ import type { Command, MarkField, Origin } from '../model/index.ts';
 import { classOf, fieldOf, highestClass } from './classes.ts';
 import type { IfbShape, Redirect } from './ifb.ts';
 import type { Operation } from './operation.ts';
+import type { EntryFilter } from './tc-filter.ts';
 import type { Tree } from './tree.ts';
 
 /** The ways in which a packet finds its class, best first: docs/architecture.md, "Four datapaths". */
@@ -27,8 +28,8 @@ export interface Datapath {
   readonly leavesByNft: boolean;
   /** What it makes takes the place of what the one before it made; else both stand side by side until that one's is undone. */
   readonly inPlace: boolean;
-  /** Preferences of the filters in chain 0 that packets enter by: without them everything passes. */
-  readonly entries: readonly number[];
+  /** The filters that packets enter by: without them everything passes. */
+  readonly entries: readonly EntryFilter[];
   /** Name of the nft chain, of family {@link ARRIVAL_FAMILY}, that packets enter by on a device; absent: filters alone. */
   readonly chainOf?: ((device: string) => string) | undefined;
   /**

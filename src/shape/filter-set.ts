@@ -1,7 +1,7 @@
 import { type Command, ORIGINS } from '../model/index.ts';
 import { FILTER_PREF, PICK_PREF, SECOND_PICK_PREF } from './names.ts';
 import { batch } from './tc-batch.ts';
-import type { FilterPlace } from './tc-filter.ts';
+import type { EntryFilter, FilterPlace } from './tc-filter.ts';
 
 /** The rare numbers of one set of filters. There are two, so that another policy's can stand beside those in force. */
 export interface FilterNumbers {
@@ -34,19 +34,39 @@ const ENTRIES = [
 ];
 const CHAINS = NUMBERS.flatMap(({ chains }) => Object.values(chains));
 
-/** A filter that a datapath made on a device's ingress hook: by its rare numbers. */
-export const isOurFilter = ({ kind, chain, pref }: { kind: string; chain: number; pref: number }): boolean =>
-  CHAINS.includes(chain) || (chain === 0 && ENTRIES.includes(pref) && (kind === 'bpf' || kind === 'u32'));
+/** By what a filter is known. */
+export interface FilterSigns {
+  readonly kind: string;
+  readonly chain: number;
+  readonly pref: number;
+  /** BPF: the object's file and section. */
+  readonly bpfName?: string | undefined;
+  /** The chain that it sends packets to. */
+  readonly goesTo?: number | undefined;
+}
+
+/** Of all versions; `steer` is the object before it is configured. */
+const OUR_PROGRAM = /^(ingress|egress|sort|pick|steer)(-[0-9a-f]+)?\.bpf\.o:\[(ingress|egress|sort|pick|tin)\]$/;
+
+/** A filter that a datapath made: by its rare numbers, and where packets enter by what they enter. */
+export const isOurFilter = ({ kind, chain, pref, bpfName, goesTo }: FilterSigns): boolean =>
+  CHAINS.includes(chain) ||
+  (chain === 0 &&
+    ENTRIES.includes(pref) &&
+    (kind === 'bpf' ? OUR_PROGRAM.test(bpfName ?? '') : kind === 'u32' && CHAINS.includes(goesTo ?? 0)));
 
 /** Removes what packets enter by, then the chains. All of it is tried, and it fails where something was not there. */
 export function removeFilters(
   { device, parent }: FilterPlace,
-  entries: readonly number[],
+  entries: readonly EntryFilter[],
   chains: readonly number[],
 ): Command {
   const at = ['filter', 'del', 'dev', device, ...(parent === 'ingress' ? [parent] : ['parent', parent])];
   const commands = [
-    ...entries.map((pref) => [...at, 'pref', `${pref}`]),
+    ...entries.map(({ pref, kind, handle }) => [
+      ...[...at, 'pref', `${pref}`],
+      ...(handle === 0 ? [] : ['handle', `0x${handle.toString(16)}`, kind]),
+    ]),
     ...chains.map((chain) => [...at, 'chain', `${chain}`]),
   ];
   return batch('tc', commands, 'go on');

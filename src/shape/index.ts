@@ -16,7 +16,7 @@ export * from './link.ts';
 export * from './live-effects.ts';
 export * from './mark-choice.ts';
 export * from './names.ts';
-export { NAMES_GROUP } from './nft-names.ts';
+export { NAMES_CHAIN, NAMES_GROUP } from './nft-names.ts';
 export { OPENING_GROUP } from './nft-opening.ts';
 export * from './nft-rules.ts';
 export * from './nft-tuples.ts';

@@ -45,6 +45,17 @@ export type TcAction =
   | { readonly kind: 'skbedit'; readonly priority: string; readonly mark?: number | undefined }
   | { readonly kind: 'redirect'; readonly device: string };
 
+/** A filter that packets enter by, in chain 0, protocol all, as it is removed. */
+export interface EntryFilter {
+  readonly pref: number;
+  readonly kind: string;
+  /** 0: all of that kind and preference, since the kernel has chosen the handle. */
+  readonly handle: number;
+}
+
+/** Of a filter of `bpf`: where somebody puts another beside it, that one has another. */
+export const BPF_HANDLE = 1;
+
 /** Where filters stand: the ingress hook of a device, or one of its qdiscs, such as `7fe1:`. */
 export interface FilterPlace {
   readonly device: string;
@@ -86,7 +97,7 @@ function matchArguments(match: TcMatch): string[] {
     case 'fw':
       return ['handle', `${formatMark(match.mark)}/${formatMark(match.mask)}`, 'fw'];
     case 'bpf':
-      return ['handle', '1', 'bpf', 'object-file', match.object, 'section', match.section];
+      return ['handle', `${BPF_HANDLE}`, 'bpf', 'object-file', match.object, 'section', match.section];
   }
 }
 

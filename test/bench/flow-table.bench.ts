@@ -24,6 +24,14 @@ rule odd when tcp.state close -> b
 default local -> a  remote -> b  new -> b`,
   'bench.gate',
 ).policy!;
+const other = parsePolicy(
+  `link wan { }
+queue b { share 10% }
+queue a { share 50% }
+rule late when udp and remote.port in { 53, 443 } and age > 1h -> a
+default local -> b  remote -> a  new -> a`,
+  'bench.gate',
+).policy!;
 const sides = new Sides((ifindex) => ifindex === 2);
 sides.apply({ kind: 'route', prefix: parsePrefix('0.0.0.0/0')!, ifindex: 2 });
 sides.apply({ kind: 'route', prefix: parsePrefix('10.0.0.0/8')!, ifindex: 3 });
@@ -92,8 +100,19 @@ test('a million flows: bytes of each, and the time of an operation', () => {
   const bytesEach = (process.memoryUsage.rss() - before) / FLOWS;
   expect(classifier.table.size).toBe(FLOWS);
   const seeing = best(3, () => {
-    classifier.clear();
+    timeAll((record) => classifier.end(record));
     return see();
+  });
+
+  let turned = 0;
+  const longestTurn = best(3, () => {
+    const turn = classifier.replacing(turned++ % 2 === 0 ? other : policy);
+    const turns: number[] = [];
+    for (let [began, more] = [performance.now(), true]; more; began = performance.now()) {
+      more = turn();
+      turns.push(performance.now() - began);
+    }
+    return Math.max(...turns);
   });
 
   const { table } = classifier;
@@ -112,6 +131,9 @@ test('a million flows: bytes of each, and the time of an operation', () => {
   }
   const small = new FlowTable();
   timeAll((record) => small.add(record, start), FEW);
+  const began = performance.now();
+  classifier.clear();
+  const forgetting = performance.now() - began;
   const nearby = best(20, () => timeAll((record) => (found += Number(small.find(record) >= 0)), FEW));
   note('flow table, 1,000,000 flows', [
     { what: 'memory a flow (RSS)', value: bytesEach, unit: 'B', goal: { most: 200 } },
@@ -120,5 +142,7 @@ test('a million flows: bytes of each, and the time of an operation', () => {
     { what: 'add', value: Math.min(...adding), unit: 'ns', goal: { most: 300 } },
     { what: 'find and remove', value: Math.min(...deleting), unit: 'ns', goal: { most: 300 } },
     { what: 'a new flow: origin, decision, table', value: seeing, unit: 'ns' },
+    { what: 'another policy takes its place: the longest turn', value: longestTurn, unit: 'ms', goal: { most: 100 } },
+    { what: 'all are forgotten', value: forgetting, unit: 'ms', goal: { most: 100 } },
   ]);
 });

@@ -3,11 +3,13 @@
 
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { BenchLab, median, pause, type Running, rests, spentBy, WATCHED } from './bench-lab.ts';
+import { BenchLab, median, pause, type Running, spentBy, WATCHED } from './bench-lab.ts';
 import { note } from './report.ts';
 
 const ROUNDS = 5;
-const IDLE_MS = 10_000;
+/** V8 tidies up for some seconds after a start. */
+const TIDY_MS = 30_000;
+const IDLE_MS = 30_000;
 const wait = async (running: Running, said: RegExp) => {
   while (!said.test(running.said())) await pause(2);
 };
@@ -47,7 +49,8 @@ test('the start', { timeout: 300_000 }, () =>
     }
     await lab.flush();
     const idle = await lab.up(SHAPED);
-    const before = await rests(idle.child.pid!);
+    await pause(TIDY_MS);
+    const before = await spentBy(idle.child.pid!);
     await pause(IDLE_MS);
     const spent = (await spentBy(idle.child.pid!)) - before;
     await idle.end('SIGTERM');
@@ -57,7 +60,7 @@ test('the start', { timeout: 300_000 }, () =>
       { what: `conntrack -L > /dev/null, ${count} entries`, value: median(listing) * 1000, unit: 'ms' },
       { what: `steers, and knows ${count} entries`, value: median(knowing) * 1000, unit: 'ms' },
       { what: 'against conntrack -L', value: median(knowing) / median(listing), unit: '', goal: { most: 1.5 } },
-      { what: 'processor while nothing happens', value: (spent / IDLE_MS) * 1e5, unit: '%', goal: { most: 0.5 } },
+      { what: 'processor while nothing happens', value: (spent / IDLE_MS) * 1e5, unit: '%', goal: { most: 0.05 } },
     ]);
   }),
 );

@@ -1,12 +1,12 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Program } from '../../src/lab/index.ts';
 import type { DatapathName } from '../../src/shape/index.ts';
 import { Gateway, WORLD } from './gateway.ts';
 import { PATIENCE, soon } from './soon.ts';
 
-const PARTS = ['devices', 'kept', 'guarded', 'again', 'renamed', 'reload'] as const;
+const PARTS = ['devices', 'kept', 'guarded', 'hung', 'foreign', 'again', 'renamed', 'reload'] as const;
 export type LifePart = (typeof PARTS)[number];
 
 /** What up.test.ts and up-devices.test.ts say of `bpf`, of other datapaths: they come and go whole, whatever happens to devices. */
@@ -108,6 +108,56 @@ default local -> mine  remote -> mine  new -> mine
       expect((await gateway.headgate('down')).status).toBe(0);
       expect(await redirects('wan')).toBe('');
     });
+
+    part(
+      'hung',
+      'its ifb set down while the service hangs: what arrives passes; it goes on, and steers again',
+      async () => {
+        const before = await gateway.snapshot();
+        await up();
+        process.kill(program!.pid!, 'SIGSTOP');
+        await gateway.box.batch('link set hg-wan down');
+        const begin = Date.now();
+        // The guard waits for ten seconds.
+        await vi.waitFor(async () => expect(await redirects('wan')).not.toMatch(/ chain 0 |hook ingress/), {
+          timeout: 10_000 + 10_000 * PATIENCE,
+          interval: 50 * PATIENCE,
+        });
+        expect(Date.now() - begin).toBeGreaterThan(4000);
+        expect(await gateway.ping(5)).toBe(0);
+        process.kill(program!.pid!, 'SIGCONT');
+        await state('open');
+        await gateway.box.batch('link set hg-wan up');
+        await state('steering');
+        await steered();
+        expect((await program!.stop('SIGTERM')).status).toBe(0);
+        expect(await gateway.snapshot()).toBe(before);
+      },
+    );
+
+    // What `map` makes stands elsewhere.
+    if (datapath !== 'map')
+      part('foreign', 'a filter of somebody else where ours lets packets in: up refuses; down leaves it', async () => {
+        const put = () =>
+          gateway.box.run(
+            'tc',
+            ...'filter add dev wan ingress protocol all pref 32736 u32 match u32 0 0xffffffff at 0 flowid :7'.split(
+              ' ',
+            ),
+          );
+        const theirs = async () => (await redirects('wan')).split('\n').filter((line) => line.includes(':7 '));
+        await gateway.box.run('tc', 'qdisc', 'add', 'dev', 'wan', 'clsact');
+        await put();
+        const exit = await gateway.headgate('up', '--datapath', datapath, '--device', 'wan', '--download', '50mbit');
+        expect(exit).toMatchObject({ status: 4, stderr: expect.stringContaining('not ours: pref 32736 u32.') });
+        expect(await theirs()).toHaveLength(1);
+        await gateway.box.run('tc', 'qdisc', 'del', 'dev', 'wan', 'clsact');
+        await up();
+        await put();
+        expect((await program!.stop('SIGTERM')).status).toBe(0);
+        expect(await theirs()).toHaveLength(1);
+        expect(await redirects('wan')).not.toContain('goto');
+      });
 
     part('again', 'killed and started again it goes on in place, and knows the flows that are there', async () => {
       const before = await gateway.snapshot();

@@ -155,6 +155,9 @@ describe('the deadline', () => {
     expect(await forwarded(5)).toBe(5);
     await soon(expired);
     expect(await forwarded()).toBe(0);
+    expect((await gateway.headgate('doctor')).stdout).toContain(
+      'what arrives on wan is redirected by us to an ifb that is down or gone, and lost',
+    );
     expect((await gateway.headgate('recover')).stdout).toContain('what arrives on wan led nowhere');
     expect(await gateway.snapshot()).toBe(before);
 

@@ -1,11 +1,12 @@
-// What becomes of arriving packets when the ifb goes down or away and nobody runs any more who would watch: a guard is left, which
-// takes the redirect away. Real processes under traffic, on the machine's own kernel (6.18: cls_bpf, nft fwd, HTB).
+// What becomes of arriving packets when the ifb goes down or away and nobody runs any more who would watch, or who would hangs: a
+// guard takes the redirect away. Real processes under traffic, on the machine's own kernel (6.18: cls_bpf, nft fwd, HTB).
 // `ct` and `mark`: test/vm/guest/datapath-lifecycle.test.ts.
 
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { Program } from '../../src/lab/index.ts';
 import { Gateway, WORLD } from './gateway.ts';
 import { Heartbeat } from './heartbeat.ts';
 import { PATIENCE, soon } from './soon.ts';
@@ -18,6 +19,8 @@ default local -> mine  remote -> theirs  new -> theirs
 const NOBODY = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'] as const;
 /** Ms without an answer, at most. Most of it is the machine's, when it is busy: the guard takes one. */
 const LONGEST_GAP = 1000 * PATIENCE;
+/** Ms from the last that the service said until its guard is on duty, for certain: SILENCE_MS of guard.c and some. */
+const SILENCE = 12_000;
 
 // A machine that is busy takes a minute.
 vi.setConfig({ testTimeout: 240_000 * PATIENCE });
@@ -63,6 +66,19 @@ const oneGuard = (not?: number): Promise<number> =>
     expect(guards[0]).not.toBe(not);
     return guards[0]!;
   });
+
+/** It hears of links: its socket has that group (rtnetlink(7): RTMGRP_LINK is 1). */
+async function isOnDuty(guard: number): Promise<boolean> {
+  const held = await gateway.box.run('sh', '-c', `readlink /proc/${guard}/fd/*`);
+  const sockets = (await readFile(`/proc/${guard}/net/netlink`, 'utf8')).split('\n').map((line) => line.split(/\s+/));
+  return sockets.some(([, , , groups, , , , , , inode]) => Number(`0x${groups}`) & 1 && held.includes(`[${inode}]`));
+}
+/** Stops the service; resolves when its guard has waited for long enough. */
+async function hang({ pid }: Program, guard: number): Promise<void> {
+  process.kill(pid!, 'SIGSTOP');
+  await vi.waitFor(async () => expect(await isOnDuty(guard)).toBe(true), { timeout: SILENCE * PATIENCE, interval: 50 });
+}
+const is = (state: string) => soon(async () => expect((await gateway.link()).state).toBe(state));
 
 /** Does something while somebody looks for guards, and sees one whenever he looks. */
 async function guardedMeanwhile<T>(act: () => Promise<T>): Promise<T> {
@@ -141,6 +157,62 @@ describe.each(['bpf', 'map'])('datapath %s', (datapath) => {
     await gateway.unguarded();
     expect(await gateway.ping(3)).toBe(0);
   });
+
+  it('passes what arrives when the ifb goes while the service hangs; that goes on and puts all right, with the same guard', async ({
+    annotate,
+  }) => {
+    // What lets packets pass here is no deadline.
+    const program = await gateway.up(file, '--datapath', datapath, '--deadline', '1h');
+    const guard = await oneGuard();
+    const opened = () =>
+      vi.waitFor(async () => expect(await redirects()).toBe(''), { timeout: SILENCE * PATIENCE, interval: 50 });
+    const steered = async () => {
+      // Before it has heard what has happened, it says what was.
+      await soon(() => leads('hg-wan'));
+      await is('steering');
+      expect(await gateway.ping(3)).toBe(0);
+    };
+
+    let begin = Date.now();
+    process.kill(program.pid!, 'SIGSTOP');
+    await gateway.box.batch('link set hg-wan down');
+    await opened();
+    const gap = await heartbeat.longestGap(begin, Date.now());
+    await annotate(`without an answer, set down in the first moment: ${gap} ms`);
+    expect(gap).toBeGreaterThan(7000);
+    expect(gap).toBeLessThan(SILENCE + LONGEST_GAP);
+    process.kill(program.pid!, 'SIGCONT');
+    await is('open');
+    expect(await gateway.ping(3)).toBe(0);
+    await gateway.box.batch('link set hg-wan up');
+    await steered();
+
+    begin = Date.now();
+    await hang(program, guard);
+    // Nothing has happened.
+    await leads('hg-wan');
+    expect(await heartbeat.longestGap(begin, Date.now())).toBeLessThanOrEqual(LONGEST_GAP);
+    begin = Date.now();
+    await gateway.box.batch('link set hg-wan down');
+    await opened();
+    await gateway.box.batch('link set hg-wan up');
+    expect(await heartbeat.longestGap(begin, Date.now())).toBeLessThanOrEqual(LONGEST_GAP);
+    process.kill(program.pid!, 'SIGCONT');
+    await steered();
+
+    process.kill(program.pid!, 'SIGSTOP');
+    await gateway.box.batch('link del hg-wan');
+    await opened();
+    process.kill(program.pid!, 'SIGCONT');
+    await steered();
+
+    expect(await gateway.guards()).toEqual([guard]);
+    // Stopped while it waits for a tool, it has waited for too long when it goes on, and tries again.
+    const warnings = program.output.filter((line) => /"kind":"warning"(?!.*took too long)/.test(line));
+    expect(warnings).toEqual([]);
+    expect((await program.stop('SIGTERM')).status).toBe(0);
+    await gateway.unguarded();
+  });
 });
 
 describe('a guard', () => {
@@ -208,6 +280,26 @@ describe('a guard', () => {
     await oneGuard(pid);
     expect(await gateway.ping(3)).toBe(0);
     await program.stop('SIGKILL');
+    await breakIt('link del hg-wan');
+  });
+
+  it('is on duty while the service hangs, and stays so when that is killed; of what was before it hears nothing', async () => {
+    const program = await gateway.up(file);
+    const guard = await oneGuard();
+    await delay(SILENCE);
+    expect(await isOnDuty(guard)).toBe(false);
+    await hang(program, guard);
+    process.kill(program.pid!, 'SIGCONT');
+    await soon(async () => expect(await isOnDuty(guard)).toBe(false));
+    await gateway.box.batch('link set hg-wan down');
+    await is('open');
+    await gateway.box.batch('link set hg-wan up');
+    await is('steering');
+    await hang(program, guard);
+    await leads('hg-wan');
+    await program.stop('SIGKILL');
+    expect(await oneGuard()).toBe(guard);
+    await leads('hg-wan');
     await breakIt('link del hg-wan');
   });
 

@@ -49,10 +49,14 @@ describe('the place of the one service', () => {
     expect(await gateway.headgate('recover')).toMatchObject(running);
     expect(await gateway.headgate('down', '--left')).toMatchObject(running);
     const silent = { status: 6, stderr: expect.stringContaining('does not answer') };
-    expect(await Promise.all([gateway.headgate('confirm'), gateway.headgate('reload')])).toMatchObject([
-      silent,
-      silent,
-    ]);
+    const asking = ['confirm', 'reload', 'events', 'metrics'].map((command) => gateway.headgate(command));
+    expect(await Promise.all(asking)).toEqual(asking.map(() => expect.objectContaining(silent)));
+    const [status, doctor] = await Promise.all([gateway.headgate('status'), gateway.headgate('doctor')]);
+    expect(status).toMatchObject({
+      status: 0,
+      stdout: expect.stringContaining(`(pid ${program.pid}) does not answer`),
+    });
+    expect(doctor.stdout).toContain(`headgate (pid ${program.pid}) has the place of the service and does not answer`);
     expect(await gateway.headgate('down')).toMatchObject({
       status: 0,
       stdout: expect.stringContaining(`kill headgate (pid ${program.pid}), which did not stop\n`),

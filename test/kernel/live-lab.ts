@@ -124,6 +124,9 @@ export class LiveLab {
   /** So much time goes by, ms: for the pipeline alone. */
   pass(ms: number): void {
     this.#ahead += ms;
+    // Its timers do not know: what is due by now waits to be decided, and that it is told.
+    this.classifier.live.setTime();
+    this.classifier.live.stirred.next();
   }
 
   /** Resolves when the pipeline knows the flows with these ports, and has read the counters of those that it watches. */

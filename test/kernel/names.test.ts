@@ -133,10 +133,38 @@ it('says in its status what it has heard, and what it cannot hear', async () => 
   expect((await gateway.headgate('status')).stdout).toContain('encrypted DNS (DoT, DoH, DoQ) is not seen');
 });
 
+it('counts what comes too fast to be read, to the packet', async () => {
+  const counts = async () => {
+    const { service, unreadAnswers = 0 } = await gateway.status();
+    return { read: service!.facts[0]!.counts.answers!, unread: unreadAnswers };
+  };
+  const before = await counts();
+  expect(before.unread).toBe(0);
+  await gateway.box.feed(
+    'table inet test { chain answers { type filter hook forward priority 30; udp sport 53 counter; }; }',
+    'nft',
+    '-f',
+    '-',
+  );
+  await gateway.inside.run(process.execPath, packageFile('test/kernel/flood-dns.mjs'), '192.0.2.2', '2000');
+  const listed = await gateway.box.run('nft', 'list', 'table', 'inet', 'test');
+  const came = Number(/packets (\d+)/.exec(listed)?.[1]);
+  expect(came).toBeGreaterThan(1000);
+  await soon(async () => {
+    const after = await counts();
+    expect(after.read - before.read + after.unread).toBe(came);
+    expect(after.unread).toBeGreaterThan(0);
+  });
+  const { unread } = await counts();
+  expect((await gateway.headgate('status')).stdout).toContain(`${unread} packets with DNS answers came too fast`);
+  expect((await gateway.headgate('metrics')).stdout).toContain(`headgate_dns_unread_packets_total ${unread}\n`);
+});
+
 it('listens no more when no rule asks for names', async () => {
   expect(await gateway.box.run('nft', 'list', 'table', 'inet', 'headgate')).toContain('log group');
   await writeFile(join(gateway.folder, 'test.gate'), POLICY.replace(/rule.*\n/, ''));
   expect((await gateway.headgate('reload')).status).toBe(0);
   expect(await gateway.box.run('nft', 'list', 'table', 'inet', 'headgate')).not.toContain('log group');
-  expect((await gateway.status()).service!.facts).toEqual([]);
+  const { service, unreadAnswers } = await gateway.status();
+  expect([service!.facts, unreadAnswers]).toEqual([[], undefined]);
 });

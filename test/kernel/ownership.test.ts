@@ -1,7 +1,7 @@
 // What is ours is known from the kernel alone, and what was there before is there again: with the state folder lost, with the
 // objects of an earlier version, with settings of somebody else's. Shown on the machine's own kernel (6.18: cls_bpf, HTB, bfifo).
 
-import { writeFile } from 'node:fs/promises';
+import { copyFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CLASSIFIER_OBJECT, getStatePath } from '../../src/kernel/index.ts';
@@ -9,6 +9,7 @@ import type { Status } from '../../src/service/index.ts';
 import { HOOK_CHAIN } from '../../src/shape/index.ts';
 import { Faults } from './faults.ts';
 import { FORGETFUL, Gateway } from './gateway.ts';
+import { soon } from './soon.ts';
 
 const POLICY = `link wan { device wan  download 50mbit  upload 20mbit }
 queue mine { share 70% }  queue theirs { share 10% }
@@ -16,6 +17,8 @@ rule look when udp and remote.port 7 -> theirs, mirror to spy
 rule less when udp and remote.port 9 -> theirs, police 1mbit
 default local -> mine  remote -> theirs  new -> theirs
 `;
+/** All packets. */
+const ANY_U32 = ['u32', 'match', 'u32', '0', '0', 'flowid', ':1'] as const;
 /** Far more than there are. */
 const MOST = 40;
 
@@ -180,6 +183,82 @@ qdisc add dev wan root handle 7fe1: htb default 0
     const program = await gateway.up(file);
     expect((await program.stop('SIGTERM')).status).toBe(0);
     expect(await gateway.snapshot()).toBe(before);
+  });
+});
+
+describe('a filter of somebody else’s where ours let packets in', () => {
+  /** Its program, with which it matches nothing, or all. */
+  const theirs = (kind: 'bpf' | 'u32') =>
+    kind === 'bpf' ? ['bpf', 'object-file', join(gateway.folder, 'other.o'), 'section', 'pick'] : ANY_U32;
+  const put = (kind: 'bpf' | 'u32') =>
+    gateway.box.run('tc', ...'filter add dev wan ingress protocol all pref 32736'.split(' '), ...theirs(kind));
+  const filters = async () => (await gateway.box.run('tc', 'filter', 'show', 'dev', 'wan', 'ingress')).split('\n');
+  const count = async (text: string) => (await filters()).filter((line) => line.includes(text)).length;
+  const left = () => soon(async () => expect([await count('ingress-'), await count('other.o')]).toEqual([0, 1]));
+  beforeEach(() => copyFile(CLASSIFIER_OBJECT, join(gateway.folder, 'other.o')));
+
+  it.each([
+    ['bpf', 'other.o:[pick]'],
+    ['u32', 'u32'],
+  ] as const)('has up refuse, and is left by down and recover: %s', async (kind, name) => {
+    await gateway.box.run('tc', 'qdisc', 'add', 'dev', 'wan', 'clsact');
+    await put(kind);
+    const there = await gateway.snapshot();
+    expect(await gateway.headgate('up', file)).toMatchObject({
+      status: 4,
+      stderr: expect.stringContaining(`wan has ingress filters that are not ours: pref 32736 ${name}.`),
+    });
+    expect((await gateway.headgate('recover')).status).toBe(0);
+    await gateway.headgate('down');
+    expect(await gateway.snapshot()).toBe(there);
+  });
+
+  it('stays where the redirect is put back, which is when it has gone', async () => {
+    const program = await gateway.up(file);
+    await gateway.box.batch('link set hg-wan down');
+    await program.line((line) => line.includes('hg-wan was set down'));
+    await soon(async () => expect(await count('ingress-')).toBe(0));
+    await put('bpf');
+    await gateway.box.batch('link set hg-wan up');
+    await program.line((line) => line.includes('not ours: pref 32736 other.o:[pick]'));
+    await left();
+    expect((await gateway.link()).state).toBe('open');
+    await gateway.box.run('tc', ...'filter del dev wan ingress pref 32736'.split(' '));
+    await soon(async () => expect(await count('ingress-')).toBe(1));
+    await soon(async () => expect((await gateway.link()).state).toBe('steering'));
+  });
+
+  it('stays beside ours: when that goes with the ifb, at the end, by the guard, by recover and by down', async () => {
+    let program = await gateway.up(file);
+    await put('bpf');
+    await gateway.box.batch('link del hg-wan');
+    await left();
+    await soon(async () => expect((await gateway.link()).state).toBe('open'));
+    expect((await program.stop('SIGTERM')).status).toBe(0);
+    await left();
+    const own = async () => {
+      await gateway.box.run('tc', 'qdisc', 'del', 'dev', 'wan', 'clsact');
+      program = await gateway.up(file);
+      await put('bpf');
+    };
+
+    await own();
+    expect((await program.stop('SIGTERM')).status).toBe(0);
+    await left();
+
+    await own();
+    await program.stop('SIGKILL');
+    await gateway.box.batch('link set hg-wan down');
+    await left();
+    await gateway.headgate('down');
+
+    for (const command of ['recover', 'down']) {
+      await own();
+      await gateway.killUnguarded(program);
+      await gateway.box.batch('link del hg-wan');
+      expect((await gateway.headgate(command)).status).toBe(0);
+      await left();
+    }
   });
 });
 

@@ -1,7 +1,7 @@
 // What `headgate plan --script` prints, run by sh(1), against what `headgate up` builds in the same place. Shown on the
 // machine's own kernel (6.18) with datapath bpf.
 
-import { rm, writeFile } from 'node:fs/promises';
+import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Gateway, WORLD } from './gateway.ts';
@@ -99,6 +99,16 @@ describe('plan --script', () => {
     await gateway.box.run('sh', file, 'down');
     expect(await gateway.snapshot()).toBe(before);
     await expect(gateway.box.run('sh', file, 'down')).rejects.toThrow('No such file');
+  });
+
+  it('is the same from several that ask at once, and leaves nothing', async () => {
+    const left = async () => (await readdir('/run/headgate')).filter((name) => name.startsWith(`${id}.plan`));
+    const id = await gateway.box.getId();
+    const argv = ['plan', policy, '--json', '--datapath', 'bpf'];
+    const plans = await Promise.all(Array.from({ length: 5 }, () => gateway.headgate(...argv)));
+    expect(plans[0]!.status).toBe(2);
+    for (const plan of plans) expect(plan).toEqual(plans[0]);
+    expect(await left()).toEqual([]);
   });
 
   it('undoes what it did where a step fails, and nothing else', async () => {

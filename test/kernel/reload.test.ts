@@ -149,7 +149,7 @@ describe('reload', () => {
     const broken = await reload('queue mine { share 170% }\n');
     expect(broken).toMatchObject({ status: 1, stdout: '' });
     expect(broken.stderr).toMatch(/share.*170%/);
-    expect(broken.stderr).toMatch(/The policy that ran before is still in force/);
+    expect(broken.stderr).toMatch(/What was in force before still is/);
     const { error, diagnostics } = JSON.parse((await gateway.headgate('reload', '--json')).stdout);
     expect(error.code).toBe('HG_POLICY');
     expect(diagnostics[0]).toMatchObject({ severity: 'error', file });

@@ -3,6 +3,7 @@
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Program } from '../../src/lab/index.ts';
 import type { DirectionStatus } from '../../src/service/index.ts';
@@ -80,23 +81,39 @@ describe('up', () => {
     expect(await gateway.snapshot()).toBe(before);
   });
 
+  /** In a group of its own, as on a terminal: all who are in it get a signal to it. */
+  const startGroup = () => {
+    const argv = [
+      'setsid',
+      ...HEADGATE,
+      'up',
+      '--json',
+      ...['--device', 'wan', '--download', '9mbit', '--upload', '9mbit'],
+    ];
+    return Program.start('headgate up', argv as [string, ...string[]], { netns: gateway.box.name });
+  };
+
+  it('leaves nothing, and ends well, where a whole group is ended while it starts', async () => {
+    const before = await gateway.snapshot();
+    // From the moment that it answers signals, in steps, over a start.
+    for (let ms = 250; ms <= 600; ms += 25) {
+      const program = startGroup();
+      await delay(ms * PATIENCE);
+      for (let i = 0; i < 2; i++)
+        // It may have come to its end just now.
+        try {
+          process.kill(-program.pid!, 'SIGTERM');
+        } catch {}
+      const { status } = await program.ended;
+      expect([0, null], program.output.join('\n')).toContain(status);
+      expect(await gateway.snapshot()).toBe(before);
+    }
+  });
+
   it('takes everything down however often Ctrl-C is pressed', async () => {
     const before = await gateway.snapshot();
     for (const gap of [5, 15, 40, 80]) {
-      // A group of its own, as on a terminal: all who are in it get the signal.
-      const argv = [
-        'setsid',
-        ...HEADGATE,
-        'up',
-        '--json',
-        '--device',
-        'wan',
-        '--download',
-        '9mbit',
-        '--upload',
-        '9mbit',
-      ];
-      const program = Program.start('headgate up', argv as [string, ...string[]], { netns: gateway.box.name });
+      const program = startGroup();
       await program.line((line) => line.includes('"kind":"ready"'), 20_000 * PATIENCE);
       let ended = false;
       void program.ended.then(() => {
@@ -107,7 +124,7 @@ describe('up', () => {
         try {
           process.kill(-program.pid!, 'SIGINT');
         } catch {}
-        await new Promise((resolve) => setTimeout(resolve, gap));
+        await delay(gap);
       }
       // At its very end node answers signals no more.
       expect([0, null]).toContain((await program.ended).status);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { readFilters } from '../../src/kernel/index.ts';
+import { isOurPrinted, readFilters } from '../../src/kernel/index.ts';
 import {
   bpfDatapath,
   type ClassPlan,
@@ -55,8 +55,10 @@ describe.each(Object.keys(make))('datapath %s', (name) => {
     const both = new Set(numbers(1));
     expect(numbers(0).filter((number) => both.has(number))).toEqual([]);
     expect(numbers(2)).toEqual(numbers(0));
-    for (const { chain, pref, match } of make[name]!(1).redirect('wan', ifbs).filters!.filters)
-      expect(isOurFilter({ kind: match.kind, chain, pref })).toBe(true);
+    for (const { chain, pref, match, actions } of make[name]!(1).redirect('wan', ifbs).filters!.filters) {
+      const goesTo = actions.flatMap((action) => (action.kind === 'goto' ? [action.chain] : []))[0];
+      expect(isOurFilter({ kind: match.kind, chain, pref, goesTo })).toBe(true);
+    }
   });
 
   it('has u32 filters of one preference in one chain only', () => {
@@ -120,7 +122,7 @@ describe('filters that tc tells of', () => {
   it('are not ours where they do what ours do not', () => {
     const police =
       '[{"protocol":"ip","pref":7,"kind":"u32","chain":0,"options":{"fh":"800::800","match":{"value":"0","mask":"0","offmask":"","off":0},"actions":[{"order":1,"kind":"police"}]}}]';
-    expect(readFilters(police)).toMatchObject([{ kind: 'u32', pref: 7, filter: undefined }]);
+    expect(readFilters(police)).toMatchObject([{ kind: 'u32', pref: 7, handle: 0x80000800, filter: undefined }]);
     const classid = '[{"protocol":"ip","pref":7,"kind":"fw","options":{handle 0x1 classid 1:1 }}]';
     expect(readFilters(classid)).toMatchObject([{ kind: 'fw', pref: 7, filter: undefined }]);
     expect(readFilters('')).toEqual([]);
@@ -135,7 +137,51 @@ it('datapath bpf replaces itself in one command', () => {
   expect(command.argv.join(' ')).toBe(
     `tc filter replace ${filterArguments({ device: 'wan', parent: 'ingress' }, filters!.filters[0]!).join(' ')}`,
   );
-  expect(undo!.input).toBe('filter del dev wan ingress pref 32736\n');
+  expect(undo!.input).toBe('filter del dev wan ingress pref 32736 handle 0x1 bpf\n');
+});
+
+describe('a filter where ours let packets in', () => {
+  const bpf = (bpfName: string, pref = 0x7fe0) => isOurFilter({ kind: 'bpf', chain: 0, pref, bpfName });
+  const u32 = (goesTo?: number, pref = 0x7fe0) => isOurFilter({ kind: 'u32', chain: 0, pref, goesTo });
+
+  it.each([
+    'ingress.bpf.o:[ingress]',
+    'ingress-3.bpf.o:[ingress]',
+    'steer.bpf.o:[ingress]',
+    'pick-00a1b2c3d4e5.bpf.o:[pick]',
+  ])('is ours with the program %s', (name) => {
+    expect(bpf(name)).toBe(true);
+    expect(bpf(name, 5)).toBe(false);
+  });
+
+  it.each([
+    '',
+    'other.o:[ingress]',
+    'ingress.o:[ingress]',
+    'my-ingress.bpf.o:[ingress]',
+    'ingress-3.bpf.o:[classifier]',
+  ])('is not ours with the program "%s"', (name) => expect(bpf(name)).toBe(false));
+
+  it('is ours where u32 sends packets to a chain of ours, and not where it does otherwise, or is of another kind', () => {
+    expect([u32(0x7fe0), u32(0x7fe8, 0x7fe1), u32(), u32(7), u32(0x7fe0, 5)]).toEqual([
+      true,
+      true,
+      false,
+      false,
+      false,
+    ]);
+    expect(isOurFilter({ kind: 'flower', chain: 0, pref: 0x7fe0, goesTo: 0x7fe0 })).toBe(false);
+  });
+
+  it('is known as tc prints it, too', () => {
+    const head = 'filter protocol all pref 32736';
+    const entry = `${head} u32 chain 0 fh 800::800 order 2048 key ht 800 bkt 0 terminal flowid not_in_hw\n  match 00000000/00000000 at 0\n\taction order 1: gact action goto chain 32736\n`;
+    expect(isOurPrinted(entry)).toBe(true);
+    expect(isOurPrinted(entry.replace('goto chain 32736', 'drop'))).toBe(false);
+    const program = `${head} bpf chain 0 handle 0x1 ingress-1a.bpf.o:[ingress] not_in_hw id 7 name steer_ingress tag 30 jited\n`;
+    expect(isOurPrinted(program)).toBe(true);
+    expect(isOurPrinted(program.replace('ingress-1a', 'other'))).toBe(false);
+  });
 });
 
 // As iproute2 6.1 printed them on Linux 6.1, shortened to what is looked at.

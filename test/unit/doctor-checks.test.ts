@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { Scene } from '../../src/apply/index.ts';
 import { listConcerns } from '../../src/cli/doctor-checks.ts';
 import type { Evidence } from '../../src/cli/doctor-evidence.ts';
+import type { Filter } from '../../src/kernel/index.ts';
 import { add, readFlowtables } from '../../src/kernel/reading-offload.ts';
 import type { DeviceReading, Readings } from '../../src/kernel/readings.ts';
 
@@ -32,8 +33,14 @@ const SCENE: Scene = {
 };
 const WANTS: Evidence['wants'] = { links: [{ device: 'wan', download: 90e6, upload: 18e6 }], clock: false };
 
-const concerns = (readings: Partial<Readings>, wants: Partial<Evidence['wants']> = {}, scene: Partial<Scene> = {}) =>
+const concerns = (
+  readings: Partial<Readings>,
+  wants: Partial<Evidence['wants']> = {},
+  scene: Partial<Scene> = {},
+  hung?: number,
+) =>
   listConcerns({
+    hung,
     readings: { ...QUIET, ...readings },
     wants: { ...WANTS, ...wants },
     scene: { ...SCENE, ...scene },
@@ -48,6 +55,11 @@ it('nothing where nothing is, and where nothing could be read', () => {
     concerns({ devices: [{ name: 'wan' }], conntrack: {}, clock: undefined, receiveBuffer: { asked: 1 } }),
   ).toEqual([]);
   expect(concerns({}, { links: [] })).toEqual([]);
+});
+
+it('a service that hangs', () => {
+  expect(briefly({}, {}, {}, 4711)).toEqual(['problem service-hangs']);
+  expect(concerns({}, {}, {}, 4711)[0]!.what).toContain('pid 4711');
 });
 
 it('each says what to do, and problems come first', () => {
@@ -120,13 +132,13 @@ table ip other {
 
 describe('others on the device', () => {
   const root = { device: 'wan', kind: 'cake', handle: '8001:', root: true };
-  const filter = { chain: 0, pref: 49152, protocol: 'all', kind: 'matchall' };
+  const filter: Filter = { chain: 0, pref: 49152, protocol: 'all', kind: 'matchall' };
   const redirect = {
     ...filter,
     kind: 'u32',
     filter: { ...filter, match: { kind: 'u32', keys: [] }, actions: [{ kind: 'redirect', device: 'ifb4wan' }] },
   } as const;
-  const hook = (...ingress: (typeof filter | typeof redirect)[]): Partial<Scene> => ({
+  const hook = (...ingress: Filter[]): Partial<Scene> => ({
     hooks: new Map([
       [
         'wan',
@@ -145,7 +157,7 @@ describe('others on the device', () => {
     ['our root qdisc', { qdiscs: [{ ...root, kind: 'htb', handle: '7fe1:' }] }, []],
     ['a redirect', hook(redirect), ['problem other-shaper']],
     ['a filter', hook(filter), ['problem ingress-filters']],
-    ['our filter', hook({ ...filter, kind: 'bpf', pref: 0x7fe0 }), []],
+    ['our filter', hook({ ...filter, kind: 'bpf', pref: 0x7fe0, bpfName: 'ingress-1a.bpf.o:[ingress]' }), []],
     ['a netdev chain', { chains: [{ device: 'wan', name: 'table netdev fw chain in' }] }, ['problem netdev-ingress']],
     [
       'our netdev chain',

@@ -26,7 +26,15 @@ it.each([
   ['\taction order 1: ct commit mark 0x300/0x300 zone 0 pipe', [['ct', 0x300]]],
   ['  meta(nf_mark mask 0x000000f0 eq 0x00000010)', [['packet', 0xf0]]],
   // Ours, by rare numbers: the entry of bpf, and a filter in a chain of datapath mark.
-  ['filter protocol all pref 32736 bpf chain 0 handle 0x1\n\taction order 1: skbedit mark 1', []],
+  [
+    'filter protocol all pref 32736 bpf chain 0 handle 0x1 ingress-1a.bpf.o:[ingress]\n\taction order 1: skbedit mark 1',
+    [],
+  ],
+  // Somebody else's of the same number.
+  [
+    'filter protocol all pref 32736 bpf chain 0 handle 0x1 other.o:[main]\n\taction order 1: skbedit mark 1/0x1',
+    [['packet', 1]],
+  ],
   [
     'filter protocol all pref 32762 fw chain 32740 handle 0x1000000/0x7f000000 \n\taction order 1: skbedit mark 0 pipe',
     [],

@@ -400,7 +400,6 @@ describe('pipeline', () => {
       const { classifier } = bench();
       const times: number[] = [];
       const settle = vi.spyOn(classifier, 'settle').mockImplementation(() => times.push(scheduler.now()) > 0);
-      for (let row = 0; row <= 2 * MOST_SETTLED; row++) classifier.live.dirty.add(row);
       const running = runPipeline({
         ...following(() => hot('-')),
         demand: NEVER.pipe(startWith({ groups: ['new'], counters: false, ticks: true, links: [] } as const)),
@@ -409,6 +408,8 @@ describe('pipeline', () => {
         emit: () => {},
         scheduler,
       }).subscribe();
+      for (let row = 0; row <= 2 * MOST_SETTLED; row++) classifier.live.dirty.add(row);
+      classifier.live.stirred.next();
       scheduler.schedule(() => running.unsubscribe(), 2.5 * TICK_MS);
       flush();
       expect(times).toEqual([1, 1, 1, 2, 2, 2].map((tick) => tick * TICK_MS));

@@ -61,3 +61,26 @@ it('with follow=0 is over for a reader that stands still, whatever comes then', 
   expect(stream.counts.readers).toBe(0);
   stream.complete();
 });
+
+it('looks through what is known already in turns, where the filter wants little of it', async () => {
+  const { request, response } = standingReader();
+  const stream = new MonitorStream('cafe');
+  const ends = { protocol: 'tcp', local: '10.0.0.2:1', remote: '192.0.2.2:2' };
+  const flow = { kind: 'flow.known', origin: 'local', queue: 'mine', ...ends } as const;
+  let looked = 0;
+  const known = (function* () {
+    for (; looked < 5000; looked++) yield { ...flow, id: looked };
+  })();
+  const parameters = new URLSearchParams({ follow: '0', known: '1', queue: 'other' });
+  await serveEvents(stream, parameters, request, response, async () => known);
+  const first = looked;
+  expect(first).toBeLessThan(2500);
+  expect(response.writableEnded).toBe(false);
+  // What comes meanwhile is no reason to look twice in one turn.
+  stream.emit({ kind: 'warning', message: 'something' });
+  await setImmediate();
+  expect(looked - first).toBeLessThan(2500);
+  for (let turn = 0; turn < 5; turn++) await setImmediate();
+  expect([looked, response.writableEnded]).toEqual([5000, true]);
+  stream.complete();
+});

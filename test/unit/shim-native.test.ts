@@ -62,7 +62,7 @@ describe('loading the shim', () => {
       writeFileSync(join(directory, 'other.c'), 'unsigned hg_abi(void) { return 999; }\n');
       const library = join(directory, 'other.so');
       await run('gcc', ['-shared', '-fPIC', '-o', library, join(directory, 'other.c')]);
-      expect(problemOf(library).message).toContain('other.so: it has version 999, not 7');
+      expect(problemOf(library).message).toContain('other.so: it has version 999, not 8');
     } finally {
       rmSync(directory, { recursive: true, force: true });
     }

@@ -9,12 +9,12 @@
 bool open_removals(void);
 
 /* Both ask the kernel and wait for its answer; 0 or errno. */
-int del_filter(int ifindex, uint32_t pref);
+int del_filter(int ifindex, uint32_t pref, const char *kind, uint32_t handle);
 int del_chain(const char *chain);
 
 /* redirects.c */
 
-/* Reads what is to be guarded; the text is changed. */
+/* Reads what is to be guarded from now on; the text is changed. */
 void read_list(char *list);
 
 /* A link as it is now, or that it is no more. Removes at once what leads nowhere by that. */

@@ -21,7 +21,8 @@ struct device {
 
 struct redirect {
 	struct device at;
-	uint32_t pref;
+	uint32_t pref, handle;
+	char kind[16]; /* IFNAMSIZ, which is the most (struct tcf_proto_ops) */
 	char chain[MOST_CHAIN]; /* empty: a filter */
 	struct device ifbs[MOST_IFBS];
 	int count;
@@ -50,17 +51,23 @@ void read_list(char *list)
 {
 	char *lines, *line = strtok_r(list, "\n", &lines);
 
+	redirect_count = 0;
 	for (; line && redirect_count < MOST_REDIRECTS; line = strtok_r(NULL, "\n", &lines)) {
 		struct redirect *redirect = &redirects[redirect_count];
 		char *words, *kind = strtok_r(line, " ", &words), *at = strtok_r(NULL, " ", &words), *word;
 
 		if (!kind || !at)
 			continue;
+		*redirect = (struct redirect){ 0 };
 		if (strcmp(kind, "chain") == 0) {
 			snprintf(redirect->chain, sizeof(redirect->chain), "%s", at);
 		} else if ((word = strtok_r(NULL, " ", &words))) {
 			redirect->at = read_device(at);
 			redirect->pref = (uint32_t)atoi(word);
+			if ((word = strtok_r(NULL, " ", &words)))
+				snprintf(redirect->kind, sizeof(redirect->kind), "%s", word);
+			if ((word = strtok_r(NULL, " ", &words)))
+				redirect->handle = (uint32_t)strtoul(word, NULL, 10);
 		}
 		while (redirect->count < MOST_IFBS && (word = strtok_r(NULL, " ", &words)))
 			redirect->ifbs[redirect->count++] = read_device(word);
@@ -70,9 +77,10 @@ void read_list(char *list)
 
 static void cut(struct redirect *redirect)
 {
-	int error = redirect->chain[0] ? del_chain(redirect->chain) : del_filter(redirect->at.index, redirect->pref);
+	int error = redirect->chain[0] ? del_chain(redirect->chain)
+				       : del_filter(redirect->at.index, redirect->pref, redirect->kind, redirect->handle);
 
-	/* EINVAL: the hook has gone. */
+	/* EINVAL: the hook has gone, or what is there is of another kind. */
 	redirect->gone = !error || error == ENOENT || error == ENODEV || error == EINVAL;
 	redirect->due = !redirect->gone;
 }

@@ -62,16 +62,18 @@ static int ask(int fd, const void *messages, size_t length)
 	return -answer.error.error;
 }
 
-int del_filter(int ifindex, uint32_t pref)
+int del_filter(int ifindex, uint32_t pref, const char *kind, uint32_t handle)
 {
 	struct tcmsg info = {
 		.tcm_ifindex = ifindex,
+		.tcm_handle = handle,
 		.tcm_parent = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS),
 		.tcm_info = TC_H_MAKE(pref << 16, htons(ETH_P_ALL)),
 	};
 	struct request request = { .head = { NLMSG_HDRLEN, RTM_DELTFILTER, NLM_F_REQUEST | NLM_F_ACK, 0, 0 } };
 
 	add(&request, &info, sizeof(info));
+	add_text(&request, TCA_KIND, kind);
 	return ask(tc, &request, request.head.nlmsg_len);
 }
 

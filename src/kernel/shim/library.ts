@@ -3,7 +3,7 @@ import { HeadgateError } from '../../model/index.ts';
 import { SHIM_LIBRARY } from '../built.ts';
 
 /** HG_ABI of the header that the layouts were written from. */
-const ABI = 7;
+const ABI = 8;
 
 /** A C pointer as koffi hands it out; null for NULL. */
 export type Pointer = bigint;
@@ -56,7 +56,14 @@ export interface Shim {
   hg_sockets_find(sockets: Pointer, queries: Uint8Array, count: number, results: Uint8Array): number;
   hg_sockets_close(sockets: Pointer): void;
   hg_tc_stats(netns: string | null, ifindex: number, stats: Uint8Array, max: number, error: Uint8Array): number;
-  hg_filter_del(netns: string | null, ifindex: number, pref: number, error: Uint8Array): number;
+  hg_filter_del(
+    netns: string | null,
+    ifindex: number,
+    pref: number,
+    kind: string,
+    handle: number,
+    error: Uint8Array,
+  ): number;
   hg_bpf_counters(progId: number, map: string, values: BigUint64Array, max: number, error: Uint8Array): number;
   hg_bpf_get(progId: number, map: string, value: BigUint64Array): number;
   hg_bpf_set(progId: number, map: string, value: bigint): number;
@@ -90,7 +97,8 @@ const PROTOTYPES: Readonly<Record<keyof Shim, string>> = {
   hg_sockets_find: 'int32_t hg_sockets_find(void *sockets, const void *queries, uint32_t count, void *results)',
   hg_sockets_close: 'void hg_sockets_close(void *sockets)',
   hg_tc_stats: 'int32_t hg_tc_stats(const char *netns, uint32_t ifindex, void *stats, uint32_t max, void *error)',
-  hg_filter_del: 'int32_t hg_filter_del(const char *netns, uint32_t ifindex, uint16_t pref, void *error)',
+  hg_filter_del:
+    'int32_t hg_filter_del(const char *netns, uint32_t ifindex, uint16_t pref, const char *kind, uint32_t handle, void *error)',
   hg_bpf_counters:
     'int32_t hg_bpf_counters(uint32_t prog_id, const char *map, void *values, uint32_t max, void *error)',
   hg_bpf_get: 'int32_t hg_bpf_get(uint32_t prog_id, const char *map, void *value)',

@@ -4,7 +4,7 @@
 import { type LifePart, lifecycle } from '../../kernel/datapath-lifecycle.ts';
 import { turn } from './turn.ts';
 
-const CT: readonly LifePart[] = ['devices', 'reload', 'kept', 'guarded'];
-const MARK: readonly LifePart[] = ['devices', 'reload', 'guarded', 'again', 'renamed'];
+const CT: readonly LifePart[] = ['devices', 'reload', 'kept', 'guarded', 'hung', 'foreign'];
+const MARK: readonly LifePart[] = ['devices', 'reload', 'guarded', 'hung', 'again', 'renamed'];
 
 for (const [datapath, parts] of turn([['ct', CT] as const], [['mark', MARK] as const])) lifecycle(datapath, parts);
