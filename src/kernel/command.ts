@@ -63,9 +63,11 @@ export const noTool = (tool: string, cause?: unknown): HeadgateError =>
 
 /** What a terminal, or whoever ends a whole group of processes, sends to all of them. */
 const OUR_SIGNALS: ReadonlySet<unknown> = new Set(['SIGINT', 'SIGTERM', 'SIGHUP']);
+/** Whoever presses Ctrl-C again and again hits another one each time; a program that is ended every time is meant. */
+const MOST_TRIES = 10;
 
 /** Runs a command to its end, whatever that is. @throws HeadgateError HG_NO_TOOL where the program is not installed */
-export function execute(argv: Argv, options: CommandOptions = {}): Promise<Outcome> {
+export function execute(argv: Argv, options: CommandOptions = {}, tries = 1): Promise<Outcome> {
   const [tool, args] = within(argv, options);
   return new Promise((resolve, reject) => {
     // In a session of its own: Ctrl-C is for us to answer, and must not cut short what takes everything down.
@@ -90,7 +92,7 @@ export function execute(argv: Argv, options: CommandOptions = {}): Promise<Outco
     child.once('close', (status, signal) => {
       clearTimeout(timer);
       // It came before the child had left our session: the program has not begun.
-      if (OUR_SIGNALS.has(signal)) return resolve(execute(argv, options));
+      if (OUR_SIGNALS.has(signal) && tries < MOST_TRIES) return resolve(execute(argv, options, tries + 1));
       resolve({ status: status ?? -1, stdout, stderr: stderr || (signal ? `it was ended by ${signal}` : '') });
     });
     // A command that ends before it has read its input gives EPIPE; its exit status says what went wrong.
