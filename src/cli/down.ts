@@ -42,27 +42,31 @@ interface Place {
 
 /** @throws HeadgateError HG_RUNNING */
 async function leaveNow(): Promise<Place> {
-  const leave = await acquireInstance();
+  const leave = await acquireInstance('moment');
   if (leave) return { leave, stopped: [] };
   throw new HeadgateError('HG_RUNNING', { pid: (await getPid()) ?? 'unknown' });
 }
 
 /**
- * Has whoever has the place leave it: what is killed leaves a journal, by which all it has begun is taken down.
+ * Has the service that has the place leave it: what is killed leaves a journal, by which all it has begun is taken down.
  *
  * @throws HeadgateError HG_RUNNING
  */
 async function stopAndLeave(): Promise<Place> {
-  const pid = await getPid();
   const stopped: string[] = [];
-  if (pid !== undefined) {
-    signal(pid, 'SIGTERM');
-    stopped.push(`stop headgate (pid ${pid})`);
-  }
-  let end = Date.now() + (pid === undefined ? 0 : PATIENCE_MS);
+  let pid: number | undefined;
+  let end = Date.now() + PATIENCE_MS;
   for (;;) {
-    const leave = await acquireInstance();
+    const leave = await acquireInstance('moment');
     if (leave) return { leave, stopped };
+    if (pid === undefined) {
+      pid = await getPid();
+      if (pid !== undefined) {
+        signal(pid, 'SIGTERM');
+        stopped.push(`stop headgate (pid ${pid})`);
+        end = Date.now() + PATIENCE_MS;
+      }
+    }
     if (Date.now() > end) {
       if (pid === undefined || stopped.length > 1 || (await getPid()) !== pid)
         throw new HeadgateError('HG_RUNNING', { pid: pid ?? 'unknown' });
@@ -70,7 +74,7 @@ async function stopAndLeave(): Promise<Place> {
       stopped.push(`kill headgate (pid ${pid}), which did not stop`);
       end = Date.now() + PATIENCE_MS;
     }
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await new Promise((resolve) => setTimeout(resolve, 100));
   }
 }
 

@@ -21,7 +21,7 @@ Exit status: 0 all is well now; 4 headgate is running, and sees to it itself; 3,
     .action(async (options: { json?: boolean }) => {
       ensureRoot('changing qdiscs and devices');
       const { recover, getServicePid, guarded } = await import('../service/index.ts');
-      const leave = await acquireInstance();
+      const leave = await acquireInstance('moment');
       if (!leave) throw new HeadgateError('HG_RUNNING', { pid: (await getServicePid()) ?? 'unknown' });
       const { done } = await guarded(recover).finally(leave);
       if (options.json) printJson({ done });

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open, readdir, readFile, readlink, rm, stat } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { HeadgateError } from '../model/index.ts';
 import { getSocketPath } from './local-socket.ts';
 import { getStatePath, inStateFolder, STATE_FOLDER } from './machine.ts';
@@ -10,26 +11,48 @@ import { type Peer, tryLock } from './shim/index.ts';
 import { delToken } from './token.ts';
 
 /**
- * In the abstract namespace of unix(7), of which each network namespace has its own: it is seen from where another /run
- * is mounted, too, as from a container.
+ * `service`: for as long as it runs. `moment`: for one thing to be done, by a command; it is not to be stopped, and whoever wants the
+ * place waits for it.
  */
-const NAME = '\0headgate';
+type Stay = 'service' | 'moment';
+
+/**
+ * In the abstract namespace of unix(7), of which each network namespace has its own: they are seen from where another /run
+ * is mounted, too, as from a container. Who has the place has the one of its kind, and no root has the other.
+ */
+const NAMES: Readonly<Record<Stay, string>> = { service: '\0headgate', moment: '\0headgate-moment' };
+
+/** For how long one that has the place for a moment is waited for, and how often it is looked for. */
+const PATIENCE_MS = 10_000;
+const LOOK_MS = 50;
 
 /**
  * Takes the place of the one service of this network namespace; call the result to leave it. Undefined: it is taken, by
- * a process of root. The place is free when that process ends, however that happens.
+ * a service of root, or by a moment that has lasted for 10 s. The place is free when that process ends, however that happens.
  *
  * @throws HeadgateError HG_NO_PLACE, HG_NO_SHIM
  */
-export async function acquireInstance(): Promise<(() => Promise<void>) | undefined> {
+export async function acquireInstance(stay: Stay): Promise<(() => Promise<void>) | undefined> {
+  const end = Date.now() + PATIENCE_MS;
+  for (;;) {
+    const leave = await tryAcquire(stay);
+    // Who is coming or going has no name yet, or none any more.
+    if (leave || Date.now() > end || (await isServed())) return leave;
+    await sleep(LOOK_MS);
+  }
+}
+
+async function tryAcquire(stay: Stay): Promise<(() => Promise<void>) | undefined> {
   const path = await getStatePath('lock');
   const lock = await inStateFolder(() => openLocked(path));
   if (!lock) return undefined;
-  const name = await takeName().catch(async (error) => {
+  const name = await takeName(NAMES[stay]).catch(async (error) => {
     await lock.close();
     throw error;
   });
-  if (name === 'taken') {
+  const other = NAMES[stay === 'service' ? 'moment' : 'service'];
+  if (name === 'taken' || isRoot(await getHolder(other))) {
+    if (name !== 'taken') name?.close();
     await lock.close();
     return undefined;
   }
@@ -44,13 +67,17 @@ export async function acquireInstance(): Promise<(() => Promise<void>) | undefin
   };
 }
 
+/** A service has the place: its name, or where a user has that, its control socket, says so. */
+const isServed = async (): Promise<boolean> =>
+  isRoot(await getHolder(NAMES.service)) || isRoot(await getHolder(await getSocketPath()));
+
 /**
- * Process that has the place, also one that hangs. Undefined: nobody has, or who cannot be told, since a user who is not
+ * Process of the service that has the place, also of one that hangs. Undefined: none has, or who cannot be told, since a user who is not
  * root has the name, or since it is not seen from our process namespace.
  */
 export async function getInstancePid(): Promise<number | undefined> {
-  const holder = await getHolder();
-  return holder?.uid === 0 && holder.pid > 0 ? holder.pid : undefined;
+  const holder = await getHolder(NAMES.service);
+  return isRoot(holder) && holder!.pid > 0 ? holder!.pid : undefined;
 }
 
 /**
@@ -93,27 +120,31 @@ async function openLocked(path: string): Promise<FileHandle | undefined> {
 }
 
 /** Undefined: a user who is not root has taken the name. That is rude, and no reason not to start. */
-async function takeName(): Promise<Server | 'taken' | undefined> {
+async function takeName(path: string): Promise<Server | 'taken' | undefined> {
   const server = createServer((socket) => socket.destroy());
   const bound = await new Promise<boolean>((resolve, reject) => {
     server.once('error', (cause: NodeJS.ErrnoException) => {
       if (cause.code === 'EADDRINUSE') resolve(false);
       else
         reject(
-          new HeadgateError('HG_KERNEL', { command: 'listening on @headgate', problem: cause.message }, { cause }),
+          new HeadgateError(
+            'HG_KERNEL',
+            { command: `listening on ${path.replace('\0', '@')}`, problem: cause.message },
+            { cause },
+          ),
         );
     });
-    server.listen({ path: NAME }, () => resolve(true));
+    server.listen({ path }, () => resolve(true));
     server.unref();
   });
   if (bound) return server;
-  return (await getHolder())?.uid === 0 ? 'taken' : undefined;
+  return isRoot(await getHolder(path)) ? 'taken' : undefined;
 }
 
-/** The process that listens at {@link NAME}, also one that hangs: the kernel connects, and knows who began to listen (unix(7), SO_PEERCRED). */
-function getHolder(): Promise<Peer | undefined> {
+/** The process that listens there, also one that hangs: the kernel connects, and knows who began to listen (unix(7), SO_PEERCRED). */
+function getHolder(path: string): Promise<Peer | undefined> {
   return new Promise((resolve) => {
-    const socket = connect({ path: NAME });
+    const socket = connect({ path });
     socket.once('error', () => resolve(undefined));
     socket.once('connect', () => {
       resolve(getSocketPeer(socket));
@@ -121,6 +152,8 @@ function getHolder(): Promise<Peer | undefined> {
     });
   });
 }
+
+const isRoot = (holder: Peer | undefined): boolean => holder?.uid === 0;
 
 /** Of every process, and of every mount (ip netns), that we see. */
 async function listNamespaces(): Promise<ReadonlySet<string>> {

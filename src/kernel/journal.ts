@@ -1,7 +1,7 @@
 import { closeSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import type { Command } from '../model/index.ts';
-import { getStatePath, inStateFolder, noPlace } from './machine.ts';
+import { getStatePath, inStateFolder, noPlace, type RecordKind } from './machine.ts';
 
 /**
  * What is being done, and for a reload the record of what was applied before it. `finish`: it is done but for what has to be
@@ -116,13 +116,13 @@ function isStep(line: unknown): line is Step {
 
 export const delJournal = async (): Promise<void> => rm(await getStatePath('journal'), { force: true });
 
-/** The record of what is applied, as {@link replaceApplied} was given it; undefined where there is none. */
-export const getApplied = async (): Promise<string | undefined> =>
-  readFile(await getStatePath('applied'), 'utf8').catch(() => undefined);
+/** A record, as {@link replaceRecord} was given it; undefined where there is none. */
+export const getRecord = async (kind: RecordKind): Promise<string | undefined> =>
+  readFile(await getStatePath(kind), 'utf8').catch(() => undefined);
 
 /** Puts a record in the place of the one there was, whole or not at all; undefined: none is there. @throws HeadgateError HG_NO_PLACE */
-export async function replaceApplied(record: string | undefined): Promise<void> {
-  const path = await getStatePath('applied');
+export async function replaceRecord(kind: RecordKind, record: string | undefined): Promise<void> {
+  const path = await getStatePath(kind);
   if (record === undefined) return rm(path, { force: true });
   await inStateFolder(async () => {
     await writeFile(`${path}.new`, record, { mode: 0o600 });

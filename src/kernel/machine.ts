@@ -26,8 +26,11 @@ export async function getNamespaceId(): Promise<string> {
 /** Where what belongs to the running service lies: /run is empty after a boot, and root's alone to write. */
 export const STATE_FOLDER = '/run/headgate';
 
-/** What of a network namespace lies there: the lock and the socket of its service, the token of its web page, {@link addFiles}, the journal and the record. */
-export type StateKind = 'lock' | 'sock' | 'token' | 'd' | 'plan' | 'journal' | 'applied';
+/** What of a network namespace lies there: the lock and the socket of its service, the token of its web page, {@link addFiles}, the journal and the records. */
+export type StateKind = 'lock' | 'sock' | 'token' | 'd' | 'plan' | 'journal' | RecordKind;
+
+/** What is applied; the policy that nobody has confirmed, and what ran before it. */
+export type RecordKind = 'applied' | 'trial';
 
 /** Path of what belongs to a network namespace, by its number: the caller's, where none is given. */
 export const getStatePath = async (kind: StateKind, namespace?: string): Promise<string> =>

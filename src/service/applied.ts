@@ -1,6 +1,6 @@
 import { deserialize, serialize } from 'node:v8';
 import { listBuilt, type Places, type Scene } from '../apply/index.ts';
-import { getApplied, run, Scratch } from '../kernel/index.ts';
+import { getRecord, type RecordKind, run, Scratch } from '../kernel/index.ts';
 import type { Policy } from '../language/index.ts';
 import type { Command } from '../model/index.ts';
 import { type Datapath, type DatapathName, type LinkShape, planOperations, tapsOf } from '../shape/index.ts';
@@ -10,23 +10,27 @@ export interface Applied {
   readonly policy: Policy;
   readonly datapath: DatapathName;
   readonly generation: number;
-  /** Taken back, or to be taken back by whoever finds the journal: nobody confirmed it. A start does not take it up again. */
-  readonly unconfirmed?: Policy | undefined;
 }
 
 /** Whoever changes what a policy turns into, or the policy's own shape, changes this: other records are as none. */
 const FORMAT = 1;
 
-export const writeApplied = ({ policy, datapath, generation, unconfirmed }: Applied): string =>
-  serialize([FORMAT, { policy, datapath, generation, unconfirmed }]).toString('base64');
+export const writeApplied = ({ policy, datapath, generation }: Applied): string =>
+  writeRecord({ policy, datapath, generation });
 
 /** The record of this network namespace; undefined where there is none that can be read. */
-export async function readApplied(): Promise<Applied | undefined> {
-  const text = await getApplied();
+export const readApplied = (): Promise<Applied | undefined> => readRecord<Applied>('applied');
+
+/** What holds policies, as text. */
+export const writeRecord = (content: object): string => serialize([FORMAT, content]).toString('base64');
+
+/** What {@link writeRecord} has written; undefined where there is none that can be read. */
+export async function readRecord<T>(kind: RecordKind): Promise<T | undefined> {
+  const text = await getRecord(kind);
   if (text === undefined) return undefined;
   try {
-    const [format, applied] = deserialize(Buffer.from(text, 'base64')) as [number, Applied];
-    return format === FORMAT ? applied : undefined;
+    const [format, content] = deserialize(Buffer.from(text, 'base64')) as [number, T];
+    return format === FORMAT ? content : undefined;
   } catch {
     return undefined;
   }

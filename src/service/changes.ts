@@ -1,4 +1,4 @@
-import { delFiles, Journal, replaceApplied } from '../kernel/index.ts';
+import { delFiles, Journal, replaceRecord } from '../kernel/index.ts';
 import type { Policy } from '../language/index.ts';
 import { type Capabilities, HeadgateError, type MarkField } from '../model/index.ts';
 import type { MonitorStream } from '../monitor/stream.ts';
@@ -15,6 +15,7 @@ import { type LoadPolicy, type ReloadResult, reloadPolicy } from './reload.ts';
 import type { InForce } from './resume.ts';
 import { shapeHere } from './shape-here.ts';
 import type { TableKeeper } from './table-keeper.ts';
+import { endTrial, tryOut } from './trial.ts';
 
 /** What a change reaches into. */
 export interface Changed {
@@ -29,17 +30,13 @@ export interface Changed {
   readonly finishing: Finishing;
 }
 
-/** A policy that has to be confirmed, or one that was not. */
-interface Trial {
-  readonly unconfirmed?: Policy | undefined;
-  readonly refused?: Policy | undefined;
-}
-
 /** What is in force, and how it becomes something else: one change after the other, each to its end, and with its way back. */
 export class Changes {
   readonly #of: Changed;
   #inForce: InForce;
   #changed: Promise<unknown> = Promise.resolve();
+  /** A reload that has not begun to read, and that none has to confirm. */
+  #waiting: Promise<ReloadResult> | undefined;
   #stopping = false;
 
   constructor(inForce: InForce, of: Changed) {
@@ -55,14 +52,28 @@ export class Changes {
     return this.#inForce.shapes;
   }
 
-  /** Reads the policy anew and puts it in the place of the one in force. Never rejects. @param confirm ms in which it has to be confirmed */
-  async reload(confirm?: number): Promise<ReloadResult> {
-    const result = await this.#inTurn(() => this.#reload(confirm));
+  /**
+   * Reads the policy anew and puts it in the place of the one in force; where a reload waits for its turn already, it is that one.
+   * Never rejects.
+   *
+   * @param confirm ms in which it has to be confirmed; then it is one of its own
+   */
+  reload(confirm?: number): Promise<ReloadResult> {
+    if (confirm !== undefined) return this.#reloadInTurn(() => this.#reload(confirm));
+    this.#waiting ??= this.#reloadInTurn(() => {
+      this.#waiting = undefined;
+      return this.#reload(undefined);
+    });
+    return this.#waiting;
+  }
+
+  async #reloadInTurn(reload: () => Promise<ReloadResult>): Promise<ReloadResult> {
+    const result = await this.#inTurn(reload);
     const open = this.#of.links.status.links.flatMap(({ name, state }) => (state === 'open' ? [name] : []));
     return 'error' in result || open.length === 0 ? result : { ...result, open };
   }
 
-  /** What is being changed comes to its end, and no other change begins. */
+  /** What is being changed comes to its end, and no other change begins: those that wait are refused. */
   async stop(): Promise<void> {
     this.#stopping = true;
     void this.#of.finishing.hurry();
@@ -79,14 +90,21 @@ export class Changes {
     const result = await reloadPolicy(file, load, async (next) => {
       const { waiting } = confirmation;
       if (waiting) throw new HeadgateError('HG_CONFIRM_FIRST', { until: waiting.until });
-      settle = await this.#change(next, confirm === undefined ? {} : { unconfirmed: next });
+      if (confirm !== undefined) settle = await tryOut({ tried: next, before }, () => this.#change(next));
+      else {
+        settle = await this.#change(next);
+        await endTrial().catch(stream.warn('the record'));
+      }
     });
     if (confirm === undefined || 'error' in result) void settle();
     else {
       const tried = this.policy;
       Object.assign(result, {
         confirm: confirmation.begin('reload', confirm, {
-          settle,
+          settle: async () => {
+            await endTrial().catch(stream.warn('the record'));
+            await settle();
+          },
           // The way back is a change like any other: it begins where this one has come to its end.
           takeBack: () => {
             void settle();
@@ -108,14 +126,14 @@ export class Changes {
   #takeBack(before: Policy, tried: Policy): Promise<void> {
     return this.#inTurn(async () => {
       if (this.policy !== tried) return;
-      const settle = await this.#change(before, { refused: tried });
+      const settle = await this.#change(before);
       void settle();
       this.#say(before.file, 'is what ran before, and is in force again');
     }).catch(this.#of.stream.warn('the policy that ran before could not be put back'));
   }
 
   /** Returns what is left to do when there is no way back any more. @throws HeadgateError; then nothing has changed */
-  async #change(next: Policy, tried: Trial): Promise<() => Promise<void>> {
+  async #change(next: Policy): Promise<() => Promise<void>> {
     const { capabilities, field, stream, links, following, tables, finishing } = this.#of;
     // What waited to be confirmed may have come to its end meanwhile.
     await finishing.ended;
@@ -131,15 +149,14 @@ export class Changes {
       await delFiles(prepared.files.filter((path) => !was.prepared.files.includes(path)));
       throw error;
     };
-    const applied = writeApplied({ ...was, unconfirmed: tried.unconfirmed });
+    const applied = writeApplied(was);
     const journal = await Journal.begin({ kind: 'reload', applied }).catch(delMade);
     const after = await links.change(from, to, capabilities, journal).catch(async (error) => {
       await journal.end();
       return delMade(error);
     });
     this.#inForce = { policy: next, shapes: to.shapes, datapath: was.datapath, generation, prepared };
-    const record = writeApplied({ ...this.#inForce, unconfirmed: tried.refused });
-    await replaceApplied(record).catch(stream.warn('the record'));
+    await replaceRecord('applied', writeApplied(this.#inForce)).catch(stream.warn('the record'));
     try {
       await following.replace(to);
     } catch (error) {
@@ -150,21 +167,25 @@ export class Changes {
     return () => finishing.begin(after, journal, old);
   }
 
-  /** Does it on what was made whole and looked at again; while one waits for queues to run empty, links are watched all the same. */
+  /** After what is under way; on the way down, too, where the task is refused ({@link #change}). */
   #inTurn<T>(task: () => Promise<T>): Promise<T> {
+    const doing = this.#changed.then(() => (this.#stopping ? task() : this.#onWhatIsWhole(task)));
+    this.#changed = doing.catch(() => {});
+    return doing;
+  }
+
+  /** Does it on what was made whole and looked at again; while one waits for queues to run empty, links are watched all the same. */
+  #onWhatIsWhole<T>(task: () => Promise<T>): Promise<T> {
     const { links, tables, finishing, stream } = this.#of;
     const beginAnew = async () => {
       await links.beginAnew(this.#inForce.prepared.datapath);
       tables.begin();
     };
-    const doing = this.#changed
-      .then(() => finishing.ended)
+    return finishing.ended
       .then(() => links.exclusively(beginAnew).catch(stream.warn('a look at what is there')))
       .then(() => links.wholly(task))
       .finally(() => finishing.ended)
       .finally(() => links.wholly(async () => {}));
-    this.#changed = doing.catch(() => {});
-    return doing;
   }
 
   #say(file: string, reason: string): void {

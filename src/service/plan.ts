@@ -10,8 +10,9 @@ import { bestDatapath, ensureDatapath, prepareDatapath, type WriteFiles } from '
 import { chooseMarksHere } from './marks.ts';
 import { type Change, planBetween, told } from './plan-steps.ts';
 import { reloadChecks } from './reload.ts';
-import { findInForce, findRunning, getPolicyBefore, type InForce } from './resume.ts';
+import { findInForce, findRunning, type InForce } from './resume.ts';
 import { shapeHere } from './shape-here.ts';
+import { getPolicyBefore } from './trial.ts';
 
 /** What stands between what is in the kernel and what a policy wants. */
 export interface Plan {

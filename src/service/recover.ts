@@ -1,5 +1,5 @@
 import { ifbsOf, inspect, isRedirected, type Scene, teardown, undoSteps, whyItStays } from '../apply/index.ts';
-import { delFiles, delJournal, getJournal, Journal, MarkWriter, replaceApplied, runCommand } from '../kernel/index.ts';
+import { delFiles, delJournal, getJournal, Journal, MarkWriter, replaceRecord, runCommand } from '../kernel/index.ts';
 import { conntrackDump } from '../kernel/sources.ts';
 import type { MarkField } from '../model/index.ts';
 import { clearMarks } from '../pipeline/index.ts';
@@ -36,7 +36,7 @@ async function takeBack(): Promise<string[]> {
   await inspect()
     .then(leaveUnwatched)
     .catch(() => {});
-  await replaceApplied(journal.applied);
+  await replaceRecord('applied', journal.applied);
   await delJournal();
   return [
     'the reload was interrupted; the policy before it is in force',
@@ -68,7 +68,7 @@ export async function takeDown(known?: MarkField): Promise<string[]> {
   const journal = await Journal.begin({ kind: 'down' }).catch(() => undefined);
   const removed = await teardown();
   await delFiles();
-  await replaceApplied(undefined);
+  await replaceRecord('applied', undefined);
   // Marks without our objects are not ours to touch.
   if (removed.length > 0 && field) await clearField(field).catch(() => clearField(field));
   await journal?.end();

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { inspect, type Scene } from '../apply/index.ts';
-import { getApplied, hasRight } from '../kernel/index.ts';
+import { getRecord, hasRight } from '../kernel/index.ts';
 import type { Policy } from '../language/index.ts';
 import type { Capabilities, MarkField } from '../model/index.ts';
 import { type DatapathName, type LinkShape, nameAs, nameAsThere, qdiscsOf } from '../shape/index.ts';
@@ -31,7 +31,7 @@ export async function compareBeforehand(datapath: DatapathName, capabilities: Ca
 
 const digestOfRecord = async (): Promise<string> =>
   createHash('sha256')
-    .update((await getApplied()) ?? '')
+    .update((await getRecord('applied')) ?? '')
     .digest('hex');
 
 /** What a record comes to here, and the first object that is otherwise in the kernel. */
@@ -104,12 +104,6 @@ function whyNot(
   if (!applied) return UNKNOWN;
   if (applied.datapath !== wanted.datapath) return `it is of datapath ${applied.datapath}`;
   return scene.field?.mask === wanted.field.mask ? undefined : 'it has other marks';
-}
-
-/** What ran before a policy that was tried, and that nobody confirmed; undefined where this one was not. */
-export async function getPolicyBefore(tried: Policy): Promise<Policy | undefined> {
-  const applied = await readApplied();
-  return applied?.unconfirmed && isSamePolicy(applied.unconfirmed, tried) ? applied.policy : undefined;
 }
 
 /** The two say the same, but for where they come from. */

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { checkEffects, checkLink, checkMap, checkTable, runOperations, teardown, teardownOf } from '../apply/index.ts';
 import { factSources } from '../facts/index.ts';
-import { acquireInstance, delFiles, ensureRoot, Journal, replaceApplied } from '../kernel/index.ts';
+import { acquireInstance, delFiles, ensureRoot, Journal, replaceRecord } from '../kernel/index.ts';
 import type { ParsedPolicy, Policy } from '../language/index.ts';
 import { type Capabilities, formatMark, HeadgateError, type Loopback } from '../model/index.ts';
 import type { MonitorItem } from '../monitor/index.ts';
@@ -30,12 +30,13 @@ import { chooseMarksHere } from './marks.ts';
 import { listMetrics } from './metrics.ts';
 import { clearField, recover, takeDown } from './recover.ts';
 import type { LoadPolicy, ReloadResult } from './reload.ts';
-import { findInForce, getPolicyBefore, isSamePolicy } from './resume.ts';
+import { findInForce, isSamePolicy } from './resume.ts';
 import { openWeb } from './serve-web.ts';
 import { shapeHere } from './shape-here.ts';
 import { shareRunning } from './share-running.ts';
 import type { ServiceStatus } from './status.ts';
 import { TableKeeper } from './table-keeper.ts';
+import { endTrial, getPolicyBefore } from './trial.ts';
 import { withCapabilities } from './with-capabilities.ts';
 
 /** Headgate at work: the kernel's objects are in place, flows are being decided. */
@@ -104,7 +105,7 @@ async function startWith(
   const opened = new Closers();
   let keep = false;
   try {
-    const leave = await acquireInstance();
+    const leave = await acquireInstance('service');
     if (!leave) throw new HeadgateError('HG_RUNNING', { pid: (await getServicePid()) ?? 'unknown' });
     opened.add(leave);
     const stream = new MonitorStream(randomBytes(4).toString('hex'));
@@ -164,9 +165,10 @@ async function startWith(
       () => following.refill(),
     );
     await Promise.all([
-      replaceApplied(writeApplied({ policy, datapath: name, generation, unconfirmed })),
+      replaceRecord('applied', writeApplied({ policy, datapath: name, generation })),
       links.exclusively(() => tables.become(wanted)),
     ]);
+    if (!unconfirmed) await endTrial();
     // Until then whoever finds the journal takes it back.
     const oldFiles = inForce?.prepared.files.filter((path) => !prepared.files.includes(path)) ?? [];
     const settleStart = () => finishing.begin(rest, journal, oldFiles);

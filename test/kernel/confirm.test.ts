@@ -138,6 +138,54 @@ describe('killed while it waits to be confirmed', () => {
   });
 });
 
+describe('stopped by whoever', () => {
+  it.each([
+    ['after it came back', SHORT],
+    ['while it waits', LONG],
+  ])('what nobody confirmed is not taken up again by a start, %s', async (_, time) => {
+    await writeFile(file, policy('50mbit'));
+    const first = await gateway.up(file);
+    await writeFile(file, policy('30mbit'));
+    expect((await gateway.headgate('reload', '--confirm', time)).status).toBe(0);
+    if (time === SHORT) await soon(async () => expect(await ceiling()).toBe(50e6));
+    expect((await gateway.headgate('down')).status).toBe(0);
+    expect((await first.ended).status).toBe(0);
+
+    expect((await gateway.headgate('plan', file)).stdout).toMatch(/was not confirmed: up goes back to what ran before/);
+    const second = await gateway.up(file);
+    await second.line((line) => line.includes('was not confirmed: what ran before is in force'));
+    expect(await ceiling()).toBe(50e6);
+    await second.stop('SIGTERM');
+    const third = await gateway.up(file);
+    expect(await ceiling()).toBe(50e6);
+    // A reload takes it, and that is remembered.
+    expect((await gateway.headgate('reload')).status).toBe(0);
+    await third.stop('SIGTERM');
+    await gateway.up(file);
+    expect(await ceiling()).toBe(30e6);
+  });
+
+  it('what was confirmed, and another policy, a start takes', async () => {
+    await writeFile(file, policy('50mbit'));
+    await gateway.up(file);
+    await writeFile(file, policy('30mbit'));
+    expect((await gateway.headgate('reload', '--confirm', LONG)).status).toBe(0);
+    expect((await gateway.headgate('confirm')).status).toBe(0);
+    expect((await gateway.headgate('down')).status).toBe(0);
+    const second = await gateway.up(file);
+    expect(await ceiling()).toBe(30e6);
+    await writeFile(file, policy('20mbit'));
+    expect((await gateway.headgate('reload', '--confirm', LONG)).status).toBe(0);
+    await second.stop('SIGTERM');
+    await writeFile(file, policy('40mbit'));
+    await (await gateway.up(file)).stop('SIGTERM');
+    // With another in between, what was refused is forgotten.
+    await writeFile(file, policy('20mbit'));
+    await gateway.up(file);
+    expect(await ceiling()).toBe(20e6);
+  });
+});
+
 describe('reload --confirm', () => {
   it('has the policy before come back when nobody confirms, and loses no packet', async () => {
     await writeFile(file, policy('50mbit'));

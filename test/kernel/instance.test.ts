@@ -5,7 +5,9 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { getStatePath, run, STATE_FOLDER } from '../../src/kernel/index.ts';
 import { Namespace, Program } from '../../src/lab/index.ts';
-import { Gateway } from './gateway.ts';
+import { standIn } from './faults.ts';
+import { type Exit, exitOf, FORGETFUL, Gateway, HEADGATE } from './gateway.ts';
+import { soon } from './soon.ts';
 
 const RATES = ['--device', 'wan', '--download', '50mbit'];
 
@@ -83,6 +85,47 @@ describe('the place of the one service', () => {
     expect((await gateway.headgate('down')).status).toBe(0);
     const left = (await readdir(STATE_FOLDER)).filter((name) => name.startsWith(`${id}.`));
     expect(left).toEqual([]);
+  });
+});
+
+describe('a command that has the place for a moment', () => {
+  /** Starts one whose tc takes its time, and resolves when it has the place. */
+  async function startSlowly(...argv: readonly string[]): Promise<Promise<Exit>[]> {
+    const path = await standIn(
+      join(gateway.folder, 'slow'),
+      'tc',
+      `#!/bin/sh\nsleep 1\nPATH=${process.env.PATH} exec tc "$@"\n`,
+    );
+    const ended = exitOf(gateway.box.name, 'env', path, ...argv);
+    await soon(async () => expect(await gateway.box.run('cat', '/proc/net/unix')).toContain('@headgate'));
+    return [ended];
+  }
+  const command = (name: string) => [...HEADGATE, name];
+
+  it('is waited for by another such, and not stopped', async () => {
+    const before = await gateway.snapshot();
+    await gateway.killUnguarded(await gateway.up());
+    const [recovering] = await startSlowly(...command('recover'));
+    const down = await gateway.headgate('down');
+    expect(down).toMatchObject({ status: 0, stdout: expect.not.stringContaining('stop headgate') });
+    expect((await recovering!).status).toBe(0);
+    expect(await gateway.snapshot()).toBe(before);
+  });
+
+  it.each([
+    ['recover', command('recover')],
+    ['down', command('down')],
+    ['recover, from another /run', [...FORGETFUL, ...command('recover')]],
+  ])('%s: up waits for it, and then starts', async (_, argv) => {
+    await gateway.killUnguarded(await gateway.up());
+    const [brief] = await startSlowly(...argv);
+    const program = await gateway.up();
+    expect((await brief!).status).toBe(0);
+    expect((await gateway.link()).state).toBe('steering');
+    expect(await gateway.headgate('recover')).toMatchObject({
+      status: 4,
+      stderr: expect.stringContaining(`headgate runs here already (pid ${program.pid})`),
+    });
   });
 });
 

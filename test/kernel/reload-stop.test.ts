@@ -3,6 +3,7 @@
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { Program } from '../../src/lab/index.ts';
 import { Faults } from './faults.ts';
@@ -63,4 +64,34 @@ it('SIGHUP on the way down: nothing is built', async () => {
   expect(await gateway.snapshot()).toBe(nothing);
   expect(told.join('\n')).toContain('hg-wan');
   expect(told.join('\n')).not.toContain('hg-lan');
+});
+
+/** Sixty, while the first reload looks at what is there, and is not answered. */
+async function sendMany(): Promise<void> {
+  await faults.set('hangs', 1, 'tc -statistics -json filter show');
+  process.kill(program.pid!, 'SIGHUP');
+  await hit();
+  for (let sent = 0; sent < 60; sent++) {
+    process.kill(program.pid!, 'SIGHUP');
+    await sleep(5);
+  }
+}
+const readings = () => program.output.filter((line) => line.includes('"state":"reading"')).length;
+
+it('many SIGHUPs while a reload waits for its turn come to that one, which reads what is there then', async () => {
+  await sendMany();
+  await writeFile(file, policy('wan').replace('50mbit', '30mbit'));
+  await program.line((line) => line.includes('"state":"changed"'), 60_000 * PATIENCE);
+  expect((await gateway.link()).download!.queues[0]!.ceil).toBe(30e6);
+  expect(readings()).toBe(1);
+  process.kill(program.pid!, 'SIGHUP');
+  await soon(() => expect(readings()).toBe(2));
+});
+
+it('many SIGHUPs, then SIGTERM: the stop waits for none of those that have not begun', async () => {
+  await sendMany();
+  process.kill(program.pid!, 'SIGTERM');
+  expect(await program.ended).toEqual({ status: 0, signal: null });
+  expect(readings()).toBe(1);
+  expect(await gateway.snapshot()).toBe(nothing);
 });
