@@ -76,7 +76,7 @@ Exit status: 0 it was stopped, or the device went; 2 wrong usage, no filter, or 
       const ended = await capture(places, snaplen, filter, name, file).finally(forget);
       await file?.close();
       if (options.json && options.write !== undefined) printJson({ file: options.write, ...ended });
-      else note(describe(ended, options.write));
+      else note(describe(ended, options.write, filter.length > 0));
     });
 }
 
@@ -214,8 +214,9 @@ async function lastLine(child: ChildProcess): Promise<string> {
   return last;
 }
 
-function describe({ packets, dropped, reason }: Ended, file: string | undefined): string {
+function describe({ packets, dropped, reason }: Ended, file: string | undefined, filtered: boolean): string {
   const where = file === undefined ? '' : ` to ${file}`;
   const lost = dropped > 0 ? `, ${dropped} were not, for the reader was too slow` : '';
-  return `${packets} packets were copied${where}${lost}${reason === 'gone' ? '; the queue’s device went' : ''}`;
+  const what = filtered ? 'copied, and written where they pass the filter,' : 'copied';
+  return `${packets} packets were ${what}${where}${lost}${reason === 'gone' ? '; the queue’s device went' : ''}`;
 }
