@@ -22,11 +22,21 @@ const WORDS: readonly (readonly [RegExp, (...numbers: (number | undefined)[]) =>
   ],
 ];
 
+/** What `tc filter show` tells that concerns marks. */
+export interface TcMarks {
+  readonly uses: readonly MarkUse[];
+  /** Lines on marks that are not understood, as phrases. */
+  readonly unseen: readonly string[];
+}
+
 /** Reads what `tc filter show` prints for one place; filters of ours are passed over. */
-export function readTcMarks(text: string, place: string): MarkUse[] {
+export function readTcMarks(text: string, place: string): TcMarks {
   const uses = new Map<string, MarkUse>();
+  const unseen = new Set<string>();
   const foreign = text.split(/^(?=filter )/m).filter((filter) => !isOurPrinted(filter));
   for (const line of foreign.flatMap((filter) => filter.split('\n'))) {
+    if (MARKISH.test(line.replace(/ to device \S+/, '')) && !WORDS.some(([pattern]) => pattern.test(line)))
+      unseen.add(`a tc filter on marks on ${place}, which is not understood: ${line.trim()}`);
     for (const [pattern, meaning] of WORDS) {
       const found = pattern.exec(line);
       if (!found) continue;
@@ -37,8 +47,10 @@ export function readTcMarks(text: string, place: string): MarkUse[] {
         uses.set(JSON.stringify(use), { who: `tc filter on ${place}`, where: `tc filter on ${place}`, ...use });
     }
   }
-  return [...uses.values()];
+  return { uses: [...uses.values()], unseen: [...unseen] };
 }
+
+const MARKISH = /\b(?:ct_|nf_|cp|conn)?mark\b/;
 
 const compared = (of: Use['of'], mark: number, mask: number | undefined): Use[] =>
   mask === undefined || mask === WHOLE_MARK ? [{ of, bits: mark, whole: 'compares' }] : [{ of, bits: mask }];

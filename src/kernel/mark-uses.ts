@@ -13,7 +13,7 @@ import {
   readNftMarks,
 } from './mark-nft.ts';
 import { readRuleMarks } from './mark-routing.ts';
-import { readTcMarks } from './mark-tc.ts';
+import { readTcMarks, type TcMarks } from './mark-tc.ts';
 import { readXfrmMarks } from './mark-xfrm.ts';
 import { listDevices, listQdiscs, type NetDevice, type Qdisc } from './netdev.ts';
 
@@ -55,8 +55,8 @@ export async function surveyMarks(where: Where = {}, seen: Seen = {}): Promise<M
   const known = listSoftwareUses({ names, devices: devices.map(({ name }) => name) });
   const routing = [...readRuleMarks(rules4, 4), ...readRuleMarks(rules6, 6)].map((use) => named(use, known));
   return {
-    uses: [...nft.uses, ...tables.found.flatMap((t) => t.uses), ...routing, ...xfrm.uses, ...tc, ...known],
-    unseen: [...nft.unseen, ...tables.found.flatMap((t) => t.unseen), ...tables.unseen, ...xfrm.unseen],
+    uses: [...nft.uses, ...tables.found.flatMap((t) => t.uses), ...routing, ...xfrm.uses, ...tc.uses, ...known],
+    unseen: [...nft.unseen, ...tables.found.flatMap((t) => t.unseen), ...tables.unseen, ...xfrm.unseen, ...tc.unseen],
   };
 }
 
@@ -122,18 +122,19 @@ async function surveyXfrm(where: Where): Promise<{ uses: MarkUse[]; unseen: stri
 /** Its number, as /proc/net/netlink writes it: linux/netlink.h. */
 const NETLINK_XFRM = '6';
 
-async function surveyTc(qdiscs: readonly Qdisc[] | Promise<readonly Qdisc[]>, where: Where): Promise<MarkUse[]> {
+async function surveyTc(qdiscs: readonly Qdisc[] | Promise<readonly Qdisc[]>, where: Where): Promise<TcMarks> {
   const places = (await qdiscs).flatMap(({ device, kind, handle }): [string, string[]][] => {
     if (kind === 'clsact') return ['ingress', 'egress'].map((way) => [device, [way]]);
     if (kind === 'ingress') return [[device, ['ingress']]];
     return handle === '0:' ? [] : [[device, ['parent', handle]]];
   });
-  const texts = places.map(async ([device, at]): Promise<MarkUse[]> => {
+  const texts = places.map(async ([device, at]): Promise<TcMarks> => {
     // Classless qdiscs have none, and devices go.
     const text = await run(['tc', 'filter', 'show', 'dev', device, ...at] as Argv, where).catch(() => '');
     return readTcMarks(text, device);
   });
-  return (await Promise.all(texts)).flat();
+  const found = await Promise.all(texts);
+  return { uses: found.flatMap(({ uses }) => uses), unseen: found.flatMap(({ unseen }) => unseen) };
 }
 
 const json = async (argv: Argv, where: Where): Promise<unknown> => JSON.parse((await run(argv, where)) || '{}');

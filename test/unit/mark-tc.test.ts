@@ -40,10 +40,23 @@ it.each([
     [],
   ],
 ])('of a tc filter: %j', (text, expected) => {
-  const uses = readTcMarks(`${text}\n`, 'wan');
+  const { uses, unseen } = readTcMarks(`${text}\n`, 'wan');
+  expect(unseen).toEqual([]);
   expect(uses.map(({ of, bits, whole }) => (whole ? [of, bits, whole] : [of, bits]))).toEqual(expected);
   for (const { where } of uses) expect(where).toBe('tc filter on wan');
 });
+
+it.each([
+  '  meta(nf_mark shift 4 mask 0x0000000f eq 0x00000001)',
+  'filter protocol ip pref 1 flow chain 0 handle 0x1 hash keys mark divisor 8',
+  '\taction order 1:  ife encode action pipe type 0xED3E allow mark',
+])('of a tc filter, what is not understood is said: %j', (line) => {
+  const place = 'a tc filter on marks on wan, which is not understood: ';
+  expect(readTcMarks(`${line}\n`, 'wan')).toEqual({ uses: [], unseen: [place + line.trim()] });
+});
+
+it('of a tc filter, a device is no mark', () =>
+  expect(readTcMarks('\taction order 1: mirred (Egress Redirect to device mark) stolen\n', 'wan').unseen).toEqual([]));
 
 it.each([
   ['{"priority":5210,"src":"all","fwmark":"0x80000","fwmask":"0xff0000","table":"main"}', 0xff0000, undefined],
