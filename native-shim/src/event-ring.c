@@ -4,6 +4,7 @@
 #include <bpf/libbpf.h>
 #include <linux/bpf.h>
 #include <linux/membarrier.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -29,7 +30,8 @@ struct event_ring {
 	struct ring now;
 	struct ring larger; /* what the kernel writes to, while `now` is read to its end */
 	int socket;
-	char *path;
+	void *object; /* the file, as it was when we began: another one may be there by the time that we grow */
+	size_t length;
 	size_t page;
 	size_t most; /* it does not grow beyond so many bytes */
 	bool no_loopback;
@@ -151,27 +153,30 @@ static bool attach(const struct ring *ring, int fd)
 /* False: all is as before. */
 static bool open_ring(const struct event_ring *events, struct ring *ring, size_t bytes)
 {
-	ring->object = bpf_object__open_file(events->path, NULL);
+	ring->object = bpf_object__open_mem(events->object, events->length, NULL);
 	if (ring->object && load(events, ring, bytes) && map_ring(ring, events->page) && attach(ring, events->socket))
 		return true;
 	close_ring(ring, events->page);
 	return false;
 }
 
-static bool membarrier(int command)
+static long membarrier(int command)
 {
-	return syscall(SYS_membarrier, command, 0, 0) >= 0;
+	return syscall(SYS_membarrier, command, 0, 0);
 }
 
 /* Has the kernel write to a ring twice as large. Once the barrier is over, which is a synchronize_rcu() (membarrier(2)), nobody writes
- * to the old one any more: it is read to its end first, so that all events stay in their order. */
+ * to the old one any more: it is read to its end first, so that all events stay in their order. With one processor alone the
+ * kernel takes it for done: a writer who was preempted in the filter would have an event lost, and not counted. */
 static void grow(struct event_ring *events)
 {
 	size_t bytes = 2 * events->now.reader.size;
+	/* Negative, or without it: nohz_full. */
+	long known = membarrier(MEMBARRIER_CMD_QUERY);
 
 	if (bytes > events->most)
 		return;
-	if (!membarrier(MEMBARRIER_CMD_GLOBAL) || !open_ring(events, &events->larger, bytes))
+	if (known < 0 || !(known & MEMBARRIER_CMD_GLOBAL) || !open_ring(events, &events->larger, bytes))
 		events->most = 0;
 	else
 		membarrier(MEMBARRIER_CMD_GLOBAL);
@@ -210,7 +215,7 @@ static void close_feed(struct hg_feed *feed)
 
 	close_ring(&events->now, events->page);
 	close_ring(&events->larger, events->page);
-	free(events->path);
+	free(events->object);
 	free(events);
 }
 
@@ -218,6 +223,20 @@ static int silent(enum libbpf_print_level level, const char *format, va_list arg
 {
 	(void)level, (void)format, (void)args;
 	return 0;
+}
+
+static bool read_file(struct event_ring *events, const char *path)
+{
+	FILE *file = fopen(path, "re");
+	long length = file && !fseek(file, 0, SEEK_END) ? ftell(file) : -1;
+
+	if (length > 0 && (events->object = malloc((size_t)length))) {
+		rewind(file);
+		events->length = fread(events->object, 1, (size_t)length, file);
+	}
+	if (file)
+		fclose(file);
+	return length > 0 && events->length == (size_t)length;
 }
 
 struct hg_feed *hg_event_ring_open(int fd, const char *object, uint32_t bytes, uint32_t most, bool no_loopback)
@@ -235,10 +254,9 @@ struct hg_feed *hg_event_ring_open(int fd, const char *object, uint32_t bytes, u
 	events->feed.read = read_feed;
 	events->feed.close = close_feed;
 	events->socket = fd;
-	events->path = strdup(object);
 	events->most = most < MOST_BYTES ? most : MOST_BYTES;
 	events->no_loopback = no_loopback;
-	if (events->path && open_ring(events, &ring, size)) {
+	if (read_file(events, object) && open_ring(events, &ring, size)) {
 		use(events, ring);
 		return &events->feed;
 	}

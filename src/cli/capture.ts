@@ -162,15 +162,13 @@ async function capture(
   const stop = () => void child.kill('SIGINT');
   process.on('SIGINT', stop).on('SIGTERM', stop);
   try {
-    const [status, said] = await Promise.all([
-      endOf(child, CAPTURE),
-      lastLine(child),
-      decoded ? decode(child, onTerminal, filter, name, file) : undefined,
-    ]);
+    const decoding = decoded ? decode(child, onTerminal, filter, name, file) : undefined;
+    const [status, said] = await Promise.all([endOf(child, CAPTURE), lastLine(child), decoding?.catch(() => {})]);
     const [, packets, dropped, reason, problem] = /^(\d+) (\d+) (\w+)(?: (.+))?$/.exec(said) ?? [];
     if (problem !== undefined) throw unwritten(name, `${problem}; ${packets} packets are whole in it`);
     if (status !== 0 || reason === undefined)
       throw new HeadgateError('HG_KERNEL', { command: argv.join(' '), problem: said || `it ended with ${status}` });
+    await decoding;
     return { packets: Number(packets), dropped: Number(dropped), reason: reason as Ended['reason'] };
   } finally {
     child.kill('SIGINT');

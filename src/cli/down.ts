@@ -55,7 +55,7 @@ async function leaveNow(): Promise<Place> {
 async function stopAndLeave(): Promise<Place> {
   const stopped: string[] = [];
   let pid: number | undefined;
-  let end = Date.now() + PATIENCE_MS;
+  let end = performance.now() + PATIENCE_MS;
   for (;;) {
     const leave = await acquireInstance('moment');
     if (leave) return { leave, stopped };
@@ -64,15 +64,15 @@ async function stopAndLeave(): Promise<Place> {
       if (pid !== undefined) {
         signal(pid, 'SIGTERM');
         stopped.push(`stop headgate (pid ${pid})`);
-        end = Date.now() + PATIENCE_MS;
+        end = performance.now() + PATIENCE_MS;
       }
     }
-    if (Date.now() > end) {
+    if (performance.now() > end) {
       if (pid === undefined || stopped.length > 1 || (await getPid()) !== pid)
         throw new HeadgateError('HG_RUNNING', { pid: pid ?? 'unknown' });
       signal(pid, 'SIGKILL');
       stopped.push(`kill headgate (pid ${pid}), which did not stop`);
-      end = Date.now() + PATIENCE_MS;
+      end = performance.now() + PATIENCE_MS;
     }
     await new Promise((resolve) => setTimeout(resolve, 100));
   }

@@ -91,7 +91,7 @@ export function execute(argv: Argv, options: CommandOptions = {}, tries = 1): Pr
     });
     child.once('close', (status, signal) => {
       clearTimeout(timer);
-      // It came before the child had left our session: the program has not begun.
+      // It came before the child had left our session, and the program has not begun; or somebody means the program, which then mostly fails for another reason.
       if (OUR_SIGNALS.has(signal) && tries < MOST_TRIES) return resolve(execute(argv, options, tries + 1));
       resolve({ status: status ?? -1, stdout, stderr: stderr || (signal ? `it was ended by ${signal}` : '') });
     });

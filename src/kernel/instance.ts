@@ -33,11 +33,11 @@ const LOOK_MS = 50;
  * @throws HeadgateError HG_NO_PLACE, HG_NO_SHIM
  */
 export async function acquireInstance(stay: Stay): Promise<(() => Promise<void>) | undefined> {
-  const end = Date.now() + PATIENCE_MS;
+  const end = performance.now() + PATIENCE_MS;
   for (;;) {
     const leave = await tryAcquire(stay);
     // Who is coming or going has no name yet, or none any more.
-    if (leave || Date.now() > end || (await isServed())) return leave;
+    if (leave || performance.now() > end || (await isServed())) return leave;
     await sleep(LOOK_MS);
   }
 }
@@ -68,15 +68,20 @@ async function tryAcquire(stay: Stay): Promise<(() => Promise<void>) | undefined
 }
 
 /** A service has the place: its name, or where a user has that, its control socket, says so. */
-const isServed = async (): Promise<boolean> =>
-  isRoot(await getHolder(NAMES.service)) || isRoot(await getHolder(await getSocketPath()));
+const isServed = async (): Promise<boolean> => isRoot(await getServer());
+
+/** Its process, as either says. */
+async function getServer(): Promise<Peer | undefined> {
+  const named = await getHolder(NAMES.service);
+  return isRoot(named) ? named : getHolder(await getSocketPath());
+}
 
 /**
- * Process of the service that has the place, also of one that hangs. Undefined: none has, or who cannot be told, since a user who is not
- * root has the name, or since it is not seen from our process namespace.
+ * Process of the service that has the place, also of one that hangs. Undefined: none has, or who cannot be told, since it is not
+ * seen from our process namespace.
  */
 export async function getInstancePid(): Promise<number | undefined> {
-  const holder = await getHolder(NAMES.service);
+  const holder = await getServer();
   return isRoot(holder) && holder!.pid > 0 ? holder!.pid : undefined;
 }
 

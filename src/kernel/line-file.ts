@@ -1,5 +1,5 @@
 import { open } from 'node:fs/promises';
-import { HeadgateError } from '../model/index.ts';
+import { HeadgateError, messageOf } from '../model/index.ts';
 import { fileProblem } from './file-problem.ts';
 import { tryLock } from './shim/index.ts';
 
@@ -29,7 +29,13 @@ export async function openLines(file: string, start: string): Promise<LineFile> 
     await handle.close();
     failed(new Error(problem));
   };
-  if (!tryLock(handle.fd)) await refuse('another run writes to it');
+  try {
+    if (!tryLock(handle.fd)) await refuse('another run writes to it');
+  } catch (error) {
+    // NFS without its lock daemon, some of FUSE and 9p.
+    if ((error as HeadgateError).code !== 'HG_KERNEL') throw error;
+    await refuse(`it cannot be locked there: ${messageOf(error)}`);
+  }
   const status = await handle.stat();
   // One that nobody reads would be waited for without end.
   if (status.isFIFO()) await refuse('it is a FIFO');

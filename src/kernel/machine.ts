@@ -1,6 +1,6 @@
-import { constants } from 'node:fs';
-import { access, mkdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { constants, existsSync } from 'node:fs';
+import { access, mkdir, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { type Command, HeadgateError } from '../model/index.ts';
 import { type CommandOptions, run, type Where } from './command.ts';
 import { hasRight } from './rights.ts';
@@ -63,6 +63,14 @@ export async function addFiles(
 /** Removes those files, or with their folder all that are there; none is no error. */
 export async function delFiles(paths?: readonly string[], of: FilesFor = 'd'): Promise<void> {
   for (const path of paths ?? [await folderOf(of)]) await rm(path, { recursive: true, force: true });
+}
+
+/** Removes the folders of plans whose process is no more. */
+export async function delOldPlans(): Promise<void> {
+  const begin = `${basename(await getStatePath('plan'))}.`;
+  for (const name of await readdir(STATE_FOLDER).catch(() => []))
+    if (name.startsWith(begin) && !existsSync(`/proc/${name.slice(begin.length)}`))
+      await rm(join(STATE_FOLDER, name), { recursive: true, force: true });
 }
 
 /** Writes into {@link STATE_FOLDER}, which is made where it is not there. @throws HeadgateError HG_NO_PLACE where `write` cannot */

@@ -46,7 +46,7 @@ function readRule(line: string): { readonly uses: readonly Use[]; readonly under
     );
   const rest = line.replaceAll(MATCH, '');
   const [, target = '', options = ''] = / -[jg] (\S+)(.*)/.exec(rest) ?? [];
-  const read = TARGETS[target];
+  const read = Object.hasOwn(TARGETS, target) ? TARGETS[target] : undefined;
   const effect = read?.(options);
   if (effect) uses.push(...effect);
   const others = [...rest.matchAll(MARKISH)].filter(

@@ -152,7 +152,7 @@ export class FlowClassifier {
   /**
    * Follows another policy from now on, and decides every flow again by it, in turns: each call is one; true: there is another. The
    * marks are rewritten that its queues' numbers ask for. A flow of which the kernel knew better than we, it keeps in the queue of
-   * that name, where there still is one. Until a flow has had its turn it is where the policy before had it.
+   * that name, where there still is one. Until a flow has had its turn it is where the policy before had it, by the number of that class.
    */
   replacing(policy: Policy, field = this.#field): () => boolean {
     // One that has not come to its end does so at once.
@@ -172,6 +172,7 @@ export class FlowClassifier {
 
   #replaceSome(former: Former): void {
     let looked = 0;
+    this.live.setTime();
     for (let next = former.rows.next(); ; next = former.rows.next()) {
       if (next.done) {
         this.#former = undefined;
@@ -196,7 +197,7 @@ export class FlowClassifier {
     const kept = first === byOrigin[view.origin] ? undefined : this.#classes.get(names.get(first) ?? '');
     table.setFirstClass(row, kept ?? 0);
     table.setRule(row, places.get(rule?.name ?? '') ?? -1);
-    const own = this.live.begin(row, false, memories[row]);
+    const own = this.live.beginAnew(row, memories[row]);
     if (own && rule?.until) own.current = this.#policy.rules[table.ruleOf(row)];
     this.#settle(row, own);
     const now = this.decisionOf(row);
@@ -289,7 +290,7 @@ export class FlowClassifier {
   /** Forgets every flow. Marks stay, and the datapath's map until {@link leave}; members of sets go with the next {@link flush}, unless the flow is seen again before. */
   clear(): void {
     const { map, effects } = this.#options;
-    if (map || effects)
+    if (map || (effects && this.live.size > 0))
       for (const row of this.table.rows()) {
         this.#unmeet(row);
         const key = map && this.#mapKey();
@@ -452,6 +453,8 @@ export class FlowClassifier {
 
   #end(row: number, record?: FlowNews): void {
     this.#unmeet(row);
+    // Until now its rules have held.
+    for (const rule of this.live.memoryOf(row)?.effects ?? []) this.#put(rule);
     this.#place(undefined);
     this.#emit('flow.end', row, record);
     this.live.end(row);

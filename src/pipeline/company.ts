@@ -65,6 +65,16 @@ export class Company {
     }
   }
 
+  /** A flow that is counted already, which a rule may take by such a number. */
+  watch(row: number, facts: Ends, watch: Watch | undefined): void {
+    for (const key of this.#keys) {
+      if (!watch?.counts.some((one) => one.by === key.by) || key.watching.has(row)) continue;
+      const value = keyOf(facts, key.by);
+      const group = value === undefined ? undefined : key.groups.get(value);
+      if (group) group.watched = key.watching.add(group.watched, row);
+    }
+  }
+
   /** The same the other way. */
   del(row: number, facts: Ends, only?: CountKey): void {
     for (const key of this.#keys) {

@@ -130,7 +130,7 @@ export class LiveFlows implements Surroundings {
     return this.sets.has(set, address);
   }
 
-  /** Follows another policy. Flows that are there have to {@link begin} anew. Returns, by row, what was remembered of them. */
+  /** Follows another policy. Flows that are there are counted, and have to {@link beginAnew}. Returns, by row, what was remembered of them. */
   follow(policy: Policy): readonly (FlowMemory | undefined)[] {
     const before = this.#memories;
     this.#reset();
@@ -144,6 +144,8 @@ export class LiveFlows implements Surroundings {
     this.#timers = new Map(timers);
     this.sets.keep(new Set(policy.sets.map(({ name }) => name)));
     this.#desk.follow(factsAskedBy(policy));
+    // All, before the first is decided by how many there are.
+    if (this.#company) for (const row of this.#table.rows()) this.#company.add(row, this.view.moveTo(row), undefined);
     return before;
   }
 
@@ -168,10 +170,26 @@ export class LiveFlows implements Surroundings {
     this.#desk.close();
   }
 
-  /** A flow has come, on whose row the view stands. `before`: what was remembered of it under another policy. */
-  begin(row: number, fresh: boolean, before?: FlowMemory): FlowMemory | undefined {
+  /** A flow has come, on whose row the view stands. */
+  begin(row: number, fresh: boolean): FlowMemory | undefined {
     const watch = this.#findWatch(this.view);
     this.#company?.add(row, this.view, watch);
+    return this.#remembered(row, watch, fresh, undefined);
+  }
+
+  /** A flow that was there before {@link follow}. `before`: what was remembered of it under the other policy. */
+  beginAnew(row: number, before: FlowMemory | undefined): FlowMemory | undefined {
+    const watch = this.#findWatch(this.view);
+    this.#company?.watch(row, this.view, watch);
+    return this.#remembered(row, watch, false, before);
+  }
+
+  #remembered(
+    row: number,
+    watch: Watch | undefined,
+    fresh: boolean,
+    before: FlowMemory | undefined,
+  ): FlowMemory | undefined {
     const memory = watch && this.#watch(row, watch, fresh, before);
     // A source may answer at once, and is heard like any other time then: of a flow that is known.
     this.#ask(row, watch);
@@ -199,8 +217,7 @@ export class LiveFlows implements Surroundings {
 
   /** A flow ends, on whose row the view stands. */
   end(row: number): void {
-    // One that has not begun anew is not counted.
-    if (!this.#table.isFormer(row)) this.#company?.del(row, this.view);
+    this.#company?.del(row, this.view);
     this.#forget(row);
     this.#desk.forget(row);
   }
@@ -281,7 +298,7 @@ export class LiveFlows implements Surroundings {
     this.dirty.add(row);
     this.stirred.next();
     const after = this.#desk.factsOf(row);
-    if (!this.#countsUnits || before?.unit === after?.unit || this.#table.isFormer(row)) return;
+    if (!this.#countsUnits || before?.unit === after?.unit) return;
     const { local, remote } = this.view.moveTo(row);
     if (before?.unit !== undefined) this.#company?.del(row, { local, remote, unit: before.unit }, 'unit');
     this.#company?.add(row, { local, remote, unit: after?.unit }, this.#memories[row]?.watch, 'unit');

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import {
   explainFlow,
   formatDuration,
@@ -12,6 +13,7 @@ import { type End, type FlowFacts, HeadgateError, parseEnd, sameAddress } from '
 import { type FlowClassifier, type FlowView, type Reading, readingOf } from '../pipeline/index.ts';
 import { classOf, DOWNLOAD_MAJOR, formatHandle, UPLOAD_MAJOR } from '../shape/index.ts';
 import { factsOf } from './flow-facts.ts';
+import { MOST_IN_ONE_GO } from './list-flows.ts';
 
 /** Flows that are explained; a flow that was written without its ports may be many. */
 export const MOST_EXPLAINED = 20;
@@ -95,19 +97,21 @@ export interface LiveExplanations {
 }
 
 /** Explains the flows that are meant by `text`, with what `readings` have of their counters. @throws HeadgateError HG_NO_FLOW */
-export function explainThose(
+export async function explainThose(
   text: string,
   isOne: IsMeant,
   asked: Asked,
   flows: Iterable<FlowView>,
   classifier: Classified,
   readings: ReadonlyMap<number, Reading>,
-): LiveExplanations {
+): Promise<LiveExplanations> {
   const found: LiveExplanation[] = [];
-  let matched = 0;
+  let [matched, looked] = [0, 0];
   for (const flow of flows) {
-    if (!isOne(flow) || ++matched > MOST_EXPLAINED) continue;
-    found.push(explainOne(flow, asked, classifier, readingOf(readings, classifier.table, flow.row)));
+    if (isOne(flow) && ++matched <= MOST_EXPLAINED)
+      found.push(explainOne(flow, asked, classifier, readingOf(readings, classifier.table, flow.row)));
+    // Others have their turn.
+    if (++looked % MOST_IN_ONE_GO === 0) await setImmediate();
   }
   if (matched === 0) throw new HeadgateError('HG_NO_FLOW', { flow: text });
   return { matched, flows: found };

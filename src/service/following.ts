@@ -154,8 +154,16 @@ export class Following {
   /** Another policy is in force: every flow is decided again, and when it resolves all marks say so. */
   async replace(followed: Followed): Promise<void> {
     const turn = this.#classifier.replacing(followed.policy, followed.datapath.field);
-    while (turn()) await setImmediate();
+    let failed: { readonly error: unknown } | undefined;
+    for (let more = true; more; await setImmediate())
+      try {
+        more = turn();
+      } catch (error) {
+        // Those behind have their turn all the same.
+        failed ??= { error };
+      }
     this.#followed.next(followed);
+    if (failed) throw failed.error;
   }
 
   /** Does something with every flow; where none is followed, with what the kernel's table has now. */

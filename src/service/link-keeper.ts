@@ -301,7 +301,9 @@ export class LinkKeeper {
         () => true,
       ));
     if (open) await this.#open(reason);
-    else if (!said) this.#change(ifbs.length > 0 || this.shape.ifbs.length === 0 ? 'open' : this.#state, reason);
+    // What was said may have been of the other direction.
+    else if (!said || (ifbs.length > 0 && this.#state === 'steering'))
+      this.#change(ifbs.length > 0 || this.shape.ifbs.length === 0 ? 'open' : this.#state, reason);
   }
 
   #cut(): void {

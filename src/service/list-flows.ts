@@ -15,7 +15,7 @@ import { factsOf } from './flow-facts.ts';
 import { FLOW_ORDERS, type FlowOrder, MOST_LISTED } from './flow-orders.ts';
 
 /** Flows that are looked at in one go; between two, the event loop has its turn. */
-const MOST_IN_ONE_GO = 5000;
+export const MOST_IN_ONE_GO = 5000;
 
 export interface FlowQuery {
   /** Absent: all flows. */

@@ -1,5 +1,5 @@
 import { checkEffects, checkLink, checkMap, checkTable, inspect, type Scene, teardownOf } from '../apply/index.ts';
-import { addFiles, delFiles, ensureBtf, getCapabilities, getJournal } from '../kernel/index.ts';
+import { addFiles, delFiles, delOldPlans, ensureBtf, getCapabilities, getJournal } from '../kernel/index.ts';
 import type { Policy } from '../language/index.ts';
 import { type Capabilities, HeadgateError } from '../model/index.ts';
 import { type DatapathName, ensureCreates, nameBeside, planOperations, qdiscsOf } from '../shape/index.ts';
@@ -37,6 +37,7 @@ export interface Plan {
  * @throws HeadgateError as startService does, but for what others have in the way: these are obstacles
  */
 export async function makePlan(asked: Policy, named: DatapathName | undefined): Promise<Plan> {
+  await delOldPlans();
   try {
     const capabilities = await getCapabilities();
     const qdiscs = qdiscsOf(capabilities);

@@ -117,9 +117,12 @@ async function startWith(
     const web = options.web && (await openWeb(options.web));
     opened.add(() => web?.close());
     const { done: recovered, scene } = await recover();
-    const before = await getPolicyBefore(policy);
+    // Who has a time to confirm has a way back, and wants this one.
+    const before = options.confirm === undefined ? await getPolicyBefore(policy) : undefined;
     const unconfirmed = before && policy;
-    if (before) {
+    if (unconfirmed) {
+      const message = `${unconfirmed.file} was not confirmed: what ran before is in force (headgate reload takes it, or up --confirm)`;
+      stream.emit({ kind: 'warning', message });
       policy = before;
       shapes = await shapeHere(policy, qdiscsOf(capabilities));
       name = options.datapath ?? bestDatapath(capabilities, shapes);
@@ -168,10 +171,14 @@ async function startWith(
       replaceRecord('applied', writeApplied({ policy, datapath: name, generation })),
       links.exclusively(() => tables.become(wanted)),
     ]);
-    if (!unconfirmed) await endTrial();
+    if (!unconfirmed && options.confirm === undefined) await endTrial();
     // Until then whoever finds the journal takes it back.
     const oldFiles = inForce?.prepared.files.filter((path) => !prepared.files.includes(path)) ?? [];
     const settleStart = () => finishing.begin(rest, journal, oldFiles);
+    const settle = async () => {
+      await endTrial().catch(warn('the record'));
+      await settleStart();
+    };
     if (options.confirm === undefined) void settleStart();
 
     const sources = factSources(links.sides);
@@ -246,10 +253,6 @@ async function startWith(
 
     await finishing.ended;
     stream.emit(readyEvent(changes.policy, changes.shapes, datapath, field));
-    if (unconfirmed) {
-      const message = `${unconfirmed.file} was not confirmed: what ran before is in force (headgate reload takes it)`;
-      stream.emit({ kind: 'warning', message });
-    }
     if (recovered.length > 0) stream.emit({ kind: 'warning', message: recovered.join('; ') });
     for (const message of [
       ...listPassedBy(changes.shapes, scene, datapath),
@@ -261,7 +264,7 @@ async function startWith(
       stream.emit({ kind: 'warning', message: `what an earlier run has left was built anew: ${found}` });
     const { confirm } = options;
     const expired = new Promise<void>((resolve) => {
-      if (confirm !== undefined) confirmation.begin('up', confirm, { settle: settleStart, takeBack: resolve });
+      if (confirm !== undefined) confirmation.begin('up', confirm, { settle, takeBack: resolve });
     });
     return {
       reload: () => changes.reload(),

@@ -5,6 +5,7 @@ import { cpSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { rolldown } from 'rolldown';
 
+const OURS = fileURLToPath(new URL('..', import.meta.url));
 const BASE = new RegExp(
   [
     'commander/',
@@ -22,7 +23,7 @@ const command = await rolldown({
   external: [/^koffi/, /^pino/, /^vscode-languageserver/],
   // Its modules, of which most are left out; for node it names its CommonJS files, which stay whole.
   // A module of ours that nobody uses anything of does nothing, also where an index.ts names it: a command loads what it needs.
-  treeshake: { moduleSideEffects: (id) => !id.includes('/src/') },
+  treeshake: { moduleSideEffects: (id) => !id.startsWith(OURS) },
   resolve: { alias: { rxjs: fileURLToPath(import.meta.resolve('rxjs').replace('/dist/cjs/', '/dist/esm/')) } },
 });
 // Both folders are as deep as those of src: files find the package's others by ../../.

@@ -62,7 +62,7 @@ document.addEventListener('visibilitychange', () => (document.hidden ? feed.paus
 addEventListener('hashchange', () => {
   takeToken();
   connection.answered();
-  for (const again of [statusAgain, flowsAgain, policyAgain]) again();
+  for (const again of [statusAgain, flowsAgain, policyAgain, story.again]) again();
   void ticker.open();
 });
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => links.draw());

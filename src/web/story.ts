@@ -28,10 +28,11 @@ export class Story {
   #since = '0';
   /** Of the rules in sight. */
   #rules = '';
-  readonly #again: () => void;
+  /** Asks at once, where it is open. */
+  readonly again: () => void;
 
   constructor(connection: Connection) {
-    this.#again = repeat(STORY_MS, connection, () => this.#read());
+    this.again = repeat(STORY_MS, connection, () => this.#read());
     at('story-close').addEventListener('click', () => this.#dialog.close());
     this.#dialog.addEventListener('close', () => {
       this.#flow = undefined;
@@ -49,7 +50,7 @@ export class Story {
     at('story-filters').replaceChildren();
     at('story-events').replaceChildren();
     this.#dialog.showModal();
-    this.#again();
+    this.again();
   }
 
   async #read(): Promise<void> {

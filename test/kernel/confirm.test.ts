@@ -165,6 +165,25 @@ describe('stopped by whoever', () => {
     expect(await ceiling()).toBe(30e6);
   });
 
+  it('up --confirm tries it again, and once it is confirmed each start takes it', async () => {
+    await writeFile(file, policy('50mbit'));
+    await gateway.up(file);
+    await writeFile(file, policy('30mbit'));
+    expect((await gateway.headgate('reload', '--confirm', LONG)).status).toBe(0);
+    expect((await gateway.headgate('down')).status).toBe(0);
+    const second = await gateway.up(file, '--confirm', LONG);
+    expect(await ceiling()).toBe(30e6);
+    await second.stop('SIGTERM');
+    const third = await gateway.up(file);
+    expect(await ceiling()).toBe(50e6);
+    await third.stop('SIGTERM');
+    await gateway.up(file, '--confirm', LONG);
+    expect((await gateway.headgate('confirm')).status).toBe(0);
+    expect((await gateway.headgate('down')).status).toBe(0);
+    await gateway.up(file);
+    expect(await ceiling()).toBe(30e6);
+  });
+
   it('what was confirmed, and another policy, a start takes', async () => {
     await writeFile(file, policy('50mbit'));
     await gateway.up(file);
