@@ -76,11 +76,12 @@ web.serve(
       rules: [{ name: 'seeders', file: 'storm.gate', line: 2, queue: 'seed', hits: count }],
       defaults: [],
     }),
-    explain: async () => [],
+    explain: async () => ({ matched: 0, flows: [] }),
     why: async () => [],
     flows: async () => ({
       total: flows,
       matched: flows,
+      unknown: [],
       flows: list.map((flow, n) => {
         const bytes = { in: Math.round(seconds() * n * 10), out: count };
         return { ...flow, bytes, packets: bytes, rate: { in: n * 100, out: (count + n) % 1e6 } };
