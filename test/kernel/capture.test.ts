@@ -159,5 +159,6 @@ it.each([[[]], [['tcp']]])('says that the disk is full, with the filter %j', asy
   const read = (await exitOf(undefined, 'tcpdump', '-n', '-r', kept)).stdout.split('\n').length - 1;
   const [, whole] = /^(?:No space left on device; (\d+) packets are whole in it|the disk is full)$/.exec(problem)!;
   expect(read).toBeGreaterThanOrEqual(Number(whole ?? 0));
-  expect(read).toBeGreaterThan(10);
+  // As large as offloads make them: few fill it.
+  expect(read).toBeGreaterThan(0);
 });
