@@ -1,6 +1,6 @@
 import type { Concern } from '../model/index.ts';
 import { checkDevices } from './doctor-check-devices.ts';
-import { checkHung, checkNowhere } from './doctor-check-nowhere.ts';
+import { checkNowhere } from './doctor-check-nowhere.ts';
 import { checkOffload } from './doctor-check-offload.ts';
 import { checkOthers } from './doctor-check-others.ts';
 import type { Evidence } from './doctor-evidence.ts';
@@ -25,6 +25,19 @@ export function listConcerns(evidence: Evidence): Concern[] {
   const found = CHECKS.flatMap((check) => check(evidence));
   const rank = ({ severity }: Concern) => ['problem', 'warning', 'note'].indexOf(severity);
   return found.toSorted((a, b) => rank(a) - rank(b));
+}
+
+/** A service that does not answer: nobody opens a redirect in time, nothing live is decided. */
+function checkHung({ hung }: Evidence): Concern[] {
+  if (hung === undefined) return [];
+  return [
+    {
+      check: 'service-hangs',
+      severity: 'problem',
+      what: `headgate (pid ${hung}) has the place of the service and does not answer: it hangs, or is just starting`,
+      advice: 'headgate down ends it, and removes what is here; then headgate up',
+    },
+  ];
 }
 
 /** Parts of the table in use from which on it is nearly full, and as good as full. */

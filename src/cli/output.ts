@@ -17,11 +17,13 @@ export function ignoreClosedOutput(): void {
   for (const stream of [process.stdout, process.stderr]) stream.removeAllListeners('error').on('error', () => {});
 }
 
+/** An error as JSON has it. */
+export const errorJson = ({ code, message, hint, fields }: HeadgateError) => ({ code, message, hint, ...fields });
+
 /** Prints an error with its hint, or as JSON, and returns the exit status that it ends with. */
 export function report(error: unknown, json: boolean): number {
   if (error instanceof HeadgateError) {
-    if (json)
-      note(JSON.stringify({ error: { code: error.code, message: error.message, hint: error.hint, ...error.fields } }));
+    if (json) note(JSON.stringify({ error: errorJson(error) }));
     else note(`headgate: ${error.message}\n  ${error.hint}`);
     return error.exit;
   }

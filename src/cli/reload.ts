@@ -2,14 +2,8 @@ import type { Command } from 'commander';
 import { HeadgateError } from '../model/index.ts';
 import { requestReload } from '../service/ask.ts';
 import { confirmNotice, confirmOption } from './options.ts';
-import { note, print, printJson } from './output.ts';
+import { errorJson, note, print, printJson } from './output.ts';
 import { noteFindings } from './policy-file.ts';
-
-/** As {@link report} has it; with the findings it is an answer, and goes to standard output. */
-const toJson = ({ code, fields }: Pick<HeadgateError, 'code' | 'fields'>) => {
-  const { message, hint } = new HeadgateError(code, fields);
-  return { code, message, hint, ...fields };
-};
 
 export function addReloadCommand(program: Command): void {
   program
@@ -32,11 +26,11 @@ Exit status: 0 the new policy is in force; 1 the old one stays: mistakes, or oth
     )
     .action(async (options: { json?: boolean; confirm?: string }) => {
       const { texts, ...result } = await requestReload(confirmOption('reload', options.confirm));
-      if (options.json) printJson('error' in result ? { ...result, error: toJson(result.error) } : result);
-      else noteFindings({ diagnostics: result.diagnostics, texts: new Map(Object.entries(texts)) });
+      if (!options.json) noteFindings({ diagnostics: result.diagnostics, texts: new Map(Object.entries(texts)) });
       if ('policy' in result) {
         const waits = result.confirm ? `; ${confirmNotice(result.confirm.until)}, or the one before comes back` : '';
-        if (!options.json) print(`${result.policy}: was read anew, and is in force${waits}`);
+        if (options.json) printJson(result);
+        else print(`${result.policy}: was read anew, and is in force${waits}`);
         const open = result.open?.join(', ');
         if (open)
           note(`headgate: what arrives passes unshaped on ${open}: headgate status and headgate events say more`);
@@ -44,6 +38,8 @@ Exit status: 0 the new policy is in force; 1 the old one stays: mistakes, or oth
       }
       const error = new HeadgateError(result.error.code, result.error.fields);
       process.exitCode = error.exit;
-      if (!options.json) note(`headgate: ${error.message}\n  ${error.hint}\n  What was in force before still is.`);
+      // With the findings it is an answer, and goes to standard output.
+      if (options.json) printJson({ ...result, error: errorJson(error) });
+      else note(`headgate: ${error.message}\n  ${error.hint}\n  What was in force before still is.`);
     });
 }

@@ -1,5 +1,5 @@
 import { open } from 'node:fs/promises';
-import { HeadgateError, messageOf } from '../model/index.ts';
+import { HeadgateError } from '../model/index.ts';
 import { fileProblem } from './file-problem.ts';
 import { tryLock } from './shim/index.ts';
 
@@ -29,13 +29,8 @@ export async function openLines(file: string, start: string): Promise<LineFile> 
     await handle.close();
     failed(new Error(problem));
   };
-  try {
-    if (!tryLock(handle.fd)) await refuse('another run writes to it');
-  } catch (error) {
-    // NFS without its lock daemon, some of FUSE and 9p.
-    if ((error as HeadgateError).code !== 'HG_KERNEL') throw error;
-    await refuse(`it cannot be locked there: ${messageOf(error)}`);
-  }
+  const problem = problemOfLock(handle.fd);
+  if (problem) await refuse(problem);
   const status = await handle.stat();
   // One that nobody reads would be waited for without end.
   if (status.isFIFO()) await refuse('it is a FIFO');
@@ -61,4 +56,15 @@ export async function openLines(file: string, start: string): Promise<LineFile> 
     add: (lines) => (lines.length === 0 ? Promise.resolve() : add(lines.map((line) => `${line}\n`).join(''))),
     close: () => handle.close(),
   };
+}
+
+/** Undefined: it is locked. */
+function problemOfLock(fd: number): string | undefined {
+  try {
+    return tryLock(fd) ? undefined : 'another run writes to it';
+  } catch (error) {
+    // NFS without its lock daemon, some of FUSE and 9p.
+    if (!(error instanceof HeadgateError) || error.code !== 'HG_KERNEL') throw error;
+    return `it cannot be locked there: ${error.message}`;
+  }
 }

@@ -98,29 +98,6 @@ export function decideByWalking(policy: Policy, facts: FlowFacts, current?: Rule
   return { queue: policy.defaults[facts.origin] };
 }
 
-/** Whether it is known of the flow what a comparison looks at, as far as that is gathered, or counted, at all. */
-export function isKnown(condition: Condition, facts: FlowFacts): boolean {
-  switch (condition.kind) {
-    case 'domain':
-      return facts.domains !== undefined;
-    case 'device':
-    case 'mac':
-    case 'dscp':
-    case 'user':
-    case 'process':
-    case 'unit':
-    case 'cgroup':
-    case 'p2p':
-      return facts[condition.kind] !== undefined;
-    case 'measure':
-      return measureOf(condition, facts) !== undefined;
-    case 'count':
-      return facts.count?.(condition.of, condition.by) !== undefined;
-    default:
-      return true;
-  }
-}
-
 /** The number that a measure stands for; undefined where it is not known, or has no meaning yet (a mean of nothing). */
 export function measureOf(
   { measure, direction, window = RATE_WINDOW }: Extract<Condition, { kind: 'measure' }>,

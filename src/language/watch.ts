@@ -2,7 +2,7 @@ import { type FlowFacts, PROTOCOLS } from '../model/index.ts';
 import { INDEX_ABOVE } from './decide.ts';
 import { Compiler } from './decide-code.ts';
 import { findByIndex, findInTurn } from './decide-index.ts';
-import { setContents } from './evaluate.ts';
+import { measureOf, setContents } from './evaluate.ts';
 import { type Condition, type Policy, RATE_WINDOW, type Rule } from './policy.ts';
 import { leavesOf, leavesOfRule } from './tier.ts';
 
@@ -161,6 +161,7 @@ function watchOf(rules: readonly Rule[]): Watch {
 
 const ascending = (values: readonly number[]): number[] => [...new Set(values)].toSorted((a, b) => a - b);
 
+/** Facts that somebody has to find out for a comparison. */
 function askedBy({ kind }: Condition): AskedFact[] {
   switch (kind) {
     case 'domain':
@@ -176,6 +177,18 @@ function askedBy({ kind }: Condition): AskedFact[] {
       return [kind];
     default:
       return [];
+  }
+}
+
+/** Whether it is known of the flow what a comparison looks at, as far as that is gathered, or counted, at all. */
+export function isKnown(condition: Condition, facts: FlowFacts): boolean {
+  switch (condition.kind) {
+    case 'measure':
+      return measureOf(condition, facts) !== undefined;
+    case 'count':
+      return facts.count?.(condition.of, condition.by) !== undefined;
+    default:
+      return askedBy(condition).every((fact) => facts[fact] !== undefined);
   }
 }
 

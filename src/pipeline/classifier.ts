@@ -445,16 +445,17 @@ export class FlowClassifier {
         this.live.sets.add(effect.set, this.#view[effect.end].address, this.live.now + effect.for);
   }
 
-  /** Has all effects of a flow end, and the view stand on it. */
-  #unmeet(row: number): void {
+  /** Has all effects of a flow end, and the view stand on it. Returns the rules whose they are. */
+  #unmeet(row: number): readonly Rule[] {
     const view = this.#view.moveTo(row);
-    for (const rule of this.live.memoryOf(row)?.effects ?? []) this.#options.effects?.del(view, rule);
+    const met = this.live.memoryOf(row)?.effects ?? [];
+    for (const rule of met) this.#options.effects?.del(view, rule);
+    return met;
   }
 
   #end(row: number, record?: FlowNews): void {
-    this.#unmeet(row);
     // Until now its rules have held.
-    for (const rule of this.live.memoryOf(row)?.effects ?? []) this.#put(rule);
+    for (const rule of this.#unmeet(row)) this.#put(rule);
     this.#place(undefined);
     this.#emit('flow.end', row, record);
     this.live.end(row);

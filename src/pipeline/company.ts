@@ -60,18 +60,16 @@ export class Company {
         key.groups.set(value, group);
       }
       this.#change(key, group, facts.remote.address, 1);
-      if (!watch?.counts.some((one) => one.by === key.by) || key.watching.has(row)) continue;
-      group.watched = key.watching.add(group.watched, row);
+      if (asks(watch, key)) addWatching(key, group, row);
     }
   }
 
   /** A flow that is counted already, which a rule may take by such a number. */
   watch(row: number, facts: Ends, watch: Watch | undefined): void {
     for (const key of this.#keys) {
-      if (!watch?.counts.some((one) => one.by === key.by) || key.watching.has(row)) continue;
-      const value = keyOf(facts, key.by);
+      const value = asks(watch, key) ? keyOf(facts, key.by) : undefined;
       const group = value === undefined ? undefined : key.groups.get(value);
-      if (group) group.watched = key.watching.add(group.watched, row);
+      if (group) addWatching(key, group, row);
     }
   }
 
@@ -116,6 +114,13 @@ export class Company {
     if (!turned) return;
     for (let row = group.watched; row !== NO_ROW; row = key.watching.next(row)) this.#changed(row);
   }
+}
+
+/** A rule that may come to take the flow counts by the key. */
+const asks = (watch: Watch | undefined, { by }: Key): boolean => watch?.counts.some((one) => one.by === by) ?? false;
+
+function addWatching({ watching }: Key, group: Group, row: number): void {
+  if (!watching.has(row)) group.watched = watching.add(group.watched, row);
 }
 
 /** One of the comparisons comes out otherwise. */

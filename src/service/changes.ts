@@ -101,10 +101,7 @@ export class Changes {
       const tried = this.policy;
       Object.assign(result, {
         confirm: confirmation.begin('reload', confirm, {
-          settle: async () => {
-            await endTrial().catch(stream.warn('the record'));
-            await settle();
-          },
+          settle,
           // The way back is a change like any other: it begins where this one has come to its end.
           takeBack: () => {
             void settle();

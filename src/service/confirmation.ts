@@ -16,10 +16,13 @@ export type Unconfirmed = Pick<ConfirmEvent, 'what' | 'until'>;
  */
 export class Confirmation {
   readonly #emit: (event: ConfirmEvent) => void;
+  readonly #confirmed: () => Promise<void>;
   #waiting: (Unconfirmed & { readonly timer: NodeJS.Timeout; readonly settle: Outcomes['settle'] }) | undefined;
 
-  constructor(emit: (event: ConfirmEvent) => void) {
+  /** @param confirmed is called where one is confirmed, before that change is settled */
+  constructor(emit: (event: ConfirmEvent) => void, confirmed: () => Promise<void>) {
     this.#emit = emit;
+    this.#confirmed = confirmed;
   }
 
   /** What waits to be confirmed; undefined: nothing. */
@@ -45,7 +48,9 @@ export class Confirmation {
     const { waiting } = this;
     const settle = this.#waiting?.settle;
     this.#end('confirmed');
-    await settle?.();
+    if (!settle) return undefined;
+    await this.#confirmed();
+    await settle();
     return waiting;
   }
 

@@ -175,17 +175,16 @@ async function startWith(
     // Until then whoever finds the journal takes it back.
     const oldFiles = inForce?.prepared.files.filter((path) => !prepared.files.includes(path)) ?? [];
     const settleStart = () => finishing.begin(rest, journal, oldFiles);
-    const settle = async () => {
-      await endTrial().catch(warn('the record'));
-      await settleStart();
-    };
     if (options.confirm === undefined) void settleStart();
 
     const sources = factSources(links.sides);
     const following = new Following(stream, links.sides, wanted, sources, inForce !== undefined);
     opened.add(() => following.close());
     links.keep(tables);
-    const confirmation = new Confirmation((event) => stream.emit(event));
+    const confirmation = new Confirmation(
+      (event) => stream.emit(event),
+      () => endTrial().catch(warn('the record')),
+    );
     opened.add(() => confirmation.close());
     const changes = new Changes(
       { policy, shapes, datapath: name, generation, prepared },
@@ -264,7 +263,7 @@ async function startWith(
       stream.emit({ kind: 'warning', message: `what an earlier run has left was built anew: ${found}` });
     const { confirm } = options;
     const expired = new Promise<void>((resolve) => {
-      if (confirm !== undefined) confirmation.begin('up', confirm, { settle, takeBack: resolve });
+      if (confirm !== undefined) confirmation.begin('up', confirm, { settle: settleStart, takeBack: resolve });
     });
     return {
       reload: () => changes.reload(),
