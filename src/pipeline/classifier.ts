@@ -92,6 +92,9 @@ interface Former {
   readonly rows: Iterator<number>;
 }
 
+/** Not `rules[place]`: that looks -1 up by its name, which takes 0.2 us. */
+const ruleAt = ({ rules }: Policy, place: number): Rule | undefined => (place < 0 ? undefined : rules[place]);
+
 /** IPS_SRC_NAT is bit 4, IPS_DST_NAT bit 5 (linux/netfilter/nf_conntrack_common.h). */
 const natOf = (status = 0): number => (status >> 4) & 3;
 
@@ -188,7 +191,7 @@ export class FlowClassifier {
   #beginAnew(row: number, { policy: before, byOrigin, names, memories, places }: Former): void {
     const { table } = this;
     const view = this.#view.moveTo(row);
-    const rule = before.rules[table.ruleOf(row)];
+    const rule = ruleAt(before, table.ruleOf(row));
     table.setCurrent(row);
     // The bit would be read as part of a class from now on.
     if (this.#field.watch === undefined && table.isWatched(row)) this.marks.forget(row);
@@ -198,7 +201,7 @@ export class FlowClassifier {
     table.setFirstClass(row, kept ?? 0);
     table.setRule(row, places.get(rule?.name ?? '') ?? -1);
     const own = this.live.beginAnew(row, memories[row]);
-    if (own && rule?.until) own.current = this.#policy.rules[table.ruleOf(row)];
+    if (own && rule?.until) own.current = ruleAt(this.#policy, table.ruleOf(row));
     this.#settle(row, own);
     const now = this.decisionOf(row);
     const turned = now.rule?.name !== rule?.name;
@@ -345,9 +348,9 @@ export class FlowClassifier {
 
   /** Where a flow goes, and by which rule. */
   decisionOf(row: number): Decision {
-    const { rules, defaults } = this.#policyOf(row);
-    const rule = rules[this.table.ruleOf(row)];
-    return rule ? { queue: rule.queue!, rule } : { queue: defaults[this.table.originOf(row)] };
+    const policy = this.#policyOf(row);
+    const rule = ruleAt(policy, this.table.ruleOf(row));
+    return rule ? { queue: rule.queue!, rule } : { queue: policy.defaults[this.table.originOf(row)] };
   }
 
   /** The one that has decided it. */
@@ -411,14 +414,16 @@ export class FlowClassifier {
     // Where we cannot place the ends, the kernel's own view by direction stands.
     const byOrigin = !rule || (origin !== 'new' && queue === this.#policy.defaults[origin]);
     const number = settled ? first : byOrigin ? this.#byOrigin[origin] : this.#classes.get(queue)!;
-    this.#place(number === 0 ? this.#classes.get(queue) : number);
+    if (this.#options.map) this.#place(number === 0 ? this.#classes.get(queue) : number);
     this.marks.request(row, this.#field, number, watched);
   }
 
   /** Has the effects of live rules begin and end. */
   #meet(memory: FlowMemory, decision: Decision): void {
-    const met = this.#findEffects(this.#view, decision).filter(({ tier }) => tier.kind === 'live');
     const before = memory.effects;
+    const all = this.#findEffects(this.#view, decision);
+    if (all.length + before.length === 0) return;
+    const met = all.filter(({ tier }) => tier.kind === 'live');
     // Not with each decision: who has left a set that is full would come back at once, and another leave.
     const again = this.live.now >= memory.renewal;
     if (again || met.length === 0) memory.renewal = Number.POSITIVE_INFINITY;

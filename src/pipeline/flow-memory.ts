@@ -48,40 +48,60 @@ export function readingOf(
 
 /** Of all flows without a `for`: a map of its own is much of what a flow would cost. */
 const NOTHING_HELD = new Map<number, number>();
+const NO_EFFECTS: readonly Rule[] = [];
 
-/** What is remembered of one flow while a live rule may come to take it. */
+/**
+ * What is remembered of one flow while a live rule may come to take it. It is used again for another one after the flow's end: what
+ * lives as long as a flow does, the collector would copy twice, and stop everybody for it. Numbers are so, and NaN where there is
+ * none, that noting one allocates nothing.
+ */
 export class FlowMemory {
-  readonly row: number;
-  readonly watch: Watch;
-  /** When it began, ms since 1970, and with counters at 0; undefined: earlier than anybody looked. */
-  readonly fresh: number | undefined;
+  row!: number;
+  watch!: Watch;
+  /** When it began, ms since 1970, and with counters at 0; NaN: earlier than anybody looked. */
+  fresh = Number.NaN;
   /** The rule that its queue came from last. */
   current: Rule | undefined;
   /** Live rules whose effects it meets. */
-  effects: readonly Rule[] = [];
+  effects: readonly Rule[] = NO_EFFECTS;
   /** When what its rules have put into sets has to be put there again, to stay, ms since 1970; Infinity: never. */
   renewal = Number.POSITIVE_INFINITY;
   /** Undefined until they have been read, and for a flow that the kernel does not count. */
   bytes: Counts | undefined;
   packets: Counts | undefined;
   rates: RateWindow | undefined;
-  /** When a packet of it was counted last, ms since 1970, as near as the readings tell. */
-  #lastPacket: number | undefined;
+  /** When a packet of it was counted last, ms since 1970, as near as the readings tell; NaN: that is not known. */
+  #lastPacket = Number.NaN;
   /** That is when it was first looked at: it may have been silent for longer. */
   #olderThanLooked = false;
   /** By timer, since when what a `for` waits on has held, ms since 1970. */
-  readonly heldSince: Map<number, number>;
+  heldSince!: Map<number, number>;
   /** The reading of counters that told of it last, by number; or that during which it came, or after which its mark was written anew. */
   reading = 0;
   /** Where it stands among what becomes due: DueTimes. */
   slot: number | undefined;
 
   constructor(row: number, watch: Watch, fresh?: number) {
+    this.begin(row, watch, fresh);
+  }
+
+  /** Forgets everything, and stands for another flow. */
+  begin(row: number, watch: Watch, fresh = Number.NaN): this {
     this.row = row;
     this.watch = watch;
-    this.heldSince = watch.held.length > 0 ? new Map() : NOTHING_HELD;
     this.fresh = fresh;
+    this.current = undefined;
+    this.effects = NO_EFFECTS;
+    this.renewal = Number.POSITIVE_INFINITY;
+    this.bytes = undefined;
+    this.packets = undefined;
+    this.rates = undefined;
     this.#lastPacket = fresh;
+    this.#olderThanLooked = false;
+    this.heldSince = watch.held.length > 0 ? new Map() : NOTHING_HELD;
+    this.reading = 0;
+    this.slot = undefined;
+    return this;
   }
 
   /** Takes what was counted of the same flow under another policy. */
@@ -98,7 +118,7 @@ export class FlowMemory {
    * been silent for longer than its rules ask about.
    */
   idle(now: number): number | undefined {
-    if (this.#lastPacket === undefined) return undefined;
+    if (Number.isNaN(this.#lastPacket)) return undefined;
     const idle = now - this.#lastPacket;
     return this.#olderThanLooked && idle <= (this.watch.idles.at(-1) ?? 0) ? undefined : idle;
   }
@@ -107,12 +127,12 @@ export class FlowMemory {
   read(time: number, bytes: Counts, packets: Counts): void {
     const { windows } = this.watch;
     if (windows.length > 0) {
-      this.rates ??= new RateWindow(windows.at(-1)!, this.packets ? undefined : this.fresh);
+      this.rates ??= new RateWindow(windows.at(-1)!, this.packets ? Number.NaN : this.fresh);
       this.rates.add(time, bytes.in, bytes.out);
     }
     if (packets.in !== this.packets?.in || packets.out !== this.packets.out) {
       this.#lastPacket = time;
-      this.#olderThanLooked = this.packets === undefined && this.fresh === undefined;
+      this.#olderThanLooked = this.packets === undefined && Number.isNaN(this.fresh);
     }
     this.bytes = bytes;
     this.packets = packets;
@@ -121,14 +141,17 @@ export class FlowMemory {
   /** When time alone may change something next, ms since 1970; Infinity: never. `began` is that of the flow. */
   nextDue(now: number, began: number): number {
     const { ages, idles, held } = this.watch;
+    return ages.length + idles.length + held.length === 0 ? this.renewal : this.#nextOf(this.watch, now, began);
+  }
+
+  #nextOf({ ages, idles, held }: Watch, now: number, began: number): number {
     let due = this.renewal;
-    if (ages.length + idles.length + held.length === 0) return due;
     // A comparison with `>` holds a moment later than one with `>=`.
     const consider = (time: number) => {
       if (time >= now && time < due) due = time;
     };
     for (const age of ages) consider(began + age);
-    if (this.#lastPacket !== undefined) for (const idle of idles) consider(this.#lastPacket + idle);
+    for (const idle of idles) consider(this.#lastPacket + idle);
     for (const { timer, for: ms } of held) {
       const since = this.heldSince.get(timer);
       if (since !== undefined) consider(since + ms);

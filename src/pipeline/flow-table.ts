@@ -76,7 +76,7 @@ export interface FlowStart {
  */
 export class FlowTable {
   readonly #most: number;
-  #words = new Uint32Array(FIRST_ROWS * ROW_WORDS);
+  #words = sharedWords(FIRST_ROWS);
   #bytes = new Uint8Array(this.#words.buffer);
   #halves = new Uint16Array(this.#words.buffer);
   #doubles = new Float64Array(this.#words.buffer);
@@ -382,7 +382,7 @@ export class FlowTable {
   }
 
   #allocate(rows: number): void {
-    this.#words = new Uint32Array(rows * ROW_WORDS);
+    this.#words = sharedWords(rows);
     this.#bytes = new Uint8Array(this.#words.buffer);
     this.#halves = new Uint16Array(this.#words.buffer);
     this.#doubles = new Float64Array(this.#words.buffer);
@@ -394,6 +394,10 @@ export class FlowTable {
     if (this.#words[row * ROW_WORDS + ROW.state]! & SILENT) this.#silent += step;
   }
 }
+
+/** Memory of rows. It is shared, although with nobody: V8 takes any other that grows by so much for a reason to collect garbage at once. */
+const sharedWords = (rows: number): Uint32Array<SharedArrayBuffer> =>
+  new Uint32Array(new SharedArrayBuffer(rows * ROW_WORDS * Uint32Array.BYTES_PER_ELEMENT));
 
 /** Identity and id in a string. */
 const graveOf = ({ words, word, id }: FlowIdentity): string =>

@@ -35,6 +35,8 @@ export interface LiveOptions {
 /** While a rule that looks at the clock of the wall may take some flow, that is looked at so often, ms: somebody may set it. */
 const CLOCK_MS = 1000;
 const MINUTE_MS = 60_000;
+/** Memories of flows that have ended that are kept, 200 bytes each. */
+const MOST_SPARE = 131_072;
 
 /**
  * What has to be remembered so that live rules can be decided, and which flows have to be decided anew because of it:
@@ -51,6 +53,8 @@ export class LiveFlows implements Surroundings {
   readonly #desk: FactDesk;
   /** By row. Not a Map: that is copied when it grows, and took 150 ms at 260,000 flows. */
   #memories: (FlowMemory | undefined)[] = [];
+  /** Of flows that have ended, to be used again. */
+  readonly #spare: FlowMemory[] = [];
   #size = 0;
   #due = new DueTimes<FlowMemory>();
   #clocked = new Set<number>();
@@ -68,6 +72,8 @@ export class LiveFlows implements Surroundings {
   #reading = 1;
   #time = Number.NaN;
   #clock = { minute: 0, day: 0 };
+  /** Minutes since 1970 of which that is. */
+  #minute = Number.NaN;
   /** When the clock of the wall is to be looked at again where rules do. */
   #lookAt = Number.NaN;
 
@@ -199,7 +205,8 @@ export class LiveFlows implements Surroundings {
 
   #watch(row: number, watch: Watch, fresh: boolean, before: FlowMemory | undefined): FlowMemory {
     const counted = watch.counters && before?.watch.counters ? before : undefined;
-    const memory = new FlowMemory(row, watch, fresh ? this.#table.beganOf(row) : counted?.fresh);
+    const began = fresh ? this.#table.beganOf(row) : counted?.fresh;
+    const memory = this.#spare.pop()?.begin(row, watch, began) ?? new FlowMemory(row, watch, began);
     memory.reading = this.#reading;
     if (counted) memory.inherit(counted);
     for (const { timer } of watch.held) {
@@ -253,16 +260,20 @@ export class LiveFlows implements Surroundings {
   setTime(): void {
     const { even, wall } = this.#times.look();
     this.#time = even;
-    const date = new Date(wall);
-    const clock = { minute: date.getHours() * 60 + date.getMinutes(), day: date.getDay() };
-    if (clock.minute !== this.#clock.minute || clock.day !== this.#clock.day) this.#soil(this.#clocked);
-    this.#clock = clock;
+    const minute = Math.floor(wall / MINUTE_MS);
+    if (minute !== this.#minute) this.#setClock(new Date(wall));
+    this.#minute = minute;
     this.#lookAt = even + Math.min(CLOCK_MS, MINUTE_MS - (wall % MINUTE_MS));
     this.sets.expire(this.#time);
     for (const memory of this.#due.take(this.#time)) {
       memory.slot = undefined;
       this.dirty.add(memory.row);
     }
+  }
+
+  #setClock(date: Date): void {
+    this.#clock = { minute: date.getHours() * 60 + date.getMinutes(), day: date.getDay() };
+    this.#soil(this.#clocked);
   }
 
   /** Notes what a `for` of the flow waits on holds now, the view standing on it. */
@@ -322,8 +333,9 @@ export class LiveFlows implements Surroundings {
     this.#memories[row] = undefined;
     this.#size--;
     if (memory.watch.counters) this.#counted--;
-    this.#clocked.delete(row);
+    if (memory.watch.clock) this.#clocked.delete(row);
     if (memory.slot !== undefined) this.#due.del(memory, memory.slot);
+    if (this.#spare.length < MOST_SPARE) this.#spare.push(memory);
     if (memory.watch.sets.length === 0) return;
     this.view.moveTo(row);
     for (const { end } of memory.watch.sets) {

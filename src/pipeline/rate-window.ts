@@ -12,12 +12,12 @@ export class RateWindow {
 
   /**
    * @param longest window that is asked for, ms
-   * @param began when the flow began with nothing, where that is known
+   * @param began when the flow began with nothing; NaN: that is not known
    */
-  constructor(longest: number, began?: number) {
+  constructor(longest: number, began = Number.NaN) {
     this.#longest = longest;
-    this.#whole = began !== undefined;
-    if (began !== undefined) this.#push(began, 0, 0);
+    this.#whole = !Number.isNaN(began);
+    if (this.#whole) this.#push(began, 0, 0);
   }
 
   /** Notes a reading, bytes so far each way. */

@@ -97,11 +97,13 @@ export class Sides {
 
   #lookUp({ family, words, word }: Pick<FlowRecord, 'family' | 'words' | 'word'>, offset: number): number {
     const at = word + offset;
-    const known = family === 4 ? this.#v4.get(words[at]!) : this.#v6.get(textOf(words, at));
+    // Signed, so that it is a small integer for V8, and allocates nothing.
+    const v4 = words[at]! | 0;
+    const known = family === 4 ? this.#v4.get(v4) : this.#v6.get(textOf(words, at));
     if (known !== undefined) return known;
     const device = this.#deviceOf(new Uint8Array(words.buffer, words.byteOffset + at * 4, family === 4 ? 4 : 16));
     if (this.#v4.size + this.#v6.size >= MOST_REMEMBERED) this.#forget();
-    if (family === 4) this.#v4.set(words[at]!, device);
+    if (family === 4) this.#v4.set(v4, device);
     else this.#v6.set(textOf(words, at), device);
     return device;
   }

@@ -7,6 +7,9 @@ import { join } from 'node:path';
 import { expect } from 'vitest';
 import { Namespace, packageFile } from '../../src/lab/index.ts';
 
+/** Ours may name certificates for npm, which node reads at each start, 45 ms: few boxes that Headgate runs on have that. */
+const { NODE_EXTRA_CA_CERTS: _, ...ENVIRONMENT } = process.env;
+
 /** A program that native-shim makes for tests and benchmarks. */
 export const native = (name: string): string => packageFile(`native-shim/build/${name}`);
 
@@ -75,7 +78,10 @@ export class BenchLab {
 
   /** Starts a program; resolves once it has said `ready`, where that is given. */
   async start(argv: readonly string[], ready?: RegExp): Promise<Running> {
-    const child = spawn('ip', ['netns', 'exec', this.ns.name, ...argv], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn('ip', ['netns', 'exec', this.ns.name, ...argv], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: ENVIRONMENT,
+    });
     this.#running.add(child);
     const ended = new Promise((resolve) => child.once('exit', resolve)).finally(() => this.#running.delete(child));
     let text = '';

@@ -105,6 +105,14 @@ describe('a service', () => {
     expect(await gateway.headgate('reload')).toMatchObject({ status: 0 });
   });
 
+  it('goes on without what has node read certificates', async () => {
+    await writeFile(file, policy('50mbit'));
+    const program = await gateway.upIn(['NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt', 'KEPT=yes'], file);
+    const environment = await readFile(`/proc/${program.pid}/environ`, 'utf8');
+    expect(environment).toContain('KEPT=yes');
+    expect(environment).not.toContain('NODE_EXTRA_CA_CERTS');
+  });
+
   it('begins with the rights that the unit leaves it, also where nobody has tried out the kernel yet', async () => {
     const unit = await readFile(new URL('../../docs/systemd/headgate.service', import.meta.url), 'utf8');
     const bounding = /^CapabilityBoundingSet=(.*)$/m

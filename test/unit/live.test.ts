@@ -736,6 +736,49 @@ describe('what is remembered', () => {
     );
   });
 
+  it('nothing, of a flow that comes into the memory of one that has ended', () => {
+    const rules = `set seen = {}
+rule latch when udp and bytes > 5MB -> slow until rate over 1s < 1mbit
+rule quick when udp and rate over 1s > 1mbit for 2s -> slow
+rule still when udp and idle > 5s and packets > 10 -> slow
+rule seen when udp and bytes > 1MB -> add remote to seen for 1m`;
+    const counted = (port: number, megabytes: number) =>
+      flow('dumped', port, { counters: [megabytes * 1e6, megabytes * 1000, 0, 0] });
+    const used = bench(rules);
+    used.classifier.see(flow('new', 1), 'event');
+    for (let second = 1; second <= 4; second++) {
+      used.pass(1000);
+      used.classifier.read(counted(1, 2 * second));
+      used.classifier.settle();
+    }
+    expect(used.ruleOf(1)).toBe('latch');
+    const row = used.classifier.table.find(flow('new', 1));
+    const memory = used.classifier.live.memoryOf(row);
+    used.classifier.end(flow('destroy', 1));
+
+    const fresh = bench(rules);
+    fresh.pass(4000);
+    const told = [used, fresh].map(({ classifier, pass, ruleOf }) => {
+      classifier.see(flow('new', 2), 'event');
+      const view = () => {
+        const { bytes, packets, idle, age } = classifier.live.view.moveTo(classifier.table.find(flow('new', 2)));
+        const rate = classifier.live.view.rate('in', 1000);
+        return { rule: ruleOf(2), bytes, packets, idle, age, rate };
+      };
+      const all = [view()];
+      for (let i = 0; i < 70; i++) {
+        pass(1000);
+        if (i === 2 || i === 3) classifier.read(counted(2, (i - 1) / 50));
+        classifier.settle();
+        all.push(view());
+      }
+      return all;
+    });
+    expect(used.classifier.live.memoryOf(row)).toBe(memory);
+    expect(told[0]).toEqual(told[1]);
+    expect(new Set(told[0]!.map(({ rule }) => rule))).toEqual(new Set([undefined, 'still']));
+  });
+
   it('what is due, at its time and once', () => {
     const due = new DueTimes<string>();
     due.add('b', 250);

@@ -34,8 +34,13 @@ export class FlowRecord {
     return KINDS[this.#records.u16(this.#at, F.head.kind)] ?? 'failed';
   }
 
-  get #flags(): number {
+  // Methods, not accessors: those that are private V8 looks up anew each time.
+  #flags(): number {
     return this.#records.u16(this.#at, F.head.flags);
+  }
+
+  #has(flag: number): boolean {
+    return (this.#flags() & flag) !== 0;
   }
 
   /** `overrun`: events lost where they come by a ring, else overruns of the socket, told at once; `dumpStart`: number of the attempt; `dumpEnd`: attempts made. */
@@ -45,7 +50,7 @@ export class FlowRecord {
 
   /** `dumpEnd`: the kernel called the last attempt interrupted, too; entries may be missing or told twice. */
   get interrupted(): boolean {
-    return (this.#flags & FLAG.interrupted) !== 0;
+    return this.#has(FLAG.interrupted);
   }
 
   /** When the shim received it, in milliseconds since 1970, with a fraction. */
@@ -83,12 +88,12 @@ export class FlowRecord {
 
   /** Its ends have ports. */
   get hasPorts(): boolean {
-    return (this.#flags & FLAG.ports) !== 0;
+    return this.#has(FLAG.ports);
   }
 
   /** IPS_* bits of linux/netfilter/nf_conntrack_common.h. */
   get status(): number | undefined {
-    return this.#flags & FLAG.status ? this.#records.u32(this.#at, F.status) : undefined;
+    return this.#has(FLAG.status) ? this.#records.u32(this.#at, F.status) : undefined;
   }
 
   /** The ct mark; the kernel leaves it out where it is 0. */
@@ -98,68 +103,68 @@ export class FlowRecord {
 
   /** Seconds until the entry goes when nothing more comes. */
   get timeout(): number | undefined {
-    return this.#flags & FLAG.timeout ? this.#records.u32(this.#at, F.timeout) : undefined;
+    return this.#has(FLAG.timeout) ? this.#records.u32(this.#at, F.timeout) : undefined;
   }
 
   /** TCP_CONNTRACK_* of linux/netfilter/nf_conntrack_tcp.h: 3 is established. */
   get tcpState(): number | undefined {
-    return this.#flags & FLAG.tcpState ? this.#records.u8(this.#at, F.tcp_state) : undefined;
+    return this.#has(FLAG.tcpState) ? this.#records.u8(this.#at, F.tcp_state) : undefined;
   }
 
   /** Name of the conntrack helper that watches the flow; not in `destroy`. */
   get helper(): string | undefined {
-    return this.#flags & FLAG.helper ? this.#records.text(this.#at, F.helper) : undefined;
+    return this.#has(FLAG.helper) ? this.#records.text(this.#at, F.helper) : undefined;
   }
 
   /** When the flow began, as {@link time}; needs the sysctl nf_conntrack_timestamp. */
   get start(): number | undefined {
-    return this.#flags & FLAG.start ? this.#records.time(this.#at, F.start_ns) : undefined;
+    return this.#has(FLAG.start) ? this.#records.time(this.#at, F.start_ns) : undefined;
   }
 
   /** When the flow ended: in `destroy`, and as `start`. */
   get stop(): number | undefined {
-    return this.#flags & FLAG.stop ? this.#records.time(this.#at, F.stop_ns) : undefined;
+    return this.#has(FLAG.stop) ? this.#records.time(this.#at, F.stop_ns) : undefined;
   }
 
   /** Counters need the sysctl nf_conntrack_acct, and come with `destroy` and `dumped`. */
   get originalPackets(): number | undefined {
-    return this.#flags & FLAG.counters ? this.#records.u64(this.#at, F.original_packets) : undefined;
+    return this.#has(FLAG.counters) ? this.#records.u64(this.#at, F.original_packets) : undefined;
   }
 
   get originalBytes(): number | undefined {
-    return this.#flags & FLAG.counters ? this.#records.u64(this.#at, F.original_bytes) : undefined;
+    return this.#has(FLAG.counters) ? this.#records.u64(this.#at, F.original_bytes) : undefined;
   }
 
   get replyPackets(): number | undefined {
-    return this.#flags & FLAG.counters ? this.#records.u64(this.#at, F.reply_packets) : undefined;
+    return this.#has(FLAG.counters) ? this.#records.u64(this.#at, F.reply_packets) : undefined;
   }
 
   get replyBytes(): number | undefined {
-    return this.#flags & FLAG.counters ? this.#records.u64(this.#at, F.reply_bytes) : undefined;
+    return this.#has(FLAG.counters) ? this.#records.u64(this.#at, F.reply_bytes) : undefined;
   }
 
   /** Of both directions. */
   get packets(): number | undefined {
-    return this.#flags & FLAG.counters
+    return this.#has(FLAG.counters)
       ? this.#records.u64(this.#at, F.original_packets) + this.#records.u64(this.#at, F.reply_packets)
       : undefined;
   }
 
   /** Of both directions, from the network header on. */
   get bytes(): number | undefined {
-    return this.#flags & FLAG.counters
+    return this.#has(FLAG.counters)
       ? this.#records.u64(this.#at, F.original_bytes) + this.#records.u64(this.#at, F.reply_bytes)
       : undefined;
   }
 
   /** The direction of the first packet, before translation. */
   original(): Tuple {
-    return this.#records.tuple(this.#at, F.original, this.#records.u8(this.#at, F.family), this.#flags);
+    return this.#records.tuple(this.#at, F.original, this.#records.u8(this.#at, F.family), this.#flags());
   }
 
   /** The answers' direction: what arrives, so after translation. */
   reply(): Tuple {
-    return this.#records.tuple(this.#at, F.reply, this.#records.u8(this.#at, F.family), this.#flags);
+    return this.#records.tuple(this.#at, F.reply, this.#records.u8(this.#at, F.family), this.#flags());
   }
 }
 
@@ -178,7 +183,16 @@ export class ConntrackBatch implements Iterable<FlowRecord> {
     return this.#record.moveTo(index);
   }
 
-  *[Symbol.iterator](): Iterator<FlowRecord> {
-    for (let i = 0; i < this.length; i++) yield this.#record.moveTo(i);
+  // Neither a generator nor a result each: it would cost as much as the reading itself.
+  [Symbol.iterator](): Iterator<FlowRecord> {
+    const result: IteratorResult<FlowRecord, undefined> = { done: false, value: this.#record };
+    let next = 0;
+    return {
+      next: () => {
+        if (next === this.length) return { done: true, value: undefined };
+        this.#record.moveTo(next++);
+        return result;
+      },
+    };
   }
 }
