@@ -128,7 +128,8 @@ static void wait_for_input(struct hg_source *s)
 	if (s->lingering) {
 		int64_t due = s->last_ring_ns + s->linger_ns - monotonic_ns();
 
-		left.tv_nsec = due > 0 ? (long)due : 0;
+		/* What one round has left of the feed is read at once: a linger a round would be a bound on their number. */
+		left.tv_nsec = due > 0 && !s->fed ? (long)due : 0;
 	}
 	if (ppoll(fds, s->lingering && (s->feed || s->receive_buffer >= NAP_BUFFER) ? 1 : 3, s->lingering ? &left : NULL,
 		  NULL) > 0 &&
