@@ -207,8 +207,8 @@ uint32_t hg_abi(void);
 #define HG_NO_LOOPBACK 16
 /* Follows conntrack events. groups: HG_GROUP_*, and HG_NO_LOOPBACK. With every overrun the receive buffer doubles, up to
  * `most_buffer`. `copier`: path of copy-events.bpf.o, which has the kernel copy events into a ring of `receive_buffer` bytes,
- * that grows likewise, up to 32 MiB; then at most 1,024 records wait in the source, and the others there. Without it (NULL), or where
- * it cannot be loaded (CAP_BPF, Linux 5.8), they come by the socket. Records: struct hg_flow. */
+ * that grows likewise, up to 32 MiB; without it (NULL), or where it cannot be loaded (CAP_BPF, Linux 5.8), they come by the socket.
+ * Records: struct hg_flow. */
 struct hg_source *hg_conntrack_open(const char *netns, uint32_t groups, uint32_t receive_buffer, uint32_t most_buffer,
 				    const char *copier, uint32_t ring, struct hg_error *error);
 

@@ -24,7 +24,6 @@
 
 #define MIN_RING 64u
 #define MAX_RING (1u << 22)
-#define FED_RING 1024u
 #define LINGER_NS 1000000 /* under load the doorbell rings at most that often */
 /* From so many records a second on a waking costs more than what it brings, so it rings less often still. */
 #define BUSY_RECORDS 16000
@@ -365,8 +364,7 @@ static uint32_t ring_records(uint32_t wanted)
 
 static int allocate(struct hg_source *s, uint32_t ring)
 {
-	/* What a feed holds need not be held twice, and little stays in the processor's cache. */
-	uint32_t records = ring_records(s->feed && ring > FED_RING ? FED_RING : ring);
+	uint32_t records = ring_records(ring);
 
 	s->mask = records - 1;
 	s->ring = calloc(records, s->ops->record_size);

@@ -39,8 +39,10 @@ export async function probeConntrack(trial: ConntrackTrial) {
       FLOW,
       (shim, error) => shim.hg_conntrack_open(netns, GROUP_NEW, 0, 0, null, 64, error),
       patience,
-      (records, count) =>
-        [...new ConntrackBatch(new FlowRecord(records), count)].some(({ kind }) => kind === 'new') || undefined,
+      (records, count) => {
+        for (const { kind } of new ConntrackBatch(new FlowRecord(records), count)) if (kind === 'new') return true;
+        return undefined;
+      },
     ),
   );
   const packet = tryOut(() =>

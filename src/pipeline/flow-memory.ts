@@ -52,8 +52,8 @@ const NO_EFFECTS: readonly Rule[] = [];
 
 /**
  * What is remembered of one flow while a live rule may come to take it. It is used again for another one after the flow's end: what
- * lives as long as a flow does, the collector would copy twice, and stop everybody for it. Numbers are so, and NaN where there is
- * none, that noting one allocates nothing.
+ * lives as long as a flow does, the collector would copy twice, and stop everybody for it. Times are numbers, NaN where there is
+ * none, never undefined: noting one then allocates nothing. A new field belongs in {@link begin} or {@link end}, too.
  */
 export class FlowMemory {
   row!: number;
@@ -75,7 +75,7 @@ export class FlowMemory {
   /** That is when it was first looked at: it may have been silent for longer. */
   #olderThanLooked = false;
   /** By timer, since when what a `for` waits on has held, ms since 1970. */
-  heldSince!: Map<number, number>;
+  heldSince = NOTHING_HELD;
   /** The reading of counters that told of it last, by number; or that during which it came, or after which its mark was written anew. */
   reading = 0;
   /** Where it stands among what becomes due: DueTimes. */
@@ -85,23 +85,28 @@ export class FlowMemory {
     this.begin(row, watch, fresh);
   }
 
-  /** Forgets everything, and stands for another flow. */
+  /** Stands for another flow from now on; what {@link end} leaves is as in a new one. */
   begin(row: number, watch: Watch, fresh = Number.NaN): this {
     this.row = row;
     this.watch = watch;
     this.fresh = fresh;
-    this.current = undefined;
-    this.effects = NO_EFFECTS;
     this.renewal = Number.POSITIVE_INFINITY;
-    this.bytes = undefined;
-    this.packets = undefined;
-    this.rates = undefined;
     this.#lastPacket = fresh;
     this.#olderThanLooked = false;
-    this.heldSince = watch.held.length > 0 ? new Map() : NOTHING_HELD;
+    if (watch.held.length > 0) this.heldSince = new Map();
     this.reading = 0;
     this.slot = undefined;
     return this;
+  }
+
+  /** The flow has ended: nothing that it had is held for the next one. */
+  end(): void {
+    this.current = undefined;
+    this.effects = NO_EFFECTS;
+    this.bytes = undefined;
+    this.packets = undefined;
+    this.rates = undefined;
+    this.heldSince = NOTHING_HELD;
   }
 
   /** Takes what was counted of the same flow under another policy. */

@@ -44,7 +44,7 @@ const HELPER_SHIFT = 16;
 const MAX_HELPERS = 255;
 const FIRST_ROWS = 1024;
 /** Rows that are copied when it grows, at most. */
-const MANY_ROWS = 65_536;
+const MANY_ROWS = 16_384;
 
 /** What is known of a flow when it comes into the table. */
 export interface FlowStart {
@@ -76,7 +76,7 @@ export interface FlowStart {
  */
 export class FlowTable {
   readonly #most: number;
-  #words = sharedWords(FIRST_ROWS);
+  #words = new Uint32Array(FIRST_ROWS * ROW_WORDS);
   #bytes = new Uint8Array(this.#words.buffer);
   #halves = new Uint16Array(this.#words.buffer);
   #doubles = new Float64Array(this.#words.buffer);
@@ -382,7 +382,7 @@ export class FlowTable {
   }
 
   #allocate(rows: number): void {
-    this.#words = sharedWords(rows);
+    this.#words = new Uint32Array(rows * ROW_WORDS);
     this.#bytes = new Uint8Array(this.#words.buffer);
     this.#halves = new Uint16Array(this.#words.buffer);
     this.#doubles = new Float64Array(this.#words.buffer);
@@ -394,10 +394,6 @@ export class FlowTable {
     if (this.#words[row * ROW_WORDS + ROW.state]! & SILENT) this.#silent += step;
   }
 }
-
-/** Memory of rows. It is shared, although with nobody: V8 takes any other that grows by so much for a reason to collect garbage at once. */
-const sharedWords = (rows: number): Uint32Array<SharedArrayBuffer> =>
-  new Uint32Array(new SharedArrayBuffer(rows * ROW_WORDS * Uint32Array.BYTES_PER_ELEMENT));
 
 /** Identity and id in a string. */
 const graveOf = ({ words, word, id }: FlowIdentity): string =>

@@ -157,6 +157,8 @@ export class LiveFlows implements Surroundings {
 
   #reset(): void {
     this.#memories = [];
+    // They name rules of the policy before.
+    this.#spare.length = 0;
     [this.#size, this.#counted] = [0, 0];
     this.#due = new DueTimes();
     this.#clocked = new Set();
@@ -335,6 +337,7 @@ export class LiveFlows implements Surroundings {
     if (memory.watch.counters) this.#counted--;
     if (memory.watch.clock) this.#clocked.delete(row);
     if (memory.slot !== undefined) this.#due.del(memory, memory.slot);
+    memory.end();
     if (this.#spare.length < MOST_SPARE) this.#spare.push(memory);
     if (memory.watch.sets.length === 0) return;
     this.view.moveTo(row);

@@ -738,13 +738,21 @@ describe('what is remembered', () => {
 
   it('nothing, of a flow that comes into the memory of one that has ended', () => {
     const rules = `set seen = {}
+rule seen when udp and bytes > 10kB -> add remote to seen for 1m
 rule latch when udp and bytes > 5MB -> slow until rate over 1s < 1mbit
 rule quick when udp and rate over 1s > 1mbit for 2s -> slow
 rule still when udp and idle > 5s and packets > 10 -> slow
-rule seen when udp and bytes > 1MB -> add remote to seen for 1m`;
+rule early when udp and age < 1m for 3s -> slow`;
     const counted = (port: number, megabytes: number) =>
       flow('dumped', port, { counters: [megabytes * 1e6, megabytes * 1000, 0, 0] });
-    const used = bench(rules);
+    const effects: string[] = [];
+    const sink: EffectSink = {
+      add: (_, { name }) => effects.push(`+${name}`),
+      del: (_, { name }) => effects.push(`-${name}`),
+      follow: () => {},
+      flush: () => {},
+    };
+    const used = bench(rules, [], sink);
     used.classifier.see(flow('new', 1), 'event');
     for (let second = 1; second <= 4; second++) {
       used.pass(1000);
@@ -756,14 +764,16 @@ rule seen when udp and bytes > 1MB -> add remote to seen for 1m`;
     const memory = used.classifier.live.memoryOf(row);
     used.classifier.end(flow('destroy', 1));
 
-    const fresh = bench(rules);
+    const fresh = bench(rules, [], sink);
     fresh.pass(4000);
+    expect(effects.splice(0)).toEqual(['+seen', '-seen']);
     const told = [used, fresh].map(({ classifier, pass, ruleOf }) => {
       classifier.see(flow('new', 2), 'event');
       const view = () => {
         const { bytes, packets, idle, age } = classifier.live.view.moveTo(classifier.table.find(flow('new', 2)));
-        const rate = classifier.live.view.rate('in', 1000);
-        return { rule: ruleOf(2), bytes, packets, idle, age, rate };
+        const rate = classifier.live.view.rate('out', 1000);
+        const { slot } = classifier.live.memoryOf(row)!;
+        return { rule: ruleOf(2), bytes, packets, idle, age, rate, slot, effects: effects.splice(0) };
       };
       const all = [view()];
       for (let i = 0; i < 70; i++) {
@@ -776,7 +786,7 @@ rule seen when udp and bytes > 1MB -> add remote to seen for 1m`;
     });
     expect(used.classifier.live.memoryOf(row)).toBe(memory);
     expect(told[0]).toEqual(told[1]);
-    expect(new Set(told[0]!.map(({ rule }) => rule))).toEqual(new Set([undefined, 'still']));
+    expect(new Set(told[0]!.map(({ rule }) => rule))).toEqual(new Set([undefined, 'early', 'still']));
   });
 
   it('what is due, at its time and once', () => {
