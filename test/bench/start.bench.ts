@@ -1,5 +1,5 @@
-// From the start of the program until it steers; then until it knows a large table, against `conntrack -L`; and what it costs when
-// nothing happens.
+// From the start of the program until it steers, both starts of node in it, without certificates that this machine has each node read
+// (bench-lab.ts); then until it knows a large table, against `conntrack -L`; and what it costs when nothing happens.
 
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
