@@ -48,6 +48,8 @@ export class LinkKeeper {
   /** An ifb that somebody has set down. */
   #down: string | undefined;
   #device: Known | undefined;
+  /** What cut the redirect, until it is followed: a look that was begun before knows less. */
+  readonly #alarms = new Set<LinkItem>();
   readonly #ifbs = new KnownIfbs();
 
   constructor(shape: LinkShape, datapath: Datapath, emit: (event: LinkEvent) => void) {
@@ -153,11 +155,19 @@ export class LinkKeeper {
   alarm(item: LinkItem): void {
     if (item.kind !== 'linkGone' && !(item.kind === 'link' && (item.flags & IFF_UP) === 0)) return;
     const ifb = this.#ifbs.get(item.ifindex);
-    if (ifb && (ifb.seenUp || item.kind === 'linkGone')) this.#cut();
+    if (!ifb || !(ifb.seenUp || item.kind === 'linkGone')) return;
+    this.#alarms.add(item);
+    this.#cut();
   }
 
   /** Hears of a change. True: the link may not be as it should be, and is to be looked at ({@link settle}). */
   async follow(item: LinkItem): Promise<boolean> {
+    // Whatever had its turn meanwhile may have seen it otherwise.
+    const alarmed = this.#alarms.delete(item);
+    return (await this.#follow(item)) || alarmed;
+  }
+
+  async #follow(item: LinkItem): Promise<boolean> {
     switch (item.kind) {
       case 'restart':
         this.#ifbs.hearAnew();
@@ -249,6 +259,8 @@ export class LinkKeeper {
     for (const part of parts) {
       // A look that fails says nothing of what is there: there will be another.
       const held = await getHeld(part, scene, this.#datapath);
+      // It is missing because of what the look does not show.
+      if (part.ifbs.length > 0 && this.#alarms.size > 0) continue;
       try {
         if ((await this.#repairPart(part, held, scene)) && settled === 'whole') settled = 'changed';
       } catch (error) {
@@ -280,6 +292,7 @@ export class LinkKeeper {
       const hooked = this.#datapath.hook && !scene.hooks.has(device);
       this.#site = { ingressHook: this.#site!.ingressHook && !hooked, ifbs: ownershipsOf(after) };
       this.#ifbs.look(part, after, () => false);
+      if (this.#alarms.size > 0) this.#cut();
     }
     const state = part.ifbs.length === this.shape.ifbs.length ? this.#built : this.#state;
     this.#change(state, isUp ? `${this.#down} is up again` : `somebody took it away, it is put back: ${about}`);

@@ -23,12 +23,16 @@ export const tellStopping = (): void => notifyManager({ STOPPING: 1 });
 export function feedWatchdog({ isAlive }: Pick<Service, 'isAlive'>): () => void {
   const time = getWatchdog();
   if (time === undefined) return () => {};
-  let asking = false;
+  let [asking, stopped] = [false, false];
   const timer = setInterval(async () => {
     if (asking) return;
     asking = true;
-    if (await isAlive()) notifyManager({ WATCHDOG: 1 });
+    // It may have been stopped while every part had its turn.
+    if ((await isAlive()) && !stopped) notifyManager({ WATCHDOG: 1 });
     asking = false;
   }, time / 2);
-  return () => clearInterval(timer);
+  return () => {
+    stopped = true;
+    clearInterval(timer);
+  };
 }

@@ -138,6 +138,16 @@ describe('the watchdog', () => {
     stopAgain();
   });
 
+  it('is not fed by a question that ended after it was stopped', async () => {
+    let answer = (_alive: boolean) => {};
+    const stop = feedWatchdog({ isAlive: () => new Promise((resolve) => (answer = resolve)) });
+    await vi.advanceTimersByTimeAsync(600);
+    stop();
+    answer(true);
+    await vi.advanceTimersByTimeAsync(5000);
+    expect(await hear('late')).toEqual([]);
+  });
+
   it('is not fed while something hangs, nor for another process', async () => {
     const stop = feedWatchdog({ isAlive: () => new Promise(() => {}) });
     await vi.advanceTimersByTimeAsync(5000);
