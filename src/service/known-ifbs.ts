@@ -41,12 +41,14 @@ export class KnownIfbs {
     });
   }
 
-  /** Their names, as a look has found them; those that are not there any more go. */
-  rename({ devices }: Scene): void {
-    this.#ifbs = this.#ifbs.flatMap((ifb): KnownIfb[] => {
-      const now = devices.find(({ index }) => index === ifb.index);
-      return now ? [{ ...ifb, name: now.name }] : [];
-    });
+  /** Their names, as a look has found them; those that are not there any more go, and are returned. */
+  rename({ devices }: Scene): readonly Known[] {
+    const names = new Map(devices.map(({ index, name }) => [index, name]));
+    const gone = this.#ifbs.filter(({ index }) => !names.has(index));
+    this.#ifbs = this.#ifbs
+      .filter((ifb) => !gone.includes(ifb))
+      .map((ifb) => ({ ...ifb, name: names.get(ifb.index)! }));
+    return gone;
   }
 
   /** One is told. How it is now, and whether that is another way than before; undefined: it is none of them. */

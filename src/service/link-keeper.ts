@@ -181,11 +181,7 @@ export class LinkKeeper {
         const gone = this.#ifbs.get(item.ifindex);
         if (gone) {
           this.#ifbs.del(gone.index);
-          // What is deleted is told to be down first.
-          if (this.#down === gone.name) this.#down = undefined;
-          await this.#open(`${gone.name} was deleted; arriving packets pass unshaped`);
-          // The repair makes it anew.
-          await removeHook(this.#site, this.shape.device);
+          await this.#ifbGone(gone);
         }
         return gone !== undefined || item.ifindex === this.#device?.index;
       }
@@ -194,6 +190,14 @@ export class LinkKeeper {
       default:
         return false;
     }
+  }
+
+  async #ifbGone({ name }: Known): Promise<void> {
+    // What is deleted is told to be down first.
+    if (this.#down === name) this.#down = undefined;
+    await this.#open(`${name} was deleted; arriving packets pass unshaped`);
+    // The repair makes it anew.
+    await removeHook(this.#site, this.shape.device);
   }
 
   async #followLink(index: number, name: string, up: boolean): Promise<boolean> {
@@ -245,8 +249,12 @@ export class LinkKeeper {
   }
 
   /** Each direction by itself: what stands in the way of one is none of the other's business. */
-  async #repair(scene: Scene): Promise<Settled> {
-    this.#ifbs.rename(scene);
+  async #repair(looked: Scene): Promise<Settled> {
+    // What was told has its turn first: it may be older than the look, or younger.
+    if (this.#alarms.size > 0) return 'changed';
+    const gone = this.#ifbs.rename(looked);
+    for (const ifb of gone) await this.#ifbGone(ifb);
+    const scene = gone.length > 0 ? await inspect() : looked;
     const shape = this.#ifbs.call(this.shape);
     const { device } = shape;
     const down = scene.devices.find((d) => !d.up && shape.ifbs.some(({ name }) => name === d.name));
