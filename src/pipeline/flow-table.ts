@@ -31,6 +31,8 @@ const ROW = {
 const ROW_WORDS = 30;
 const COPIED_WORDS = ROW.id;
 
+/** The lowest bits of `state`: place in {@link ORIGINS}, which to look for costs a tenth of {@link FlowTable.add}. */
+const ORIGIN_NUMBERS: Readonly<Record<Origin, number>> = { local: 0, remote: 1, new: 2 };
 const SILENT = 1 << 2;
 const WATCHED = 1 << 3;
 const WITH_PORTS = 1 << 4;
@@ -82,7 +84,8 @@ export class FlowTable {
   #doubles = new Float64Array(this.#words.buffer);
   #index = new KeyIndex();
   readonly #helpers: string[] = [];
-  #perOrigin: Record<Origin, number> = { local: 0, remote: 0, new: 0 };
+  /** Flows of each of {@link ORIGINS}. */
+  readonly #perOrigin = new Uint32Array(ORIGINS.length);
   /** Rows below it have been used. */
   #end = 0;
   /** Heads a list of rows that are free again, each of which holds the next in its id; -1: none. */
@@ -115,7 +118,8 @@ export class FlowTable {
   }
 
   get perOrigin(): Readonly<Record<Origin, number>> {
-    return this.#perOrigin;
+    const [local, remote, fresh] = this.#perOrigin as unknown as [number, number, number];
+    return { local, remote, new: fresh };
   }
 
   /** The row of a record's flow, whatever its id; -1: it is not there. */
@@ -137,7 +141,7 @@ export class FlowTable {
     own[at + ROW.id] = record.id;
     own[at + ROW.generation] = this.#generation;
     own[at + ROW.state] =
-      ORIGINS.indexOf(start.origin) |
+      ORIGIN_NUMBERS[start.origin] |
       (start.silent ? SILENT : 0) |
       (start.ports ? WITH_PORTS : 0) |
       (start.nat << NAT_SHIFT) |
@@ -181,7 +185,7 @@ export class FlowTable {
   clear(): void {
     this.#allocate(FIRST_ROWS);
     this.#index = new KeyIndex();
-    this.#perOrigin = { local: 0, remote: 0, new: 0 };
+    this.#perOrigin.fill(0);
     [this.#end, this.#free, this.#size, this.#silent] = [0, -1, 0, 0];
     this.#unswept = Number.POSITIVE_INFINITY;
   }
@@ -389,9 +393,10 @@ export class FlowTable {
   }
 
   #count(row: number, step: 1 | -1): void {
+    const state = this.#words[row * ROW_WORDS + ROW.state]!;
     this.#size += step;
-    this.#perOrigin[this.originOf(row)] += step;
-    if (this.#words[row * ROW_WORDS + ROW.state]! & SILENT) this.#silent += step;
+    this.#perOrigin[state & 3]! += step;
+    if (state & SILENT) this.#silent += step;
   }
 }
 

@@ -90,7 +90,8 @@ file="/dev/null"
     const consumers: Consumer[] = [
       { name: 'headgate up, whole service', start: () => lab.up(WATCHED) },
       { name: 'C, libnetfilter_conntrack, does nothing', start: () => lab.start([native('read_events')], /ready/) },
-      { name: 'ulogd2, JSON to /dev/null', start: () => lab.start(['ulogd', '-c', ulogd]) },
+      // The faster storm is more than conntrack -E follows, and on a slow day more than ulogd2 does: what was read counts.
+      { name: 'ulogd2, JSON to /dev/null', overrun: true, start: () => lab.start(['ulogd', '-c', ulogd]) },
       {
         name: 'conntrack -E to /dev/null',
         overrun: true,

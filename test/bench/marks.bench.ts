@@ -81,7 +81,7 @@ test('from an event to the mark', { timeout: 300_000 }, () =>
         [50_000, 100_000, 10],
       ] as const) {
         const rounds: [number, number][] = [];
-        for (let round = 0; round < 3; round++) rounds.push(await delays(lab, running, flows, rate));
+        for (let round = 0; round < ROUNDS; round++) rounds.push(await delays(lab, running, flows, rate));
         const what = `${name}, ${rate.toLocaleString('en')} new flows a second`;
         found.push({ what: `${what}: median`, value: median(rounds.map(([middle]) => middle)), unit: 'ms' });
         const late = { what: `${what}: p99`, value: median(rounds.map(([, p99]) => p99)), unit: 'ms' };
