@@ -114,7 +114,7 @@ default local -> mine  remote -> seed  new -> mine
     );
     const program = await gateway.upIn([`NODE_OPTIONS=${SMALL_HEAP.join(' ')}`], file, '--web', '127.0.0.1:0');
     const flows = Program.start('flows', [tool('gen_flows'), '600000', '1000', '500'], { netns: box.name });
-    await leaveOpen(box, (await gateway.headgate('web')).stdout.trim(), program.pid!, 150, 400);
+    await leaveOpen(box, (await gateway.headgate('web')).stdout.trim(), program.pid!, 150, 300);
     await flows.stop('SIGTERM');
     expect(await program.stop('SIGTERM')).toEqual({ status: 0, signal: null });
   },
