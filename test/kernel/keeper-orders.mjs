@@ -1,10 +1,6 @@
 // A link's keeper by itself, for device `wan` with datapath bpf, and what the kernel tells of its ifb when this says so, not when
 // the kernel does: `keeper-orders.mjs ORDER` prints, as JSON, what the keeper said and whether what arrives passed by.
 
-// A link's keeper by itself, for device `wan` with datapath map: what the kernel tells of its ifb comes when this says so, not when it does.
-// Does one change and prints, as JSON, what the keeper said of the link, and whether what arrives is redirected afterwards.
-//   keeper-orders.mjs down-told|gone-untold
-
 import { inspect, isRedirected, runOperations } from '../../dist/apply/index.js';
 import { delFiles, listDevices, run } from '../../dist/kernel/index.js';
 import { parsePolicy } from '../../dist/language/index.js';
